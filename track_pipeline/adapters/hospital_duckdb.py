@@ -1,0 +1,80 @@
+"""The reader port on DuckDB: the embedded default, and the way to try a hospital without its Oracle.
+
+It runs the same statements as Oracle. Where the databases come from is the connector's business:
+files of a folder here, synthetic ones in `demo/hospitals.py`.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from datetime import date
+from pathlib import Path
+from typing import Final
+
+import duckdb
+import polars as pl
+
+from track_pipeline.adapters.reader import SourceError, conform, naming, statement, window
+from track_pipeline.registry import Hospital
+
+# A connection to the database of that alias, holding at least what concerns that day; the reader closes it.
+Connector = Callable[[str, date], duckdb.DuckDBPyConnection]
+
+BATCH_ROWS: Final = 50_000
+
+
+class DuckDbReader:
+    """Extracts hospital-days through a connector; `databases` maps a hospital's code to the aliases it reads."""
+
+    def __init__(self, connect: Connector, databases: Mapping[str, tuple[str, ...]]) -> None:
+        self._connect = connect
+        self._databases = databases
+
+    def extract(self, hospital: Hospital, day: date) -> Iterator[pl.DataFrame]:
+        """See `HospitalReader.extract`; batches of up to `BATCH_ROWS` rows."""
+        query = re.sub(r":(window_start|window_end)\b", r"$\1", statement(hospital))
+        with naming(hospital):
+            for database in self._databases[hospital.code]:
+                with closing(self._connect(database, day)) as connection:
+                    for frame in _frames(connection, query, day, database):
+                        yield conform(frame, hospital.his, database)
+
+
+def folder_connector(folder: Path) -> Connector:
+    """A connector to `<ALIAS>.duckdb` files in `folder`, opened read-only.
+
+    It raises SourceError when a file is missing or cannot be opened.
+    """
+
+    def connect(database: str, _day: date) -> duckdb.DuckDBPyConnection:
+        path = folder / f"{database}.duckdb"
+        if not path.is_file():
+            raise SourceError(database, f"there is no file {path}", "put it there or name the folder that holds it")
+        try:
+            return duckdb.connect(path, read_only=True)
+        except duckdb.Error as error:
+            raise SourceError(
+                database,
+                f"{path} cannot be opened ({type(error).__name__})",
+                "check that it is a DuckDB file and that no program is writing to it",
+            ) from None
+
+    return connect
+
+
+def _frames(connection: duckdb.DuckDBPyConnection, query: str, day: date, database: str) -> Iterator[pl.DataFrame]:
+    try:
+        reader = connection.sql(query, params=window(day)).to_arrow_reader(BATCH_ROWS)
+        frames = map(pl.DataFrame, reader)
+        yield next(frames, pl.DataFrame(reader.schema.empty_table()))
+        yield from frames
+    except (duckdb.BinderException, duckdb.CatalogException) as error:
+        # These two speak of tables and columns; only their first line is taken, the rest quotes the statement.
+        raise SourceError(
+            database, str(error).partition("\n")[0], "compare the database's tables with the statement in sql/"
+        ) from None
+    except (duckdb.Error, OSError) as error:
+        # Other messages may quote a row. An OSError is how Arrow passes on what DuckDB met on the way.
+        raise SourceError(
+            database, f"the query failed ({type(error).__name__})", "run the statement in sql/ by hand to see why"
+        ) from None

@@ -1,0 +1,63 @@
+"""The lake: extracts, plans and links as Parquet, one file per step, area, day and hospital.
+
+Patient data lives here and nowhere else for longer than a request; files are for their owner only (0600).
+A file appears whole or not at all.
+"""
+
+import os
+from datetime import date
+from pathlib import Path
+from typing import BinaryIO
+
+import polars as pl
+
+from track_pipeline.errors import TrackPipelineError
+
+
+class NotInLake(TrackPipelineError):  # noqa: N818 - read as "the frame is not in the lake"
+    """A step was asked for that has not been materialised."""
+
+
+class Lake:
+    """`<home>/lake/<step>/<area>/<date>/<hospital>.parquet`."""
+
+    def __init__(self, home: Path) -> None:
+        self.root = home / "lake"
+
+    def path(self, step: str, area: str, day: date, hospital: str) -> Path:
+        """Where a partition's frame is."""
+        return self.root / step / area / day.isoformat() / f"{hospital}.parquet"
+
+    def write(self, frame: pl.DataFrame, step: str, area: str, day: date, hospital: str) -> None:
+        """Replaces a partition's frame."""
+        path = self.path(step, area, day, hospital)
+        make_private_folder(path.parent)
+        unfinished = path.with_suffix(f".{os.getpid()}.tmp")
+        try:
+            with open_private(unfinished) as file:
+                frame.write_parquet(file)
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+    def read(self, step: str, area: str, day: date, hospital: str) -> pl.DataFrame:
+        """A partition's frame. Raises NotInLake naming the asset to materialise first."""
+        frame = self.find(step, area, day, hospital)
+        if frame is None:
+            raise NotInLake(f"{hospital} {day}: materialise {step}/{area} first, the lake has no file of it")
+        return frame
+
+    def find(self, step: str, area: str, day: date, hospital: str) -> pl.DataFrame | None:
+        """A partition's frame, or None when it was never written or has been purged."""
+        path = self.path(step, area, day, hospital)
+        return pl.read_parquet(path) if path.exists() else None
+
+
+def make_private_folder(path: Path) -> None:
+    """Creates a folder and its parents, for their owner only where the system has such modes."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def open_private(path: Path) -> BinaryIO:
+    """Opens a new file for writing bytes, readable by its owner only where the system has such modes."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o600), "wb")

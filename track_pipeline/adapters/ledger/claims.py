@@ -1,0 +1,140 @@
+"""Who of a batch may be written to, given what the ledger holds: a function of frames alone.
+
+The transaction that makes the answer binding is in `sends`.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Final, Literal
+
+import polars as pl
+
+from track_pipeline.domain.identity import KEY_COLUMNS
+
+Wave = Literal["invite", "reminder_7d", "reminder_14d"]
+SendChannel = Literal["email", "whatsapp", "link"]
+ClaimVerdict = Literal["claimed", "already", "already_asked", "opted_out", "quarantine"]
+
+# What a send is about, and what makes it the same send (within a wave).
+ENCOUNTER: Final = ("hospital", "database", "encounter_id")
+_SEND: Final = (*ENCOUNTER, "survey_uuid", "channel")
+
+# The columns of a batch to be claimed; `extra` marks links made for the front desk beside the real invitation.
+LINES: Final = pl.Schema(
+    {
+        "hospital": pl.String(),
+        "database": pl.String(),
+        "encounter_id": pl.Int64(),
+        "unit": pl.String(),
+        "area": pl.String(),
+        "setor": pl.String(),
+        "survey_uuid": pl.String(),
+        "channel": pl.String(),
+        "cpf_key": pl.String(),
+        "phone_key": pl.String(),
+        "email_key": pl.String(),
+        "extra": pl.Boolean(),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What all lines of a batch have in common.
+
+    cohort_date: the day of the partition. any_survey_since, this_survey_since: a person invited to any survey, or
+    to the line's own, at or after that instant is in quarantine; None for no such quarantine.
+    """
+
+    wave: Wave
+    cohort_date: date
+    run_id: str
+    policy_version: str
+    rules_version: str
+    any_survey_since: datetime | None
+    this_survey_since: datetime | None
+
+
+def judge(
+    lines: pl.DataFrame, claim: Claim, *, asked: pl.DataFrame, opted_out: pl.DataFrame, invited: pl.DataFrame
+) -> pl.Series:
+    """The verdict on each line (`LINES`), in their order; the first that applies.
+
+    asked: sends of this wave to these encounters, columns hospital, database, encounter_id, survey_uuid, channel,
+    extra, state. opted_out: person_key, channel. invited: standing invitations to these people, columns person_key,
+    hospital, database, encounter_id, survey_uuid, claimed_at; one row per key.
+
+    `already`: this very send exists. `already_asked`: the encounter was asked in this wave, by another survey or
+    channel. `opted_out`: the person refuses the channel, or all. `quarantine`: the person was invited not long ago,
+    for another encounter. Extra lines are subject to the first and the third only. Earlier lines of the batch
+    count as sends.
+    """
+    lines = lines.select(pl.col(name).cast(kind) for name, kind in LINES.items()).with_row_index("line")
+    refused = pl.concat(
+        [
+            _verdict("already", lines.join(asked, on=_SEND, how="semi")),
+            _verdict("already_asked", _regular(lines).join(_standing(asked), on=ENCOUNTER, how="semi")),
+            _verdict("opted_out", _refused_by_person(lines, opted_out)),
+            _verdict("quarantine", _invited_lately(_regular(lines), claim, invited)),
+        ]
+    ).unique("line", keep="first", maintain_order=True)
+    within = _repeated_within(lines.join(refused, on="line", how="anti", maintain_order="left"), claim)
+    verdicts = lines.select("line").join(pl.concat([refused, within]), on="line", how="left", maintain_order="left")
+    return verdicts.get_column("verdict").fill_null("claimed")
+
+
+def _verdict(verdict: ClaimVerdict, lines: pl.DataFrame) -> pl.DataFrame:
+    return lines.select("line", verdict=pl.lit(verdict))
+
+
+def _regular(lines: pl.DataFrame) -> pl.DataFrame:
+    return lines.filter(~pl.col("extra"))
+
+
+def _standing(asked: pl.DataFrame) -> pl.DataFrame:
+    return asked.filter(~pl.col("extra"), pl.col("state") != "rejected")
+
+
+def _by_person(lines: pl.DataFrame) -> pl.DataFrame:
+    """One row per line and key: `person_key` beside the line's columns."""
+    keys = pl.concat_list(KEY_COLUMNS).list.drop_nulls().alias("person_key")
+    return lines.with_columns(keys).explode("person_key").drop_nulls("person_key")
+
+
+def _refused_by_person(lines: pl.DataFrame, opted_out: pl.DataFrame) -> pl.DataFrame:
+    matches = _by_person(lines).join(opted_out, on="person_key", suffix="_refused")
+    return matches.filter((pl.col("channel_refused") == "all") | (pl.col("channel_refused") == pl.col("channel")))
+
+
+def _invited_lately(lines: pl.DataFrame, claim: Claim, invited: pl.DataFrame) -> pl.DataFrame:
+    matches = _by_person(lines).join(invited, on="person_key", suffix="_before")
+    another = pl.any_horizontal(pl.col(name) != pl.col(f"{name}_before") for name in ENCOUNTER)
+    same_survey = pl.col("survey_uuid") == pl.col("survey_uuid_before")
+    return matches.filter(
+        another, _claimed_since(claim.any_survey_since) | (same_survey & _claimed_since(claim.this_survey_since))
+    )
+
+
+def _claimed_since(since: datetime | None) -> pl.Expr:
+    return pl.lit(value=False) if since is None else pl.col("claimed_at") >= since.astimezone(UTC)
+
+
+def _repeated_within(lines: pl.DataFrame, claim: Claim) -> pl.DataFrame:
+    """Lines that an earlier one of the same batch stands in the way of."""
+    same_send = lines.filter(~pl.struct(_SEND).is_first_distinct())
+    regular = _regular(lines.join(same_send, on="line", how="anti", maintain_order="left"))
+    same_encounter = regular.filter(~pl.struct(ENCOUNTER).is_first_distinct())
+    rest = _by_person(regular.join(same_encounter, on="line", how="anti", maintain_order="left"))
+    if claim.any_survey_since is not None:
+        same_person = rest.filter(pl.col("line") > pl.col("line").min().over("person_key"))
+    elif claim.this_survey_since is not None:
+        same_person = rest.filter(pl.col("line") > pl.col("line").min().over("person_key", "survey_uuid"))
+    else:
+        same_person = rest.clear()
+    return pl.concat(
+        [
+            _verdict("already", same_send),
+            _verdict("already_asked", same_encounter),
+            _verdict("quarantine", same_person.unique("line", maintain_order=True)),
+        ]
+    )

@@ -1,0 +1,230 @@
+"""One way to open, read and write the ledger's database, be it SQLite or PostgreSQL.
+
+What the two do differently belongs here and nowhere else. Writers take turns, on both: a claim must see every
+claim before it.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import polars as pl
+from filelock import FileLock
+from sqlalchemy import (
+    URL,
+    ColumnElement,
+    CompoundSelect,
+    Connection,
+    Engine,
+    Select,
+    Table,
+    create_engine,
+    event,
+    func,
+    make_url,
+    select,
+    true,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from track_pipeline.adapters.ledger.migrate import is_current, upgrade
+from track_pipeline.domain.schema import UTC_TIME
+from track_pipeline.errors import ConfigError, TrackPipelineError
+
+T = TypeVar("T")
+
+_WAIT_SECONDS: Final = 30
+_CONNECT_SECONDS: Final = 10
+# Any number that no other program takes as an advisory lock in the same PostgreSQL database.
+_WRITER_LOCK: Final = 0x7472616B
+# SQLite binds 32,766 values in a statement at most; the longest statement binds a chunk three times.
+_CHUNK: Final = 5_000
+_READING: Final = "track_reading"
+_POLARS: Final[dict[type, pl.DataType]] = {
+    str: pl.String(),
+    int: pl.Int64(),
+    bool: pl.Boolean(),
+    date: pl.Date(),
+    datetime: UTC_TIME,
+}
+
+
+class LedgerError(TrackPipelineError):
+    """The ledger cannot be reached, read or written; what was claimed stays claimed."""
+
+
+class Database:
+    """An open, migrated database of a ledger; safe to share between threads."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._writer = engine
+        self._reader = engine.execution_options(**{_READING: True})
+
+    def __repr__(self) -> str:
+        """Where it is, without user, password and options."""
+        url = self._writer.url
+        return f"{url.get_backend_name()} at {f'{url.host}/' if url.host else ''}{url.database}"
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection to read with; it waits for no writer. Raises LedgerError."""
+        with self._errors(), self._reader.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One transaction, alone among all writers of all processes; committed unless an error leaves it.
+
+        Waits 30 seconds for its turn. Raises LedgerError.
+        """
+        with self._errors(), self._writer.begin() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_WAIT_SECONDS}s'")
+                connection.execute(select(func.pg_advisory_xact_lock(_WRITER_LOCK)))
+            yield connection
+
+    def close(self) -> None:
+        """Closes all connections."""
+        self._writer.dispose()
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (DBAPIError, PoolTimeoutError) as error:
+            # Only the first line: PostgreSQL's details quote whole rows.
+            cause = str(getattr(error, "orig", None) or error).partition("\n")[0]
+            raise LedgerError(
+                f"the ledger ({self!r}) could not be read or written: {cause}. "
+                "Check that it is reachable and run the step again; what was claimed stays claimed, "
+                "so nobody is asked twice"
+            ) from None
+
+
+class Store:
+    """What every part of the ledger works with."""
+
+    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
+        self._database = database
+        self._clock = clock
+
+
+def open_database(url: str) -> Database:
+    """Opens the database and runs the migrations it lacks; several processes may do so at once.
+
+    `url` is `sqlite:///<file>` or `postgresql://...`. The SQLite file is created with mode 0600, its folder too
+    if there is none. Raises ConfigError for another kind of URL, LedgerError when it cannot be opened.
+    """
+    parsed = _parse(url)
+    database = Database(_sqlite(parsed) if parsed.get_backend_name() == "sqlite" else _postgresql(parsed))
+    try:
+        _migrate(database)
+    except Exception:
+        database.close()
+        raise
+    return database
+
+
+def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Inserts the rows that break no unique constraint. True when there was one row and it was new."""
+    if not rows:
+        return False
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    statement = insert(table).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
+    return connection.execute(statement, rows).rowcount == 1
+
+
+def chunks(values: Iterable[T]) -> Iterator[list[T]]:
+    """The distinct values in lists that one statement can bind three times over; an empty one if there are none."""
+    distinct = list(dict.fromkeys(values))
+    for start in range(0, max(len(distinct), 1), _CHUNK):
+        yield distinct[start : start + _CHUNK]
+
+
+def fetch(connection: Connection, statement: Select[Any] | CompoundSelect[Any]) -> pl.DataFrame:
+    """The rows of a query as a frame, names and types as the query says; instants are UTC."""
+    schema = {column.name: _POLARS[column.type.python_type] for column in statement.selected_columns}
+    rows = [tuple(row) for row in connection.execute(statement)]
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def matches(column: ColumnElement[Any], value: object) -> ColumnElement[bool]:
+    """Equal to the value; anything when it is None."""
+    return true() if value is None else column == value
+
+
+def between(column: ColumnElement[date], days: tuple[date, date] | None) -> ColumnElement[bool]:
+    """From the first to the last day, both included; any day when there are none."""
+    return true() if days is None else column.between(*days)
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise ConfigError("the ledger's URL cannot be read: give sqlite:///<file> or postgresql://...") from None
+    if parsed.drivername == "sqlite" and parsed.database not in (None, "", ":memory:"):
+        return parsed
+    if parsed.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
+        return parsed.set(drivername="postgresql+psycopg")
+    raise ConfigError(
+        f"the ledger's URL begins with {parsed.drivername}: only sqlite:///<file> and postgresql://... can hold it"
+    )
+
+
+def _postgresql(url: URL) -> Engine:
+    # READ COMMITTED whatever the server's default: a writer's statements must see what the writer before it did.
+    return create_engine(
+        url,
+        isolation_level="READ COMMITTED",
+        pool_pre_ping=True,
+        hide_parameters=True,
+        connect_args={"connect_timeout": _CONNECT_SECONDS},
+    )
+
+
+def _sqlite(url: URL) -> Engine:
+    _prepare_file(Path(str(url.database)))
+    engine = create_engine(url, hide_parameters=True, connect_args={"timeout": _WAIT_SECONDS})
+
+    # SQLAlchemy's recipe for real transactions: the driver begins none, so that BEGIN is ours to choose.
+    # A deferred transaction that turns to writing fails at once when another wrote meanwhile; an immediate waits.
+    @event.listens_for(engine, "connect")
+    def _driver_begins_none(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        reading = connection.get_execution_options().get(_READING, False)
+        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _prepare_file(path: Path) -> None:
+    """Creates the file for its owner alone, in WAL mode; SQLite gives its side files the mode of the file."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # The change to WAL does not wait for other connections, so only one process at a time may try.
+        with FileLock(f"{path}.lock", timeout=_WAIT_SECONDS):
+            if not path.exists():
+                path.touch(mode=0o600)
+            with closing(sqlite3.connect(path, timeout=_WAIT_SECONDS)) as connection:
+                connection.execute("PRAGMA journal_mode = WAL")
+    except (OSError, sqlite3.Error) as error:
+        raise LedgerError(
+            f"the ledger cannot be opened at {path}: {error}. Give this user the right to write there"
+        ) from None
+
+
+def _migrate(database: Database) -> None:
+    with database.read() as connection:
+        if is_current(connection):
+            return
+    with database.write() as connection:
+        upgrade(connection)

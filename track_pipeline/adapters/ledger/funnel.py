@@ -1,0 +1,126 @@
+"""The counts behind `track status`: what became of the rows of each day, hospital and area.
+
+Only questions belong here; nothing is written.
+"""
+
+from datetime import date
+from typing import Final
+
+import polars as pl
+from sqlalchemy import and_, func, select
+
+from track_pipeline.adapters.ledger.database import Store, between, fetch, matches
+from track_pipeline.adapters.ledger.sends import IS_INVITATION, OUTCOME_ORDER
+from track_pipeline.adapters.ledger.tables import answers, encounters, sends
+from track_pipeline.domain.outcomes import Deferral
+from track_pipeline.domain.plan import EXCLUDED
+
+Days = tuple[date, date]
+
+# Why a send that is still claimed counts as unknown.
+NO_OUTCOME: Final = "no_outcome"
+
+
+class Funnel(Store):
+    """The part of the ledger that counts. `dates` are a first and a last day, both included; None is ever."""
+
+    def outcomes(self, dates: Days | None = None, hospital: str | None = None) -> pl.DataFrame:
+        """Every encounter of the partitions, counted once: date, hospital, area, outcome, reason, count.
+
+        outcome: excluded, sent, rejected, unknown, deferred or suppressed; reason is empty on `sent`.
+        Of several invitations to one encounter the best counts: sent, else unknown, else rejected.
+        """
+        best_first = func.row_number().over(
+            partition_by=list(encounters.primary_key), order_by=(OUTCOME_ORDER, sends.c.send_id)
+        )
+        invitation = and_(
+            sends.c.hospital == encounters.c.hospital,
+            sends.c.encounter_id == encounters.c.encounter_id,
+            sends.c.database == encounters.c.database,
+            IS_INVITATION,
+        )
+        ranked = (
+            select(
+                encounters.c.cohort_date,
+                encounters.c.hospital,
+                encounters.c.area,
+                encounters.c.result,
+                encounters.c.reason,
+                encounters.c.held,
+                sends.c.state,
+                sends.c.reason.label("send_reason"),
+                best_first.label("place"),
+            )
+            .select_from(encounters.outerjoin(sends, invitation))
+            .where(between(encounters.c.cohort_date, dates), matches(encounters.c.hospital, hospital))
+            .subquery()
+        )
+        kinds = [column for column in ranked.c if column.name != "place"]
+        statement = select(*kinds, func.count().label("count")).where(ranked.c.place == 1).group_by(*kinds)
+        with self._database.read() as connection:
+            counted = fetch(connection, statement)
+        return _with_outcome(counted)
+
+    def reminded(self, dates: Days | None = None, hospital: str | None = None) -> pl.DataFrame:
+        """Reminders sent, by the day of the encounter's partition: date, hospital, area, wave, count."""
+        kinds = (sends.c.cohort_date.label("date"), sends.c.hospital, sends.c.area, sends.c.wave)
+        statement = select(*kinds, func.count().label("count")).where(
+            sends.c.wave != "invite",
+            sends.c.state == "sent",
+            between(sends.c.cohort_date, dates),
+            matches(sends.c.hospital, hospital),
+        )
+        with self._database.read() as connection:
+            return fetch(connection, statement.group_by(*kinds).order_by(*kinds))
+
+    def answered(self, dates: Days | None = None, hospital: str | None = None) -> pl.DataFrame:
+        """Encounters that answered, by whatever link, by the day of their partition: date, hospital, area, count."""
+        encounter = (
+            select(sends.c.cohort_date, sends.c.hospital, sends.c.area, sends.c.database, sends.c.encounter_id)
+            .join(answers, answers.c.send_id == sends.c.send_id)
+            .where(between(sends.c.cohort_date, dates), matches(sends.c.hospital, hospital))
+            .distinct()
+            .subquery()
+        )
+        kinds = (encounter.c.cohort_date.label("date"), encounter.c.hospital, encounter.c.area)
+        statement = select(*kinds, func.count().label("count")).group_by(*kinds).order_by(*kinds)
+        with self._database.read() as connection:
+            return fetch(connection, statement)
+
+
+def _with_outcome(counted: pl.DataFrame) -> pl.DataFrame:
+    """One word and one reason for each kind of row, and the kinds that come to the same added up."""
+    state, held = pl.col("state"), pl.col("held").str.split_exact(":", 1).struct
+    is_excluded, was_claimed, is_held = pl.col("result") == EXCLUDED, state.is_not_null(), pl.col("held") != ""
+    outcome = (
+        pl.when(is_excluded)
+        .then(pl.lit("excluded"))
+        .when(was_claimed)
+        .then(state.replace("claimed", "unknown"))
+        .when(is_held)
+        .then(held.field("field_0"))
+        .otherwise(pl.lit("deferred"))
+    )
+    reason = (
+        pl.when(is_excluded)
+        .then("reason")
+        .when(state == "claimed")
+        .then(pl.lit(NO_OUTCOME))
+        .when(state == "sent")
+        .then(pl.lit(""))
+        .when(was_claimed)
+        .then("send_reason")
+        .when(is_held)
+        .then(held.field("field_1"))
+        .otherwise(pl.lit(Deferral.NOT_DISPATCHED.value))
+    )
+    kinds = ("date", "hospital", "area", "outcome", "reason")
+    named = counted.select(
+        pl.col("cohort_date").alias("date"),
+        "hospital",
+        "area",
+        outcome.alias("outcome"),
+        reason.alias("reason"),
+        "count",
+    )
+    return named.group_by(kinds).agg(pl.col("count").sum()).sort(kinds)

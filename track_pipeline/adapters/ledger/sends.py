@@ -1,0 +1,249 @@
+"""The sends: claimed before anything leaves, settled after, resolved by hand where nobody saw the outcome.
+
+Here is the SQL and the transaction; who may be claimed is decided in `claims`.
+"""
+
+from collections.abc import Iterable
+from datetime import date, datetime
+from typing import Any, Final, Literal
+from uuid import uuid4
+
+import polars as pl
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Connection,
+    and_,
+    case,
+    delete,
+    func,
+    insert,
+    select,
+    union_all,
+    update,
+)
+
+from track_pipeline.adapters.ledger.claims import LINES, Claim, SendChannel, Wave, judge
+from track_pipeline.adapters.ledger.consent import active_opt_outs
+from track_pipeline.adapters.ledger.database import Store, chunks, fetch, insert_new, matches
+from track_pipeline.adapters.ledger.tables import answers, decisions, sends
+from track_pipeline.domain.identity import KEY_COLUMNS
+
+_OPEN: Final = ("claimed", "unknown")
+_KEYS: Final = tuple(sends.c[name] for name in KEY_COLUMNS)
+
+# The days on which the partitions, and so the cooldowns, are counted.
+_COHORT_ZONE: Final = "America/Sao_Paulo"
+
+# Of several sends to one encounter, the one that tells what became of it comes first.
+OUTCOME_ORDER: Final = case((sends.c.state == "sent", 0), (sends.c.state.in_(_OPEN), 1), else_=2)
+IS_INVITATION: Final = and_(sends.c.wave == "invite", ~sends.c.extra)
+
+
+class Sends(Store):
+    """The part of the ledger that knows who was written to."""
+
+    def claim(self, lines: pl.DataFrame, claim: Claim) -> pl.DataFrame:
+        """Claims the lines (`claims.LINES`) that may be sent, in one transaction, committed when this returns.
+
+        Returns the lines in their order, with `verdict` (`ClaimVerdict`, see `claims.judge`) and, on claimed ones,
+        `send_id` and `batch_id`. Claims take turns across processes: no two can hold one encounter or person.
+        Raises LedgerError; nothing may be sent then.
+        """
+        batch_id = uuid4().hex
+        with self._database.write() as connection:
+            verdicts = judge(
+                lines,
+                claim,
+                asked=_asked(connection, lines, claim),
+                opted_out=active_opt_outs(connection, _person_keys(lines)),
+                invited=_invited(connection, lines, claim),
+            )
+            is_claimed = verdicts == "claimed"
+            send_ids = [uuid4().hex if claimed else None for claimed in is_claimed]
+            judged = lines.with_columns(
+                verdicts.alias("verdict"),
+                pl.Series("send_id", send_ids, dtype=pl.String),
+                pl.when(is_claimed).then(pl.lit(batch_id)).alias("batch_id"),
+            )
+            rows = judged.filter(is_claimed).select("send_id", "batch_id", *LINES.names()).with_columns(
+                pl.col("unit", "setor").fill_null(""),
+                wave=pl.lit(claim.wave),
+                cohort_date=pl.lit(claim.cohort_date),
+                state=pl.lit("claimed"),
+                reason=pl.lit(""),
+                run_id=pl.lit(claim.run_id),
+                policy_version=pl.lit(claim.policy_version),
+                rules_version=pl.lit(claim.rules_version),
+                claimed_at=pl.lit(self._clock()),
+            )  # fmt: skip
+            if not rows.is_empty():
+                connection.execute(insert(sends), rows.to_dicts())
+        return judged
+
+    def settle(
+        self,
+        send_ids: Iterable[str],
+        state: Literal["sent", "rejected", "unknown"],
+        *,
+        reason: str = "",
+        distribution_id: str | None = None,
+    ) -> int:
+        """Records what became of claims; returns how many changed.
+
+        A claim becomes anything, `unknown` becomes `sent` or `rejected`, and these two stay what they are.
+        """
+        values = {"state": state, "reason": reason, "settled_at": self._clock()}
+        if distribution_id is not None:
+            values["distribution_id"] = distribution_id
+        settleable = sends.c.state == "claimed" if state == "unknown" else sends.c.state.in_(_OPEN)
+        with self._database.write() as connection:
+            return sum(
+                connection.execute(update(sends).where(sends.c.send_id.in_(chunk), settleable).values(values)).rowcount
+                for chunk in chunks(send_ids)
+            )
+
+    def release(self, send_ids: Iterable[str]) -> int:
+        """Forgets claims that are known never to have left, so that they may be claimed again; returns how many."""
+        with self._database.write() as connection:
+            return sum(
+                connection.execute(delete(sends).where(sends.c.send_id.in_(chunk), sends.c.state == "claimed")).rowcount
+                for chunk in chunks(send_ids)
+            )
+
+    def unresolved(self, hospital: str | None = None, cohort_date: date | None = None) -> pl.DataFrame:
+        """Sends whose outcome nobody saw, all columns of the table, oldest first.
+
+        A claim that a running dispatch holds is among them: look at `claimed_at` before resolving.
+        """
+        statement = select(sends).where(
+            sends.c.state.in_(_OPEN),
+            matches(sends.c.hospital, hospital),
+            matches(sends.c.cohort_date, cohort_date),
+        )
+        with self._database.read() as connection:
+            return fetch(connection, statement.order_by(sends.c.claimed_at, sends.c.send_id))
+
+    def resolve(self, send_ids: Iterable[str], verdict: Literal["sent", "not_sent"], reason: str, by: str) -> int:
+        """Settles by hand sends that are claimed or unknown; returns how many.
+
+        `not_sent` deletes the send, so that it may go again. Who decided, and why, stays in the journal.
+        """
+        now = self._clock()
+        decision = {"step": "resolve", "result": verdict, "reason": reason, "rule": f"by {by}", "at": now}
+        columns = (
+            sends.c.hospital,
+            sends.c.database,
+            sends.c.encounter_id,
+            sends.c.cohort_date,
+            sends.c.send_id.label("version"),
+        )
+        resolved = 0
+        with self._database.write() as connection:
+            for chunk in chunks(send_ids):
+                which = and_(sends.c.send_id.in_(chunk), sends.c.state.in_(_OPEN))
+                found = connection.execute(select(*columns).where(which)).mappings()
+                insert_new(connection, decisions, [decision | dict(send) for send in found])
+                statement = (
+                    update(sends).where(which).values(state="sent", reason=reason, settled_at=now)
+                    if verdict == "sent"
+                    else delete(sends).where(which)
+                )
+                resolved += connection.execute(statement).rowcount
+        return resolved
+
+    def settled(self, hospital: str, cohort_date: date, wave: Wave, channel: SendChannel | None = None) -> pl.DataFrame:
+        """The sends of a partition and wave, whatever their state, all columns of the table, in order of claiming."""
+        statement = select(sends).where(
+            sends.c.cohort_date == cohort_date,
+            sends.c.hospital == hospital,
+            sends.c.wave == wave,
+            matches(sends.c.channel, channel),
+        )
+        with self._database.read() as connection:
+            return fetch(connection, statement.order_by(sends.c.claimed_at, sends.c.encounter_id, sends.c.send_id))
+
+    def asked(self, hospital: str, cohort_date: date) -> pl.DataFrame:
+        """The real invitations of a partition: database, encounter_id, area, survey_uuid, channel, state.
+
+        Of several to one encounter, the one that was sent comes first, a rejected one last.
+        """
+        statement = select(
+            sends.c.database, sends.c.encounter_id, sends.c.area, sends.c.survey_uuid, sends.c.channel, sends.c.state
+        ).where(sends.c.cohort_date == cohort_date, sends.c.hospital == hospital, IS_INVITATION)
+        with self._database.read() as connection:
+            return fetch(
+                connection, statement.order_by(OUTCOME_ORDER, sends.c.encounter_id, sends.c.database, sends.c.send_id)
+            )
+
+    def recent_contacts(self, keys: Iterable[str], *, cohort_from: date, cohort_before: date) -> pl.DataFrame:
+        """Standing invitations, of any hospital, to people with one of the keys: one row per key and invitation.
+
+        `cohort_from` is included, `cohort_before` is not. Columns: person_key, hospital, database, encounter_id,
+        survey_uuid, cohort_date, answered_on (the last day on which the encounter's survey was answered, null
+        without an answer).
+        """
+        other = sends.alias()
+        answered_at = (
+            select(func.max(answers.c.answered_at))
+            .join(other, other.c.send_id == answers.c.send_id)
+            .where(*(other.c[name] == sends.c[name] for name in ("hospital", "encounter_id", "database")))
+            .scalar_subquery()
+            .label("answered_at")
+        )
+        columns = (
+            sends.c.hospital,
+            sends.c.database,
+            sends.c.encounter_id,
+            sends.c.survey_uuid,
+            sends.c.cohort_date,
+            answered_at,
+        )
+        when = (sends.c.cohort_date >= cohort_from, sends.c.cohort_date < cohort_before)
+        with self._database.read() as connection:
+            found = pl.concat(fetch(connection, _standing_invitations(chunk, columns, *when)) for chunk in chunks(keys))
+        answered_on = pl.col("answered_at").dt.convert_time_zone(_COHORT_ZONE).dt.date()
+        return found.with_columns(answered_on=answered_on).drop("answered_at")
+
+
+def _person_keys(lines: pl.DataFrame) -> list[str]:
+    return [key for name in KEY_COLUMNS for key in lines.get_column(name).drop_nulls()]
+
+
+def _standing_invitations(
+    keys: list[str], columns: Iterable[ColumnElement[Any]], *conditions: ColumnElement[bool]
+) -> CompoundSelect[Any]:
+    """Invitations that were not rejected: `person_key`, then the columns, a select per kind of key for its index."""
+    return union_all(
+        *(
+            select(key.label("person_key"), *columns).where(
+                key.in_(keys), IS_INVITATION, sends.c.state != "rejected", *conditions
+            )
+            for key in _KEYS
+        )
+    )
+
+
+def _asked(connection: Connection, lines: pl.DataFrame, claim: Claim) -> pl.DataFrame:
+    """A superset of the sends to the encounters of the batch: what the index finds."""
+    hospitals = lines.get_column("hospital").unique().to_list()
+    columns = (sends.c[name] for name in ("hospital", "database", "encounter_id", "survey_uuid", "channel", "extra"))
+    statement = select(*columns, sends.c.state).where(sends.c.hospital.in_(hospitals), sends.c.wave == claim.wave)
+    return pl.concat(
+        fetch(connection, statement.where(sends.c.encounter_id.in_(chunk)))
+        for chunk in chunks(lines.get_column("encounter_id"))
+    )
+
+
+def _invited(connection: Connection, lines: pl.DataFrame, claim: Claim) -> pl.DataFrame:
+    since: list[datetime] = [at for at in (claim.any_survey_since, claim.this_survey_since) if at is not None]
+    columns = (
+        sends.c.hospital,
+        sends.c.database,
+        sends.c.encounter_id,
+        sends.c.survey_uuid,
+        sends.c.claimed_at,
+    )
+    keys = _person_keys(lines) if since else []
+    when = [sends.c.claimed_at >= min(since)] if since else []
+    return pl.concat(fetch(connection, _standing_invitations(chunk, columns, *when)) for chunk in chunks(keys))

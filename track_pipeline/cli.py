@@ -1,0 +1,313 @@
+"""The command line, `track`: it reads arguments, calls one service, and prints a table or JSON.
+
+What a command does is in the services; Dagster and polars are imported by the commands that need them, so that
+`track --help` and `track status` answer at once.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from track_pipeline.errors import TrackPipelineError
+from track_pipeline.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from track_pipeline.runtime import Runtime
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Asks each hospital patient once how the visit went, and shows what became of every row.",
+    pretty_exceptions_enable=False,
+)
+opt_out_app = typer.Typer(no_args_is_help=True, help="People who do not want to be written to.")
+pause_app = typer.Typer(no_args_is_help=True, help="The switch that stops all sending, of a hospital or a channel.")
+app.add_typer(opt_out_app, name="opt-out")
+app.add_typer(pause_app, name="pause")
+
+out = Console()
+err = Console(stderr=True)
+
+Json = Annotated[bool, typer.Option("--json", help="print JSON instead of a table")]
+OptionalHospital = Annotated[str | None, typer.Option("--hospital", help="hospital code, such as HMS")]
+OptionalDate = Annotated[str | None, typer.Option("--date", help="day of the encounters, YYYY-MM-DD")]
+
+_COLUMNS = ("extracted", "excluded", "planned", "sent", "rejected", "unknown", "deferred", "suppressed")
+
+
+@app.command()
+def demo(*, as_json: Json = False) -> None:
+    """Run yesterday of all hospitals, synthetic, against a Track.co simulator, and show where every row went."""
+    from track_pipeline.demo.run import run_demo
+
+    settings = _settings()
+    if not settings.is_demo:
+        raise typer.BadParameter("TRACK_ENV is production; the demo is for synthetic hospitals only")
+    with _progress("hospitals", None) as advance:
+        result = run_demo(settings, advance)
+    if as_json:
+        _print_json(result.rows)
+    else:
+        out.print(_status_table(result.rows, f"{result.day}: what became of every encounter"))
+        out.print(f"New sends: {result.new_sends}. The same in Dagster: [bold]track ui --port 3000[/bold]")
+    for code in result.failed:
+        err.print(f"[red]{code} {result.day}: the run failed; `track ui` shows why[/red]")
+    if not result.succeeded:
+        raise typer.Exit(1)
+
+
+@app.command()
+def status(*, day: OptionalDate = None, hospital: OptionalHospital = None, as_json: Json = False) -> None:
+    """The funnel of every day, hospital and area: how many were extracted and where each ended."""
+    from track_pipeline.services.status import status as status_of
+
+    wanted = _date(day)
+    with _runtime() as runtime:
+        rows = status_of(runtime.ledger, (wanted, wanted) if wanted else None, hospital)
+    if as_json:
+        _print_json(rows)
+    elif rows:
+        out.print(_status_table(rows, "what became of every encounter"))
+    else:
+        out.print("Nothing has been extracted yet for that; `track demo` or a Dagster run does it.")
+
+
+@app.command()
+def why(hospital: str, encounter: int, *, as_json: Json = False) -> None:
+    """Why an encounter was, or was not, asked: every decision in order, without a name or a contact."""
+    from track_pipeline.services.status import why as why_of
+
+    with _runtime() as runtime:
+        story = why_of(runtime.ledger, runtime.registry.hospital(hospital).code, encounter)
+    if as_json:
+        _print_json(story)
+    else:
+        _print_story(story)
+    if story["outcome"] is None:
+        raise typer.Exit(1)
+
+
+@app.command()
+def links(
+    day: Annotated[str, typer.Argument(metavar="DATE")],
+    hospital: str,
+    *,
+    output: Annotated[Path | None, typer.Option(help="the CSV to write; readable by its owner only")] = None,
+) -> None:
+    """Export the personal links of a hospital-day as CSV, for the front desk. Holds patients' names."""
+    from track_pipeline.services.links import export_links
+
+    with _runtime() as runtime:
+        wanted = date.fromisoformat(day)
+        path = output or Path(f"links-{wanted}-{hospital}.csv")
+        count = export_links(runtime.lake, runtime.registry.hospital(hospital), wanted, path)
+    out.print(f"{count} links in {path}")
+
+
+@app.command()
+def resolve(
+    hospital: str,
+    encounter: int,
+    verdict: Annotated[Literal["sent", "not_sent"], typer.Argument(help="what Track.co's screen shows")],
+    *,
+    reason: Annotated[str, typer.Option(help="how you know; kept with the decision")],
+) -> None:
+    """Say what became of a send whose outcome is unknown; `not_sent` lets the next run send it again."""
+    with _runtime() as runtime:
+        code = runtime.registry.hospital(hospital).code
+        unknown = runtime.ledger.unresolved(code, encounter_id=encounter)
+        if unknown.is_empty():
+            _fail(f"{code} {encounter}: there is no send with an unknown outcome")
+        runtime.ledger.resolve(unknown.get_column("send_id"), verdict, reason, by="operator")
+    out.print(f"{code} {encounter}: {unknown.height} resolved as {verdict}")
+
+
+@opt_out_app.command("add")
+def opt_out_add(
+    *,
+    cpf: Annotated[str | None, typer.Option()] = None,
+    phone: Annotated[str | None, typer.Option()] = None,
+    email: Annotated[str | None, typer.Option()] = None,
+    channel: Annotated[Literal["all", "email", "whatsapp"], typer.Option()] = "all",
+    source: Annotated[str, typer.Option(help="who asked for it, such as 'patient, by phone'")] = "operator",
+) -> None:
+    """Stop writing to a person. Only a keyed hash is kept; typing a contact into a shell keeps it in its history."""
+    with _runtime() as runtime:
+        for key in _person_keys(runtime, cpf, phone, email):
+            runtime.ledger.opt_out(key, channel, source)
+            out.print(f"opted out of {channel}: {key}")
+
+
+@opt_out_app.command("remove")
+def opt_out_remove(
+    *,
+    cpf: Annotated[str | None, typer.Option()] = None,
+    phone: Annotated[str | None, typer.Option()] = None,
+    email: Annotated[str | None, typer.Option()] = None,
+    key: Annotated[str | None, typer.Option(help="the person key that `list` shows")] = None,
+    channel: Annotated[Literal["all", "email", "whatsapp"], typer.Option()] = "all",
+) -> None:
+    """Allow writing to a person again."""
+    with _runtime() as runtime:
+        for person in [key] if key else _person_keys(runtime, cpf, phone, email):
+            found = runtime.ledger.opt_in(person, channel)
+            out.print(f"{person}: {'removed' if found else 'there was no opt-out'}")
+
+
+@opt_out_app.command("list")
+def opt_out_list(*, as_json: Json = False) -> None:
+    """All opt-outs in force."""
+    with _runtime() as runtime:
+        _print_rows(runtime.ledger.opt_outs().to_dicts(), as_json=as_json, empty="Nobody has opted out.")
+
+
+@pause_app.command("add")
+def pause_add(
+    scope: Annotated[str, typer.Argument(help="all, hospital:HMS or channel:email")],
+    *,
+    reason: Annotated[str, typer.Option()] = "by hand",
+) -> None:
+    """Stop sending; lines wait as `deferred:paused` and go when the pause is removed."""
+    with _runtime() as runtime:
+        kind, _, name = scope.partition(":")
+        known = {"hospital": runtime.registry.codes, "channel": ("email", "whatsapp", "link")}
+        if scope != "all" and name not in known.get(kind, ()):
+            _fail(f"{scope}: give all, hospital:<code> or channel:<email|whatsapp|link>")
+        runtime.ledger.pause(scope, reason, "operator")
+    out.print(f"paused: {scope}")
+
+
+@pause_app.command("remove")
+def pause_remove(scope: str) -> None:
+    """Send again; run the deferred partitions, or wait for the sweep."""
+    with _runtime() as runtime:
+        if not runtime.ledger.resume(scope):
+            _fail(f"{scope} was not paused; `track pause list` shows what is")
+    out.print(f"sending again: {scope}")
+
+
+@pause_app.command("list")
+def pause_list(*, as_json: Json = False) -> None:
+    """All pauses in force."""
+    with _runtime() as runtime:
+        _print_rows(runtime.ledger.pauses().to_dicts(), as_json=as_json, empty="Nothing is paused.")
+
+
+@app.command()
+def ui(*, port: Annotated[int, typer.Option()] = 3000) -> None:
+    """Open Dagster's web interface on the same instance, with daemon and, in the demo, a simulator."""
+    from track_pipeline.demo.run import track_co
+    from track_pipeline.instance import prepare_instance
+    from track_pipeline.web import serve_dagster
+
+    settings = _settings()
+    prepare_instance(settings.home)
+    if settings.is_demo:
+        with track_co(settings):
+            serve_dagster(port)
+    else:
+        serve_dagster(port)
+
+
+@app.command()
+def simulator(*, port: Annotated[int, typer.Option()] = 8765) -> None:
+    """Run a Track.co simulator on this machine, until interrupted."""
+    from track_pipeline.demo.simulator import serve
+
+    serve(port)
+
+
+def main() -> None:
+    """Runs a command; an error of this project's own is one message and exit code 2."""
+    try:
+        app()
+    except TrackPipelineError as error:
+        err.print(f"[red]{error}[/red]", highlight=False)
+        sys.exit(2)
+
+
+def _settings() -> Settings:
+    return load_settings()
+
+
+@contextmanager
+def _runtime() -> "Iterator[Runtime]":
+    from track_pipeline.runtime import Runtime
+
+    runtime = Runtime(_settings())
+    try:
+        yield runtime
+    finally:
+        runtime.close()
+
+
+def _person_keys(runtime: "Runtime", cpf: str | None, phone: str | None, email: str | None) -> list[str]:
+    from track_pipeline.services.people import person_keys
+
+    return person_keys(runtime.hasher, runtime.policy.placeholders, cpf=cpf, phone=phone, email=email)
+
+
+def _date(text: str | None) -> date | None:
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError:
+        raise typer.BadParameter(f"{text} is not a date; write it as 2026-11-23") from None
+
+
+def _fail(message: str) -> None:
+    err.print(f"[red]{message}[/red]", highlight=False)
+    raise typer.Exit(1)
+
+
+@contextmanager
+def _progress(what: str, total: int | None) -> Iterator[Callable[[str], None]]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda name: progress.update(task, advance=1, description=f"{what}: {name}")
+
+
+def _print_json(value: object) -> None:
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def _print_rows(rows: list[dict[str, Any]], *, as_json: bool, empty: str) -> None:
+    if as_json:
+        _print_json(rows)
+    elif not rows:
+        out.print(empty)
+    else:
+        table = Table(*rows[0])
+        for row in rows:
+            table.add_row(*(str(value) for value in row.values()))
+        out.print(table)
+
+
+def _status_table(rows: list[dict[str, Any]], title: str) -> Table:
+    table = Table("date", "hospital", "area", title=title)
+    for column in _COLUMNS:
+        table.add_column(column, justify="right")
+    for row in rows:
+        table.add_row(row["date"], row["hospital"], row["area"], *(str(row[column]) for column in _COLUMNS))
+    table.add_section()
+    table.add_row("total", "", "", *(str(sum(row[column] for row in rows)) for column in _COLUMNS), style="bold")
+    return table
+
+
+def _print_story(story: dict[str, Any]) -> None:
+    place = " / ".join(part for part in (story["area"], story["setor"]) if part)
+    out.print(f"[bold]{story['hospital']} {story['encounter']}[/bold] {place}: {story['outcome'] or 'never extracted'}")
+    for decision in story["decisions"]:
+        reason = f" ({decision['reason']})" if decision["reason"] else ""
+        rule = f", rule {decision['rule']}" if decision["rule"] else ""
+        out.print(f"  {decision['at']}  {decision['step']}: {decision['result']}{reason}{rule}", highlight=False)
+    for send in story["sends"]:
+        out.print(f"  {send['at']}  {send['wave']} by {send['channel']}: {send['state']}", highlight=False)

@@ -1,0 +1,62 @@
+"""The composition root of the Dagster project: settings and registry in, definitions out.
+
+Importing this module reads nothing; loading the definitions reads settings, registry and rules, and opens no
+connection. Tests come in through `build_defs`.
+"""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from track_pipeline.defs.dispatches import dispatch_assets
+from track_pipeline.defs.extracts import extract_assets
+from track_pipeline.defs.invitations import invitation_assets
+from track_pipeline.defs.partitions import patient_days
+from track_pipeline.defs.schedules import daily_job, daily_schedule, sweep_schedule
+from track_pipeline.runtime import Runtime
+from track_pipeline.settings import Settings, load_settings
+
+
+def build_defs(settings: Settings, runtime: Runtime | None = None) -> dg.Definitions:
+    """All assets, checks, jobs and schedules of an installation.
+
+    `runtime` takes the place of the one made from `settings`: the way in for tests and the demo. Raises
+    ConfigError when registry or rules are wrong, or production misses a setting.
+    """
+    shared = runtime or Runtime(settings)
+    if not settings.is_demo:
+        settings.check_production(shared.registry)
+    partitions = patient_days(shared.registry)
+    assets = [extract_assets(partitions), invitation_assets(partitions), *dispatch_assets(partitions)]
+    job = daily_job(assets)
+    status = dg.DefaultScheduleStatus.STOPPED if settings.is_demo else dg.DefaultScheduleStatus.RUNNING
+    return dg.Definitions(
+        assets=assets,
+        jobs=[job],
+        schedules=[
+            daily_schedule(job, status),
+            sweep_schedule(job, assets, partitions, shared.registry, status),
+        ],
+        resources={"runtime": runtime or _own_runtime(settings)},
+        executor=dg.in_process_executor,
+    )
+
+
+def _own_runtime(settings: Settings) -> dg.ResourceDefinition:
+    """A runtime per run, closed when the run ends."""
+
+    @dg.resource(description="The installation at work: hospitals, ledger, lake, Track.co.")
+    def runtime(_context: dg.InitResourceContext) -> Iterator[Runtime]:
+        made = Runtime(settings)
+        try:
+            yield made
+        finally:
+            made.close()
+
+    return runtime
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """What Dagster loads."""
+    return build_defs(load_settings())

@@ -1,0 +1,87 @@
+"""`dispatch_email/<area>`, `dispatch_whatsapp/<area>`, `survey_link/<area>`: plan minus ledger, sent to Track.co.
+
+These contact patients. They never have a retry policy, an automation condition or a single-run backfill: what
+may go again is decided by the ledger, line by line.
+"""
+
+from typing import Final
+
+import dagster as dg
+from pydantic import Field
+
+from track_pipeline.defs.failures import told_to_the_operator
+from track_pipeline.defs.naming import OWNERS, check, key_of, results
+from track_pipeline.defs.partitions import place_of
+from track_pipeline.domain.areas import AREAS, Area
+from track_pipeline.runtime import Runtime
+from track_pipeline.services.dispatch import Approval, DispatchReport, Partition
+from track_pipeline.services.invitation import INVITATION
+from track_pipeline.services.messages import LineChannel
+from track_pipeline.services.status import funnel_of
+
+STEPS: Final[dict[LineChannel, str]] = {
+    "email": "dispatch_email",
+    "whatsapp": "dispatch_whatsapp",
+    "link": "survey_link",
+}
+_WORDS: Final[dict[LineChannel, str]] = {
+    "email": "Invitations by e-mail",
+    "whatsapp": "Invitations by WhatsApp",
+    "link": "Personal links for the front desk (nobody is written to)",
+}
+
+
+class DispatchConfig(dg.Config):
+    """An operator's word for tripped gates; both fields are kept with the partition."""
+
+    approve_gates: list[str] = Field(default=[], description="gates that may be passed: volume, contact_share, ...")
+    approval_reason: str = Field(default="", description="why; without a reason no gate is passed. No patient data.")
+
+
+def dispatch_assets(partitions: dg.MultiPartitionsDefinition) -> list[dg.AssetsDefinition]:
+    """One asset per channel and area."""
+    return [_dispatch(channel, area, partitions) for channel in STEPS for area in AREAS]
+
+
+def _dispatch(channel: LineChannel, area: Area, partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
+    key = key_of(STEPS[channel], area)
+
+    @dg.asset(
+        key=key,
+        deps=[key_of(INVITATION, area)],
+        partitions_def=partitions,
+        check_specs=[check("ledger_agrees", key, partitions, "every planned line has an outcome that is known")],
+        group_name=area.value,
+        owners=OWNERS,
+        kinds={"track"},
+        pool="track_api",
+        description=(
+            f"{_WORDS[channel]} for {area.label}: what the plan has and the ledger has not. Running it again, "
+            "backfilling it or killing it never asks anybody twice."
+        ),
+    )
+    def dispatch(
+        context: dg.AssetExecutionContext, config: DispatchConfig, runtime: dg.ResourceParam[Runtime]
+    ) -> dg.MaterializeResult[None]:
+        with told_to_the_operator():
+            hospital, day = place_of(context, runtime.registry)
+            approval = Approval(frozenset(config.approve_gates), config.approval_reason)
+            report = runtime.dispatcher.dispatch(Partition(hospital, day, area, channel), context.run_id, approval)
+            unsettled = runtime.ledger.unresolved(hospital.code, day, area, channel).height
+            return dg.MaterializeResult(
+                metadata=_metadata(report) | {"funnel": funnel_of(runtime.ledger, day, hospital.code, area).markdown()},
+                check_results=results(context, key, {"ledger_agrees": (unsettled == 0, f"{unsettled} unknown")}),
+            )
+
+    return dispatch
+
+
+def _metadata(report: DispatchReport) -> dict[str, int | str]:
+    counts: dict[str, int | str] = {
+        "lines": report.lines,
+        "sent_earlier": report.earlier,
+        "sent": report.sent,
+        "rejected": report.rejected,
+        "unknown": report.unknown,
+    }
+    return counts | {f"held/{reason}": count for reason, count in sorted(report.held.items())}

@@ -1,0 +1,84 @@
+"""`invitation/<area>`: who of the extracted is asked and why the others are not. Contacts nobody."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+import polars as pl
+
+from track_pipeline.defs.failures import told_to_the_operator
+from track_pipeline.defs.naming import OWNERS, check, key_of, keys_of, results, selected_areas
+from track_pipeline.defs.partitions import place_of
+from track_pipeline.domain.areas import AREAS, Area
+from track_pipeline.domain.gates import contact_share
+from track_pipeline.domain.plan import PLANNED
+from track_pipeline.runtime import Runtime
+from track_pipeline.services.extraction import EXTRACT
+from track_pipeline.services.invitation import INVITATION
+from track_pipeline.services.status import funnel_of
+
+
+def invitation_assets(partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
+    """The six plans of a hospital-day, made together because one person is asked once a day."""
+    checks = {
+        "funnel_closes": "every extracted encounter is planned or excluded by a named reason",
+        "no_duplicate_encounter": "no encounter is planned twice",
+        "contact_share": "enough of those who could be asked have a usable contact",
+    }
+
+    @dg.multi_asset(
+        name=INVITATION,
+        specs=[_spec(area) for area in AREAS],
+        check_specs=[
+            check(name, key, partitions, description)
+            for key in keys_of(INVITATION)
+            for name, description in checks.items()
+        ],
+        partitions_def=partitions,
+        can_subset=True,
+    )
+    def invitation(
+        context: dg.AssetExecutionContext, runtime: dg.ResourceParam[Runtime]
+    ) -> Iterator[dg.MaterializeResult[None]]:
+        with told_to_the_operator():
+            hospital, day = place_of(context, runtime.registry)
+            for area, plan in runtime.planner.invite(hospital, day, selected_areas(context)).items():
+                key, funnel = key_of(INVITATION, area), funnel_of(runtime.ledger, day, hospital.code, area)
+                share = contact_share(plan, runtime.policy.gates)
+                verdicts = {
+                    "funnel_closes": (funnel.closes and funnel.extracted == plan.height, f"{plan.height} rows"),
+                    "no_duplicate_encounter": _no_duplicate(plan),
+                    "contact_share": (share.passed, share.detail),
+                }
+                yield dg.MaterializeResult(
+                    asset_key=key,
+                    metadata={
+                        "dagster/row_count": dg.MetadataValue.int(plan.height),
+                        "planned": dg.MetadataValue.int(funnel.planned),
+                        "excluded": dg.MetadataValue.int(funnel.excluded),
+                        "funnel": dg.MetadataValue.md(funnel.markdown()),
+                    },
+                    check_results=results(context, key, verdicts),
+                )
+
+    return invitation
+
+
+def _spec(area: Area) -> dg.AssetSpec:
+    return dg.AssetSpec(
+        key_of(INVITATION, area),
+        # One person is asked once a day: the plan of an area depends on who was seen in the others.
+        deps=keys_of(EXTRACT),
+        group_name=area.value,
+        owners=OWNERS,
+        kinds={"polars", "parquet"},
+        description=(
+            f"The plan of {area.label}: each encounter of the day is planned, with channel and survey, or excluded "
+            "by one reason (eligibility, contact hygiene, one survey per person, quarantine; see policy.toml)."
+        ),
+    )
+
+
+def _no_duplicate(plan: pl.DataFrame) -> tuple[bool, str]:
+    planned = plan.filter(pl.col("result") == PLANNED)
+    repeated = int(planned.select("database", "encounter_id").is_duplicated().sum())
+    return repeated == 0, f"{repeated} repeated"

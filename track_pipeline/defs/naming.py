@@ -1,0 +1,43 @@
+"""How assets are called and described, so that every factory does it the same way."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import dagster as dg
+
+from track_pipeline.domain.areas import AREAS, Area
+
+OWNERS: Final = ["team:patient-experience"]
+
+
+def keys_of(step: str, areas: Sequence[Area] = AREAS) -> list[dg.AssetKey]:
+    """The asset keys `<step>/<area>`."""
+    return [key_of(step, area) for area in areas]
+
+
+def key_of(step: str, area: Area) -> dg.AssetKey:
+    """The asset key `<step>/<area>`."""
+    return dg.AssetKey([step, area.value])
+
+
+def selected_areas(context: dg.AssetExecutionContext) -> list[Area]:
+    """The areas that a step with one output per area was asked for, in the usual order."""
+    selected = {key.path[-1] for key in context.selected_asset_keys}
+    return [area for area in AREAS if area.value in selected]
+
+
+def check(name: str, key: dg.AssetKey, partitions: dg.PartitionsDefinition, description: str) -> dg.AssetCheckSpec:
+    """A check that is evaluated by the step of its asset, per partition."""
+    return dg.AssetCheckSpec(name, asset=key, description=description, partitions_def=partitions)
+
+
+def results(
+    context: dg.AssetExecutionContext, key: dg.AssetKey, verdicts: dict[str, tuple[bool, str]]
+) -> list[dg.AssetCheckResult]:
+    """The results of the checks that this step was asked to evaluate: name to (passed, detail)."""
+    wanted = context.selected_asset_check_keys
+    return [
+        dg.AssetCheckResult(check_name=name, asset_key=key, passed=passed, metadata={"detail": detail})
+        for name, (passed, detail) in verdicts.items()
+        if dg.AssetCheckKey(key, name) in wanted
+    ]

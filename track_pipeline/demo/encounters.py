@@ -1,0 +1,235 @@
+"""Synthetic encounters: who was where and when on one day of one database, and with which codes.
+
+A cohort is what one day decides: visits attended on it, stays and emergencies discharged on it. Whom a
+front desk registered is in `demo/front_desk.py`; the tables it all ends in are in `demo/hospitals.py`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from random import Random
+from typing import Final
+
+import polars as pl
+
+from track_pipeline.demo.front_desk import register
+from track_pipeline.demo.people import people, stream
+from track_pipeline.domain.schema import His
+
+Code = int | str
+
+
+@dataclass(frozen=True)
+class DatabaseProfile:
+    """What a synthetic database has to look like for the rules of the hospitals that read it.
+
+    companies: values of the company column that units use; empty where one unit has the whole database.
+    codes: raw column -> the codes that any of the rules names; a column that is not there gets usual ones.
+    """
+
+    alias: str
+    his: His
+    companies: tuple[int, ...]
+    codes: Mapping[str, tuple[Code, ...]]
+
+    def named(self, column: str) -> tuple[Code, ...]:
+        """The codes of that column that mean something, to the rules or everywhere."""
+        return tuple(dict.fromkeys((*_USUAL_CODES.get(column, ()), *self.codes.get(column, ()))))
+
+    def others(self, column: str) -> tuple[Code, ...]:
+        """A dozen codes of that column that mean nothing to any rule."""
+        named = self.named(column)
+        return tuple(code for code in range(1, 100 + len(named)) if code not in named)[:12]
+
+
+_KINDS: Final = {"ambulatory": 35, "exam": 25, "emergency": 22, "inpatient": 14, "mother": 4}
+_STAYS: Final = ("inpatient", "mother", "newborn")
+
+
+@dataclass(frozen=True)
+class _Habit:
+    """How a code column is filled: the shares of codes that mean something and of none; the rest is another code."""
+
+    named: float
+    missing: float
+    kinds: tuple[str, ...] = (*_KINDS, "newborn")
+
+
+# Codes that single a patient out (discharge motives, results, oncology's sectors) are rare, the others common.
+_HABITS: Final[Mapping[His, Mapping[str, _Habit]]] = {
+    "mv": {
+        "cd_ori_ate": _Habit(0.85, 0.03),
+        "cd_servico": _Habit(0.85, 0.05),
+        "cd_ser_dis": _Habit(0.40, 0.05),
+        "cd_especialid": _Habit(0.50, 0.05),
+        "cd_tip_res": _Habit(0.06, 0.05, ("emergency",)),
+        "cd_mot_alt": _Habit(0.06, 0.05, _STAYS),
+    },
+    "tasy": {
+        "cd_motivo_alta": _Habit(0.06, 0.05),
+        "cd_primeiro_setor": _Habit(0.35, 0.05),
+        "cd_setor_internacao": _Habit(0.05, 0.05, _STAYS),
+        "ie_clinica": _Habit(0.40, 0.05),
+        "nr_seq_classificacao": _Habit(0.80, 0.05),
+    },
+}
+# Mothers lie in the ward that the rules know, where they know one.
+_MOTHERS_WARD: Final = _Habit(1, 0)
+
+# 97 stands for a motive or result that is a death by its own flag and on no hospital's list of codes.
+_USUAL_CODES: Final[Mapping[str, tuple[Code, ...]]] = {
+    "cd_mot_alt": (97, 98),
+    "cd_tip_res": (97, 98),
+    "cd_motivo_alta": (97, 98),
+    "cd_cid": ("O800", "O809", "O82", "Z380"),
+}
+# Pneumonia, hypertension, appendicitis and other everyday reasons of a stay.
+_EVERYDAY_CIDS: Final = ("J189", "I10", "K359", "N390", "A90", "S525", "I219", "E119")
+# Depression, missed abortion, imprisonment, false labour, delivery, none typed.
+_DELICATE_CIDS: Final = ("F329", "O021", "Z651", "O479", "O800", None)
+_CIDS: Final = (*_EVERYDAY_CIDS * 10, *_DELICATE_CIDS)
+
+DOCTORS: Final = range(1, 41)
+BEDS: Final = range(1, 25)
+
+_TWINS_SHARE: Final = 0.2
+_KNOWN_SHARE: Final = 0.03
+_OUTSIDER_SHARE: Final = 0.03
+_CANCELLED_SHARE: Final = 0.03
+_LATE_SHARE: Final = 0.02
+_MIDNIGHT_SHARE: Final = 0.05
+
+_TIMES: Final = dict.fromkeys(("attended_at", "discharged_at", "recorded_at", "cancelled_at"), pl.Datetime("us"))
+_TEXTS: Final = ("kind", "cd_cid")
+_FROM_THE_MOTHER: Final = (
+    *("company", "doctor", "bed", "attended_at", "discharged_at", "recorded_at"),
+    *("email", "ddi", "ddd", "number", "telephone"),
+)
+
+
+def cohort(profile: DatabaseProfile, seed: int, day: date, per_day: int, count: int) -> pl.DataFrame:
+    """The first `count` of the `per_day` encounters that `day` decides in that database.
+
+    Columns: id, kind (ambulatory, exam, emergency, inpatient, mother, newborn), parent_id, company, doctor, bed;
+    attended_at, discharged_at, recorded_at (when the discharge was typed), cancelled_at, all naive wall time;
+    what `register` gives; cd_cid and the code columns of the HIS. Newborns follow their mother.
+    """
+    key = (seed, profile.alias, day)
+    kinds = _kinds(stream(*key, "kind"), count)
+    persons = _persons(stream(*key, "person"), people(count, *key), *_known_people(seed, day, per_day))
+    first_id = (day - date(2020, 1, 1)).days * 1_000_000
+    drawn: dict[str, Sequence[Code | None]] = {
+        "id": range(first_id, first_id + count),
+        "kind": kinds,
+        "company": _companies(stream(*key, "company"), profile.companies, count),
+        "doctor": stream(*key, "doctor").choices((*DOCTORS, None), k=count),
+        "bed": stream(*key, "bed").choices(BEDS, k=count),
+        "cd_cid": _cids(stream(*key, "cd_cid"), profile, kinds),
+        **{
+            column: _codes(stream(*key, column), profile, column, habit, kinds)
+            for column, habit in _HABITS[profile.his].items()
+        },
+    }
+    frame = pl.concat(
+        [
+            pl.DataFrame(drawn, schema={name: pl.String if name in _TEXTS else pl.Int64 for name in drawn}),
+            pl.DataFrame(_times(stream(*key, "time"), kinds, day), schema=_TIMES, orient="row"),
+            register(persons, profile.alias, *key),
+        ],
+        how="horizontal",
+    )
+    return _with_newborns(frame)
+
+
+def _kinds(random: Random, count: int) -> list[str]:
+    kinds: list[str] = []
+    while len(kinds) < count:
+        kinds += random.choices(list(_KINDS), list(_KINDS.values()))
+        if kinds[-1] == "mother":
+            kinds += ["newborn"] * (2 if random.random() < _TWINS_SHARE else 1)
+    return kinds[:count]
+
+
+def _known_people(seed: int, day: date, per_day: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The people that all hospitals share: those in several places on that day, and those who keep coming back."""
+    return people(max(40, per_day // 8), seed, "group", day), people(max(600, per_day // 5), seed, "group")
+
+
+def _persons(random: Random, own: pl.DataFrame, of_day: pl.DataFrame, regulars: pl.DataFrame) -> pl.DataFrame:
+    rows = list(range(own.height))
+    for row in rows:
+        luck = random.random()
+        if luck < _KNOWN_SHARE:
+            rows[row] = own.height + random.randrange(of_day.height)
+        elif luck < 2 * _KNOWN_SHARE:
+            rows[row] = own.height + of_day.height + random.randrange(regulars.height)
+    return pl.concat([own, of_day, regulars])[rows]
+
+
+def _companies(random: Random, companies: tuple[int, ...], count: int) -> list[int]:
+    if not companies:
+        return [1] * count
+    outsider = max(companies) + 1
+    return random.choices((*companies, outsider), (*[1] * len(companies), _OUTSIDER_SHARE * len(companies)), k=count)
+
+
+def _cids(random: Random, profile: DatabaseProfile, kinds: list[str]) -> list[Code | None]:
+    named = [str(code) for code in profile.named("cd_cid")]
+    of_kind = {
+        "mother": [code for code in named if code.startswith("O")],
+        "newborn": [code for code in named if code.startswith("Z")],
+    }
+    return [random.choice(of_kind.get(kind, _CIDS)) for kind in kinds]
+
+
+def _codes(random: Random, profile: DatabaseProfile, column: str, usual: _Habit, kinds: list[str]) -> list[Code | None]:
+    others = profile.others(column)
+    named = profile.named(column) or others
+    codes: list[Code | None] = []
+    for kind in kinds:
+        habit = _MOTHERS_WARD if (kind, column) == ("mother", "cd_setor_internacao") else usual
+        luck = random.random()
+        if kind not in habit.kinds or luck < habit.missing:
+            codes.append(None)
+        else:
+            codes.append(random.choice(named if luck < habit.missing + habit.named else others))
+    return codes
+
+
+def _times(random: Random, kinds: list[str], day: date) -> list[tuple[datetime | None, ...]]:
+    """Per encounter the four `_TIMES`; every kind has its own way of being decided by `day`."""
+    midnight = datetime.combine(day, time.min)
+    rows: list[tuple[datetime | None, ...]] = []
+    for kind in kinds:
+        in_the_day = midnight + timedelta(minutes=random.randrange(7 * 60, 19 * 60))
+        discharged: datetime | None = in_the_day
+        if kind in _STAYS:
+            attended = in_the_day - timedelta(hours=random.randrange(20, 150))
+        elif kind == "emergency":
+            # Midnight itself belongs to the day that it begins.
+            minutes = 0 if random.random() < _MIDNIGHT_SHARE else random.randrange(24 * 60)
+            discharged = midnight + timedelta(minutes=minutes)
+            attended = discharged - timedelta(minutes=random.randrange(30, 400))
+        else:
+            attended = in_the_day
+            hours = random.choices((2, 24, None), (85, 5, 10))[0]
+            discharged = None if hours is None else in_the_day + timedelta(hours=hours)
+        late = kind in _STAYS and random.random() < _LATE_SHARE
+        recorded = midnight + timedelta(days=random.randint(1, 3), hours=15) if late else discharged
+        cancelled = attended + timedelta(hours=1) if random.random() < _CANCELLED_SHARE else None
+        rows.append((attended, discharged, recorded, cancelled))
+    return rows
+
+
+def _with_newborns(frame: pl.DataFrame) -> pl.DataFrame:
+    """Newborns named after their mother, with her stay and her contacts and without a taxpayer number."""
+    newborn, row = pl.col("kind") == "newborn", pl.int_range(pl.len())
+    mother = pl.when(kind="mother").then(row).forward_fill()
+    shared = [name for name in (*_FROM_THE_MOTHER, "cd_setor_internacao") if name in frame.columns]
+    return frame.with_columns(
+        pl.when(newborn).then(pl.col("id").gather(mother)).alias("parent_id"),
+        pl.when(newborn).then(pl.format("RN DE {}", pl.col("name").gather(mother))).otherwise("name").alias("name"),
+        pl.when(newborn).then(None).otherwise("cpf").alias("cpf"),
+        pl.when(newborn).then(0).otherwise("age").alias("age"),
+        *(pl.when(newborn).then(pl.col(name).gather(mother)).otherwise(name).alias(name) for name in shared),
+    )

@@ -1,0 +1,225 @@
+"""From raw rows to canonical encounters: each in the area of the first rule that takes it, or with the reason why not.
+
+Evaluating the rules and naming columns belongs here. Whether an encounter in an area is asked in the end
+(contacts, death flags, quarantine) does not.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import date, datetime, time, timedelta
+from typing import Final
+
+import polars as pl
+
+from track_pipeline.domain.outcomes import Exclusion
+from track_pipeline.domain.ruleset import Condition, Rule, RuleSet
+from track_pipeline.domain.schema import DATABASE_COLUMN, ENCOUNTERS, His
+from track_pipeline.registry import Hospital, Unit
+
+# Where the rows of one encounter disagree, the first of these counts.
+_REASONS: Final = pl.Enum(
+    [
+        Exclusion.CANCELLED.value,
+        Exclusion.DECEASED.value,
+        Exclusion.NEWBORN.value,
+        Exclusion.OTHER_DAY.value,
+        Exclusion.UNCLASSIFIED.value,
+    ]
+)
+
+_DECIDING_DATE: Final[dict[His, dict[str, str]]] = {
+    "mv": {"attendance": "dt_atendimento", "discharge": "dt_alta"},
+    "tasy": {"attendance": "dt_entrada", "discharge": "dt_alta"},
+}
+
+# Wall times outside of these stand for "never" or are slips of the keyboard: they have no instant.
+_PLAUSIBLE: Final = (date(1900, 1, 1), date(2200, 1, 1))
+
+
+def classify(raw: pl.DataFrame | pl.LazyFrame, hospital: Hospital, rules: RuleSet, day: date) -> pl.DataFrame:
+    """The encounters of raw rows, classified for one day of the hospital's calendar.
+
+    Takes rows of `raw_schema(hospital.his)`, wall times in the hospital's zone, several rows per encounter
+    allowed. Gives `ENCOUNTERS`, one row per (database, encounter_id) and sorted by it, instants in UTC; the
+    first rule that takes any row of the encounter counts. Where none does, `area`, `setor` and `rule` are null
+    and `reason` is the first that applies: `unclassified` for a company of no unit; the exclusion's; that of the
+    first condition which bars the encounter from a rule; `other_day` when a rule would take it but its deciding
+    date is empty or on another day; else `unclassified`.
+    """
+    key = [DATABASE_COLUMN, "encounter_id"]
+    return (
+        raw.lazy()
+        .with_columns(
+            *_CANONICAL[hospital.his](hospital.time_zone),
+            hospital=pl.lit(hospital.code),
+            unit=_by_company(hospital, lambda unit: unit.code),
+            unit_name=_by_company(hospital, lambda unit: unit.name),
+        )
+        .with_columns(rule_number=_rule_number(rules, day))
+        .with_columns(
+            area=_by_rule(rules, lambda rule: pl.lit(rule.area.label)),
+            setor=_by_rule(rules, lambda rule: _setor(rule, rules)),
+            rule=_by_rule(rules, lambda rule: pl.lit(rule.id)),
+            reason=_reason(rules, day),
+        )
+        .sort(*key, "rule_number", "reason", "setor", nulls_last=True, maintain_order=True)
+        .unique(key, keep="first", maintain_order=True)
+        .with_columns(pl.col("reason").cast(pl.String))
+        .select(ENCOUNTERS.names())
+        .collect()
+    )
+
+
+def _rule_number(rules: RuleSet, day: date) -> pl.Expr:
+    nobodys = pl.any_horizontal(
+        pl.col("unit").is_null(), *(_all_hold(exclusion.when, rules) for exclusion in rules.exclusions)
+    )
+    taken = [
+        (_is_meant(rule, rules) & _is_on(day, rule, rules) & ~_is_barred(rule, rules), pl.lit(number, pl.Int16))
+        for number, rule in enumerate(rules.rules)
+    ]
+    return _first([(nobodys, pl.lit(None, pl.Int16)), *taken])
+
+
+def _reason(rules: RuleSet, day: date) -> pl.Expr:
+    excluded = [(_all_hold(exclusion.when, rules), _reason_of(exclusion.reason)) for exclusion in rules.exclusions]
+    barred = [
+        (_is_meant(rule, rules) & _is_on(day, rule, rules) & _holds(bar, rules), _reason_of(bar.reason))
+        for rule in rules.rules
+        for bar in rule.unless
+        if bar.reason is not None
+    ]
+    on_some_day = pl.any_horizontal(_is_meant(rule, rules) & ~_is_barred(rule, rules) for rule in rules.rules)
+    return _first(
+        [
+            (pl.col("rule_number").is_not_null(), pl.lit(None, _REASONS)),
+            (pl.col("unit").is_null(), _reason_of(Exclusion.UNCLASSIFIED)),
+            *excluded,
+            *barred,
+            (on_some_day, _reason_of(Exclusion.OTHER_DAY)),
+        ],
+        otherwise=_reason_of(Exclusion.UNCLASSIFIED),
+    )
+
+
+def _reason_of(reason: Exclusion) -> pl.Expr:
+    return pl.lit(reason.value, _REASONS)
+
+
+def _by_rule(rules: RuleSet, value: Callable[[Rule], pl.Expr]) -> pl.Expr:
+    return _first([(pl.col("rule_number") == number, value(rule)) for number, rule in enumerate(rules.rules)])
+
+
+def _setor(rule: Rule, rules: RuleSet) -> pl.Expr:
+    return _first(
+        [
+            (_all_hold(case.when, rules), pl.col(case.source) if case.source is not None else pl.lit(case.text))
+            for case in rule.setor
+        ]
+    )
+
+
+def _is_meant(rule: Rule, rules: RuleSet) -> pl.Expr:
+    database = pl.col(DATABASE_COLUMN)
+    here = ~database.is_in(rules.other_databases) if rule.database is None else database == rule.database
+    return here & _all_hold(rule.when, rules)
+
+
+def _is_barred(rule: Rule, rules: RuleSet) -> pl.Expr:
+    return pl.any_horizontal(pl.lit(value=False), *(_holds(bar, rules) for bar in rule.unless))
+
+
+def _is_on(day: date, rule: Rule, rules: RuleSet) -> pl.Expr:
+    start = datetime.combine(day, time())
+    decides = pl.col(_DECIDING_DATE[rules.his][rule.day_of])
+    return decides.is_between(start, start + timedelta(days=1), closed="left").fill_null(value=False)
+
+
+def _all_hold(conditions: Sequence[Condition], rules: RuleSet) -> pl.Expr:
+    return pl.all_horizontal(pl.lit(value=True), *(_holds(condition, rules) for condition in conditions))
+
+
+def _holds(condition: Condition, rules: RuleSet) -> pl.Expr:
+    column = pl.col(condition.column)
+    match condition.operator, condition.state:
+        case "is", "set":
+            return column.is_not_null()
+        case "is", "empty":
+            return column.is_null()
+        case "is", "true":
+            holds = column
+        case "is", "false":
+            holds = ~column
+        case "below", _:
+            holds = column < condition.below
+        case "starts_with", _:
+            holds = column.str.to_uppercase().str.starts_with(str(condition.starts_with).upper())
+        case _:
+            holds = column.is_in(rules.codes(condition))
+    return holds.fill_null(value=False)
+
+
+def _first(cases: Sequence[tuple[pl.Expr, pl.Expr]], otherwise: pl.Expr | None = None) -> pl.Expr:
+    """The value of the first case that holds, else `otherwise`, else null."""
+    chosen = pl.lit(None) if otherwise is None else otherwise
+    for holds, value in reversed(cases):
+        chosen = pl.when(holds).then(value).otherwise(chosen)
+    return chosen
+
+
+def _by_company(hospital: Hospital, value: Callable[[Unit], str]) -> pl.Expr:
+    if hospital.unit_column is None:
+        return pl.lit(value(hospital.units[0]))
+    values = {company: value(unit) for unit in hospital.units for company in unit.companies}
+    return pl.col(hospital.unit_column).replace_strict(values, default=None, return_dtype=pl.String)
+
+
+def _mv(zone: str) -> list[pl.Expr]:
+    return [
+        pl.col("cd_atendimento").alias("encounter_id"),
+        (pl.col("qt_filhos") > 0).fill_null(value=False).alias("tem_filho"),
+        _instant(pl.coalesce("hr_atendimento", "dt_atendimento"), zone).alias("attended_at"),
+        _instant(pl.coalesce("hr_alta", "dt_alta"), zone).alias("discharged_at"),
+        pl.col("nm_paciente").alias("patient_name"),
+        pl.col("nm_prestador").alias("doctor_name"),
+        pl.col("nr_ddi_celular").alias("phone_country"),
+        pl.col("nr_ddd_celular").alias("phone_area"),
+        pl.col("nr_celular").alias("phone_number"),
+        pl.col("nr_cpf").alias("cpf"),
+        pl.lit(None, pl.Int64).alias("age"),
+        pl.col("cd_cid").alias("cid"),
+        (pl.col("tp_mot_alta").eq_missing(pl.lit("O")) | pl.col("sn_obito").eq_missing(pl.lit("S"))).alias("died"),
+        (_is_unanswered("cd_mot_alt", "tp_mot_alta") | _is_unanswered("cd_tip_res", "sn_obito")).alias(
+            "death_flag_missing"
+        ),
+    ]
+
+
+def _is_unanswered(code: str, flag: str) -> pl.Expr:
+    return pl.col(code).is_not_null() & pl.col(flag).is_null()
+
+
+def _tasy(zone: str) -> list[pl.Expr]:
+    return [
+        pl.col("nr_atendimento").alias("encounter_id"),
+        _instant(pl.col("dt_entrada"), zone).alias("attended_at"),
+        _instant(pl.col("dt_alta"), zone).alias("discharged_at"),
+        pl.col("nm_paciente").alias("patient_name"),
+        pl.col("nm_medico").alias("doctor_name"),
+        pl.lit(None, pl.String).alias("phone_country"),
+        pl.lit(None, pl.String).alias("phone_area"),
+        pl.col("telefone").alias("phone_number"),
+        pl.col("idade").alias("age"),
+        pl.lit(None, pl.String).alias("cid"),
+        pl.lit(value=False).alias("died"),
+        pl.lit(value=False).alias("death_flag_missing"),
+    ]
+
+
+# Columns already named as in ENCOUNTERS (`email`, Tasy's `cpf`) are taken as they are.
+_CANONICAL: Final[dict[His, Callable[[str], list[pl.Expr]]]] = {"mv": _mv, "tasy": _tasy}
+
+
+def _instant(wall_time: pl.Expr, zone: str) -> pl.Expr:
+    """Wall time as an instant: of an hour that comes twice the first, of one that is skipped none."""
+    plausible = pl.when(wall_time.is_between(*_PLAUSIBLE)).then(wall_time)
+    return plausible.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null").dt.convert_time_zone("UTC")

@@ -1,0 +1,160 @@
+"""Contact hygiene: what a hospital typed, turned into an address that can be written to, or a verdict why not.
+
+Brazilian rules: national numbers have area code (DDD) and nine digits if mobile, eight if landline; mobiles
+registered before 2016 may lack the ninth digit. Who owns a contact is not asked here (see `identity`).
+"""
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Final
+
+import phonenumbers
+import polars as pl
+from email_validator import EmailNotValidError, validate_email
+
+from track_pipeline.policy import PlaceholderPolicy
+
+_MOBILE_DIGITS: Final = 11
+_LANDLINE_DIGITS: Final = 10
+
+
+class Verdict(StrEnum):
+    """What is to be said of a typed contact; only `OK` can be written to."""
+
+    OK = "ok"
+    MISSING = "missing"
+    INVALID = "invalid"
+    PLACEHOLDER = "placeholder"
+    LANDLINE = "landline"
+    FOREIGN = "foreign"
+    SHARED = "shared"
+
+
+def with_contacts(encounters: pl.DataFrame, placeholders: PlaceholderPolicy) -> pl.DataFrame:
+    """Adds `email_address`, `email_verdict`, `phone_e164`, `phone_verdict`.
+
+    Reads `email`, `phone_country`, `phone_area`, `phone_number` as typed. Addresses are lower-case, numbers
+    are E.164 with the ninth digit repaired; both are null unless their verdict is `ok`.
+    """
+    return (
+        encounters.with_columns(_typed_email().alias("_email"), _national_number().alias("_national"))
+        .with_columns(_valid_email=_valid(pl.col("_email"), _is_email), _valid_mobile=_valid(_mobile(), _is_mobile))
+        .with_columns(email_verdict=_email_verdict(placeholders), phone_verdict=_phone_verdict(placeholders))
+        .with_columns(
+            email_address=pl.when(pl.col("email_verdict") == Verdict.OK).then("_email"),
+            phone_e164=pl.when(pl.col("phone_verdict") == Verdict.OK).then("+55" + _mobile()),
+        )
+        .drop("_email", "_national", "_valid_email", "_valid_mobile")
+    )
+
+
+def mark_shared(frame: pl.DataFrame, limit: int) -> pl.DataFrame:
+    """Withdraws contacts that more than `limit` different patients of the frame share.
+
+    A patient is told apart by `cpf_digits`, else by name. Sets the verdict to `shared`, the contact to null.
+    """
+    patient = pl.coalesce("cpf_digits", pl.col("patient_name").str.to_uppercase())
+    for contact, verdict in (("email_address", "email_verdict"), ("phone_e164", "phone_verdict")):
+        shared = pl.col(contact).is_not_null() & (patient.n_unique().over(contact) > limit)
+        frame = frame.with_columns(
+            pl.when(shared).then(pl.lit(Verdict.SHARED)).otherwise(verdict).alias(verdict),
+            pl.when(~shared).then(contact).alias(contact),
+        )
+    return frame
+
+
+def _typed_email() -> pl.Expr:
+    # Two addresses in one field are common; the first one is the patient's. Blanks inside are not repaired:
+    # what remains of "ana souza@..." would be somebody else's address.
+    first = pl.col("email").str.strip_chars().str.split_exact(";", 1).struct.field("field_0").str.strip_chars(" ,")
+    return first.str.to_lowercase().replace("", None)
+
+
+def _email_verdict(placeholders: PlaceholderPolicy) -> pl.Expr:
+    local = pl.col("_email").str.extract(r"^([^@]*)", 1).str.replace_all(r"[^a-z0-9]", "")
+    domain = pl.col("_email").str.extract(r"@(.*)$", 1)
+    is_placeholder = local.is_in(sorted(placeholders.email_locals)) | domain.is_in(sorted(placeholders.email_domains))
+    return (
+        pl.when(pl.col("_email").is_null())
+        .then(pl.lit(Verdict.MISSING))
+        .when(is_placeholder)
+        .then(pl.lit(Verdict.PLACEHOLDER))
+        .when(pl.col("_valid_email"))
+        .then(pl.lit(Verdict.OK))
+        .otherwise(pl.lit(Verdict.INVALID))
+    )
+
+
+def _digits(column: str) -> pl.Expr:
+    return pl.col(column).str.replace_all(r"\D", "").str.strip_chars_start("0").fill_null("")
+
+
+def _national_number() -> pl.Expr:
+    """Area code and number, country code off: also when it was typed twice, or inside the number."""
+    number = _digits("phone_number")
+    # 55 is an area code too (Santa Maria): it is only a country code where the number is too long without one.
+    for _ in range(2):
+        too_long = number.str.len_chars() > _MOBILE_DIGITS
+        number = pl.when(too_long & number.str.starts_with("55")).then(number.str.slice(2)).otherwise(number)
+    return pl.when(number.str.len_chars() <= _MOBILE_DIGITS - 2).then(_digits("phone_area") + number).otherwise(number)
+
+
+def _mobile() -> pl.Expr:
+    """The national number with the ninth digit repaired, null where it cannot be a mobile.
+
+    Mobiles of before the ninth digit began with 6 to 9, landlines begin with 2 to 5 (Anatel's numbering plan).
+    """
+    national = pl.col("_national")
+    repaired = (
+        pl.when(national.str.contains(r"^\d{2}[6-9]\d{7}$"))
+        .then(national.str.head(2) + "9" + national.str.tail(8))
+        .otherwise(national)
+    )
+    return pl.when(repaired.str.contains(r"^[1-9]{2}9\d{8}$")).then(repaired)
+
+
+def _phone_verdict(placeholders: PlaceholderPolicy) -> pl.Expr:
+    national = pl.col("_national")
+    last_eight = national.str.tail(8)
+    one_digit_repeated = last_eight.str.head(1).repeat_by(8).list.join("") == last_eight
+    typed = _digits("phone_number")
+    is_foreign = ~_digits("phone_country").is_in(["", "55"]) | (
+        pl.col("phone_number").str.strip_chars().str.starts_with("+") & ~typed.str.starts_with("55")
+    ).fill_null(value=False)
+    return (
+        pl.when(typed == "")
+        .then(pl.lit(Verdict.MISSING))
+        .when(one_digit_repeated | last_eight.is_in(sorted(placeholders.phone_endings)))
+        .then(pl.lit(Verdict.PLACEHOLDER))
+        .when(is_foreign)
+        .then(pl.lit(Verdict.FOREIGN))
+        .when(pl.col("_valid_mobile"))
+        .then(pl.lit(Verdict.OK))
+        .when((national.str.len_chars() == _LANDLINE_DIGITS) & national.str.contains(r"^[1-9]{2}[2-5]"))
+        .then(pl.lit(Verdict.LANDLINE))
+        .otherwise(pl.lit(Verdict.INVALID))
+    )
+
+
+def _valid(values: pl.Expr, is_valid: Callable[[str], bool]) -> pl.Expr:
+    """The library's verdict, asked once per distinct value; null counts as not valid."""
+    return values.map_batches(lambda series: _validate_distinct(series, is_valid), return_dtype=pl.Boolean)
+
+
+def _validate_distinct(series: pl.Series, is_valid: Callable[[str], bool]) -> pl.Series:
+    distinct = series.drop_nulls().unique()
+    verdicts = pl.Series([is_valid(value) for value in distinct], dtype=pl.Boolean)
+    return series.replace_strict(distinct, verdicts, default=False, return_dtype=pl.Boolean)
+
+
+def _is_email(address: str) -> bool:
+    try:
+        validate_email(address, check_deliverability=False)
+    except EmailNotValidError:
+        return False
+    return True
+
+
+def _is_mobile(national: str) -> bool:
+    number = phonenumbers.PhoneNumber(country_code=55, national_number=int(national))
+    return phonenumbers.is_valid_number(number)

@@ -1,0 +1,97 @@
+"""Whom not to ask, whatever the contact: one rule per reason, in order; the first that holds is the reason.
+
+A rule sees one encounter. What needs several encounters, the ledger or the calendar is in `plan`;
+exclusions that a hospital states itself are in its rule file.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import polars as pl
+
+from track_pipeline.domain.outcomes import Exclusion
+from track_pipeline.policy import EligibilityPolicy
+from track_pipeline.registry import Hospital
+
+
+@dataclass(frozen=True)
+class EligibilityRule:
+    """A reason, the version of its wording, where it comes from, and when it holds."""
+
+    reason: Exclusion
+    version: int
+    source: str
+    holds: Callable[[EligibilityPolicy, Hospital], pl.Expr]
+
+    @property
+    def id(self) -> str:
+        """The rule as it is named in decisions."""
+        return f"{self.reason}@{self.version}"
+
+
+def _has_cid(prefixes: tuple[str, ...]) -> pl.Expr:
+    cid = pl.col("cid").str.to_uppercase().str.replace_all(r"[^A-Z0-9]", "")
+    return pl.any_horizontal(cid.str.starts_with(prefix) for prefix in prefixes)
+
+
+def _is_minor(policy: EligibilityPolicy, hospital: Hospital) -> pl.Expr:
+    if hospital.minors == "guardian_contact":
+        return pl.lit(value=False)
+    return pl.col("age") < policy.adult_age
+
+
+ELIGIBILITY_RULES: Final[tuple[EligibilityRule, ...]] = (
+    EligibilityRule(
+        Exclusion.DECEASED,
+        1,
+        "HCAHPS: alive at discharge; MV's MOT_ALT.TP_MOT_ALTA = O and TIP_RES.SN_OBITO = S",
+        lambda _policy, _hospital: pl.col("died"),
+    ),
+    EligibilityRule(
+        Exclusion.NEWBORN,
+        1,
+        "names that wards give before a birth is registered (RN DE ...), as the original did at HAT",
+        lambda _policy, _hospital: (
+            pl.col("patient_name").str.contains(r"(?i)^\s*(RN|REC[EÉ]M[ -]?NASCID[OA])\b") | (pl.col("age") == 0)
+        ),
+    ),
+    EligibilityRule(Exclusion.MINOR, 1, "HCAHPS: 18 or older; only Philips Tasy delivers an age", _is_minor),
+    EligibilityRule(
+        Exclusion.OBSTETRIC_LOSS,
+        1,
+        "ICD-10 chapters XV, XVI and Z37; decided by the project, no hospital has confirmed it",
+        lambda policy, _hospital: _has_cid(policy.obstetric_loss_cid),
+    ),
+    EligibilityRule(
+        Exclusion.PSYCHIATRIC,
+        1,
+        "HCAHPS: principal psychiatric diagnosis",
+        lambda policy, _hospital: _has_cid(policy.psychiatric_cid),
+    ),
+    EligibilityRule(
+        Exclusion.CUSTODY,
+        1,
+        "HCAHPS: prisoners",
+        lambda policy, _hospital: _has_cid(policy.custody_cid),
+    ),
+    EligibilityRule(
+        Exclusion.TEST_PATIENT,
+        1,
+        "words that hospitals put into the names of patients who do not exist",
+        lambda policy, _hospital: (
+            pl.col("patient_name")
+            .str.to_uppercase()
+            .str.contains(r"\b(" + "|".join(policy.test_patient_words) + r")\b")
+        ),
+    ),
+)
+
+
+def with_reason(frame: pl.DataFrame, policy: EligibilityPolicy, hospital: Hospital) -> pl.DataFrame:
+    """Adds `reason` and `decided_by` (the rule's id) to frames of encounters; both null where no rule holds."""
+    verdicts = [(rule, rule.holds(policy, hospital).fill_null(value=False)) for rule in ELIGIBILITY_RULES]
+    return frame.with_columns(
+        reason=pl.coalesce(pl.when(holds).then(pl.lit(rule.reason.value)) for rule, holds in verdicts),
+        decided_by=pl.coalesce(pl.when(holds).then(pl.lit(rule.id)) for rule, holds in verdicts),
+    )

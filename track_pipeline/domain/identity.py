@@ -1,0 +1,68 @@
+"""Who is the same person: keyed hashes of CPF, phone and e-mail, the only identity that is kept for long.
+
+Two encounters belong to one person when they share any of the three keys. Contacts that are nobody's own
+(placeholders, front desks, broken ones) make no key. Contact hygiene itself is in `contacts`.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Callable
+from typing import Final, Literal
+
+import polars as pl
+
+KEY_COLUMNS: Final = ("cpf_key", "phone_key", "email_key")
+KeyKind = Literal["cpf", "phone", "email"]
+Hasher = Callable[[KeyKind, str], str]
+
+_CPF_LENGTH: Final = 11
+
+
+def keyed_hasher(secret: bytes) -> Hasher:
+    """A function from (kind, normalised value) to a key: HMAC-SHA256, cut to 128 bits, as 32 hex digits.
+
+    The kind is part of the message, so that a CPF never equals a phone of the same digits.
+    """
+
+    def key(kind: KeyKind, value: str) -> str:
+        return hmac.new(secret, f"{kind}:{value}".encode(), hashlib.sha256).hexdigest()[:32]
+
+    return key
+
+
+def cpf_digits(column: str) -> pl.Expr:
+    """The eleven digits of a CPF whose check digits are right (Receita Federal's modulo 11), else null."""
+    digits = pl.col(column).str.replace_all(r"\D", "").str.zfill(_CPF_LENGTH)
+    one_digit_repeated = digits.str.head(1).repeat_by(_CPF_LENGTH).list.join("") == digits
+    numbers = [digits.str.slice(place, 1).cast(pl.Int32, strict=False) for place in range(_CPF_LENGTH)]
+
+    def check_digit(length: int) -> pl.Expr:
+        total = pl.sum_horizontal(numbers[place] * (length + 1 - place) for place in range(length))
+        return (total * 10) % _CPF_LENGTH % 10
+
+    valid = (check_digit(9) == numbers[9]) & (check_digit(10) == numbers[10]) & ~one_digit_repeated
+    return pl.when((digits.str.len_chars() == _CPF_LENGTH) & valid).then(digits)
+
+
+def phone_identity(column: str) -> pl.Expr:
+    """Area code and last eight digits of a Brazilian E.164 number: the same with and without ninth digit."""
+    national = pl.col(column).str.strip_prefix("+55")
+    return national.str.head(2) + national.str.tail(8)
+
+
+def with_keys(frame: pl.DataFrame, hasher: Hasher) -> pl.DataFrame:
+    """Adds `cpf_key`, `phone_key`, `email_key` (null where there is nothing strong enough to be a key).
+
+    Needs `cpf_digits`, `phone_e164`, `email_address`, each null unless usable.
+    """
+    identities = frame.select(
+        cpf=pl.col("cpf_digits"), phone=phone_identity("phone_e164"), email=pl.col("email_address")
+    )
+    kinds: tuple[KeyKind, ...] = ("cpf", "phone", "email")
+    return frame.with_columns(_hashed(identities.get_column(kind), kind, hasher).alias(f"{kind}_key") for kind in kinds)
+
+
+def _hashed(values: pl.Series, kind: KeyKind, hasher: Hasher) -> pl.Series:
+    distinct = values.drop_nulls().unique()
+    keys = pl.Series([hasher(kind, value) for value in distinct], dtype=pl.String)
+    return values.replace_strict(distinct, keys, default=None, return_dtype=pl.String)

@@ -1,0 +1,252 @@
+"""The plan of a hospital-day: which encounters are asked, through which channel, and why the others are not.
+
+A function of its arguments alone, so a replay on the same day, ledger and rules picks the same people.
+What is checked again at the moment of sending (opt-outs, quarantine, the send itself) is the ledger's.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Final
+
+import polars as pl
+
+from track_pipeline.domain.areas import AREAS, PRIORITY, Area
+from track_pipeline.domain.contacts import Verdict, mark_shared, with_contacts
+from track_pipeline.domain.eligibility import with_reason
+from track_pipeline.domain.identity import KEY_COLUMNS, Hasher, cpf_digits, with_keys
+from track_pipeline.domain.outcomes import Exclusion
+from track_pipeline.domain.schema import UTC_TIME
+from track_pipeline.policy import Policy, QuarantinePolicy
+from track_pipeline.registry import Hospital
+
+PLANNED: Final = "planned"
+EXCLUDED: Final = "excluded"
+
+# One row per encounter of an area. `area` is the area's key. Contacts are null on excluded rows: nobody needs
+# them there. `decided_by` is the classification rule of a planned row, the excluding rule of the others.
+PLAN: Final = pl.Schema(
+    {
+        "hospital": pl.String(),
+        "database": pl.String(),
+        "encounter_id": pl.Int64(),
+        "unit": pl.String(),
+        "unit_name": pl.String(),
+        "area": pl.String(),
+        "setor": pl.String(),
+        "rule": pl.String(),
+        "attended_at": UTC_TIME,
+        "discharged_at": UTC_TIME,
+        "result": pl.String(),
+        "reason": pl.String(),
+        "decided_by": pl.String(),
+        "channel": pl.String(),
+        "survey_uuid": pl.String(),
+        "patient_name": pl.String(),
+        "doctor_name": pl.String(),
+        "email_address": pl.String(),
+        "phone_e164": pl.String(),
+        "cpf_digits": pl.String(),
+        "cpf_key": pl.String(),
+        "phone_key": pl.String(),
+        "email_key": pl.String(),
+    }
+)
+_CONTACT_COLUMNS: Final = ("patient_name", "doctor_name", "email_address", "phone_e164", "cpf_digits", *KEY_COLUMNS)
+_ENCOUNTER_KEY: Final = ("database", "encounter_id")
+
+
+@dataclass(frozen=True)
+class LedgerFacts:
+    """What the ledger knows about the people of a hospital-day.
+
+    opted_out: person_key, channel (`all`, `email`, `whatsapp`).
+    contacted: person_key, hospital, database, encounter_id, survey_uuid, cohort_date, answered_on; invitations
+        of earlier days.
+    asked: database, encounter_id, area, survey_uuid, channel; invitations of this very hospital-day.
+    """
+
+    opted_out: pl.DataFrame
+    contacted: pl.DataFrame
+    asked: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class PlanRequest:
+    """Everything a plan depends on besides the encounters and the ledger.
+
+    surveys: unit code and area to survey uuid. today: the hospital's calendar day when the plan is made.
+    """
+
+    hospital: Hospital
+    day: date
+    today: date
+    policy: Policy
+    surveys: Mapping[tuple[str, Area], str]
+
+
+def identify(encounters: pl.DataFrame, request: PlanRequest, hasher: Hasher) -> pl.DataFrame:
+    """Adds usable contacts, verdicts and person keys to the encounters (`ENCOUNTERS`) of a hospital-day."""
+    frame = with_contacts(encounters, request.policy.placeholders).with_columns(cpf_digits=cpf_digits("cpf"))
+    return with_keys(mark_shared(frame, request.policy.eligibility.shared_contact_limit), hasher)
+
+
+def make_plan(identified: pl.DataFrame, request: PlanRequest, ledger: LedgerFacts) -> pl.DataFrame:
+    """Decides on every encounter of a hospital-day, all areas together (`PLAN`, in order of the input).
+
+    `identified` is what `identify` returns. An invitation that already left keeps its place in the plan,
+    whatever the rules now say: the plan must not deny what was sent.
+    """
+    frame = with_reason(identified, request.policy.eligibility, request.hospital).with_columns(
+        area=pl.col("area").replace_strict({area.label: area.value for area in AREAS}, return_dtype=pl.String)
+    )
+    frame = _with_survey(frame, request)
+    frame = _with_channel(frame, request.hospital, ledger.opted_out)
+    frame = _by_priority(_keep_what_left(frame, ledger.asked))
+    if (request.today - request.day).days > request.hospital.max_age_days:
+        frame = _exclude(frame, pl.lit(value=True), Exclusion.STALE)
+    undecided = pl.col("reason").is_null()
+    frame = _exclude(frame, _is_repeat(_ENCOUNTER_KEY, undecided), Exclusion.DUPLICATE_ENCOUNTER)
+    frame = _exclude(frame, _was_asked_before(ledger.contacted, request.hospital), Exclusion.ALREADY_ASKED)
+    same_person = pl.any_horizontal(_is_repeat((key,), undecided & pl.col(key).is_not_null()) for key in KEY_COLUMNS)
+    frame = _exclude(frame, same_person, Exclusion.SAME_PERSON)
+    frame = _exclude(frame, _in_quarantine(ledger.contacted, request), Exclusion.QUARANTINE)
+    frame = _exclude(frame, ~_in_sample(frame, request.hospital), Exclusion.SAMPLED_OUT)
+    return _as_plan(frame.sort("_row"))
+
+
+def _as_plan(frame: pl.DataFrame) -> pl.DataFrame:
+    is_planned = pl.col("reason").is_null()
+    only_planned = [pl.when(is_planned).then(column).alias(column) for column in ("channel", *_CONTACT_COLUMNS)]
+    return frame.with_columns(
+        *only_planned,
+        result=pl.when(is_planned).then(pl.lit(PLANNED)).otherwise(pl.lit(EXCLUDED)),
+        decided_by=pl.when(is_planned).then("rule").otherwise(pl.coalesce("decided_by", "reason")),
+    ).select(pl.col(name).cast(kind) for name, kind in PLAN.items())
+
+
+def _by_priority(frame: pl.DataFrame) -> pl.DataFrame:
+    """Sorts so that of several encounters of one person the one to be asked about comes first."""
+    order = {area.value: place for place, area in enumerate(PRIORITY)}
+    priority = pl.col("area").replace_strict(order, return_dtype=pl.Int32)
+    return frame.with_row_index("_row").sort(
+        ~pl.col("left"), priority, "discharged_at", *_ENCOUNTER_KEY, nulls_last=True
+    )
+
+
+def _exclude(frame: pl.DataFrame, holds: pl.Expr, reason: Exclusion) -> pl.DataFrame:
+    """Gives `reason` to rows that have none yet and have not left already."""
+    applies = pl.col("reason").is_null() & ~pl.col("left") & holds.fill_null(value=False)
+    return frame.with_columns(reason=pl.when(applies).then(pl.lit(reason.value)).otherwise("reason"))
+
+
+def _with_survey(frame: pl.DataFrame, request: PlanRequest) -> pl.DataFrame:
+    surveys = pl.DataFrame(
+        [(unit, area.value, uuid) for (unit, area), uuid in request.surveys.items()],
+        schema={"unit": pl.String, "area": pl.String, "survey_uuid": pl.String},
+        orient="row",
+    )
+    frame = frame.join(surveys, on=["unit", "area"], how="left", maintain_order="left")
+    missing = pl.col("reason").is_null() & pl.col("survey_uuid").is_null()
+    return frame.with_columns(reason=pl.when(missing).then(pl.lit(Exclusion.NO_SURVEY.value)).otherwise("reason"))
+
+
+def _with_channel(frame: pl.DataFrame, hospital: Hospital, opted_out: pl.DataFrame) -> pl.DataFrame:
+    """The first channel, in the hospital's order, with a usable contact and no opt-out; else the reason."""
+    usable = {"email": pl.col("email_address").is_not_null(), "whatsapp": pl.col("phone_e164").is_not_null()}
+    channels: tuple[str, ...] = hospital.channels
+    if hospital.links == "no_contact":
+        usable["link"] = pl.lit(value=True)
+        channels = (*channels, "link")
+    refused = {channel: _opted_out(opted_out, channel) for channel in channels}
+    first = pl.coalesce(pl.when(usable[name] & ~refused[name]).then(pl.lit(name)) for name in channels)
+    without_opt_out = pl.any_horizontal(usable[name] for name in channels)
+    verdicts = [pl.col(f"{kind}_verdict") for kind in ("email", "phone")]
+
+    def one_is(verdict: Verdict) -> pl.Expr:
+        return pl.any_horizontal(column == verdict for column in verdicts)
+
+    reason = (
+        pl.when(without_opt_out)
+        .then(pl.lit(Exclusion.OPTED_OUT.value))
+        .when(one_is(Verdict.SHARED))
+        .then(pl.lit(Exclusion.SHARED_CONTACT.value))
+        .when(one_is(Verdict.PLACEHOLDER))
+        .then(pl.lit(Exclusion.PLACEHOLDER_CONTACT.value))
+        .when(one_is(Verdict.FOREIGN))
+        .then(pl.lit(Exclusion.FOREIGN.value))
+        .when(one_is(Verdict.INVALID) | one_is(Verdict.LANDLINE))
+        .then(pl.lit(Exclusion.INVALID_CONTACT.value))
+        .otherwise(pl.lit(Exclusion.NO_CONTACT.value))
+    )
+    frame = frame.with_columns(channel=first)
+    return frame.with_columns(
+        reason=pl.coalesce("reason", pl.when(pl.col("channel").is_null()).then(reason)),
+    )
+
+
+def _opted_out(opted_out: pl.DataFrame, channel: str) -> pl.Expr:
+    keys = opted_out.filter(pl.col("channel").is_in(["all", channel])).get_column("person_key").implode()
+    return pl.any_horizontal(pl.col(key).is_in(keys) for key in KEY_COLUMNS).fill_null(value=False)
+
+
+def _keep_what_left(frame: pl.DataFrame, asked: pl.DataFrame) -> pl.DataFrame:
+    """Marks rows whose invitation left (`left`), with the channel and survey it left by."""
+    sends = asked.select(
+        *_ENCOUNTER_KEY,
+        pl.col("area").alias("_area"),
+        pl.col("channel").alias("_channel"),
+        pl.col("survey_uuid").alias("_survey"),
+    ).unique(subset=_ENCOUNTER_KEY, keep="first", maintain_order=True)
+    frame = frame.join(sends, on=_ENCOUNTER_KEY, how="left", maintain_order="left").with_columns(
+        left=(pl.col("_area") == pl.col("area")).fill_null(value=False)
+    )
+    left = pl.col("left")
+    elsewhere = pl.col("_area").is_not_null() & ~left
+    return frame.with_columns(
+        channel=pl.when(left).then("_channel").otherwise("channel"),
+        survey_uuid=pl.when(left).then("_survey").otherwise("survey_uuid"),
+        reason=pl.when(elsewhere).then(pl.lit(Exclusion.ALREADY_ASKED.value)).when(~left).then("reason"),
+    )
+
+
+def _was_asked_before(contacted: pl.DataFrame, hospital: Hospital) -> pl.Expr:
+    """Whether this very encounter was invited under another day (its deciding date was corrected since)."""
+    asked = contacted.filter(pl.col("hospital") == hospital.code).select(pl.struct(_ENCOUNTER_KEY)).to_series()
+    return pl.struct(_ENCOUNTER_KEY).is_in(asked.implode())
+
+
+def _is_repeat(columns: tuple[str, ...], among: pl.Expr) -> pl.Expr:
+    """True on rows of `among` that an earlier row of `among` agrees with on all columns."""
+    place = pl.when(among).then(pl.int_range(pl.len()))
+    return among & (place > place.min().over(*columns, among))
+
+
+def _in_quarantine(contacted: pl.DataFrame, request: PlanRequest) -> pl.Expr:
+    """Whether any of a row's keys was invited, or answered, within a cooldown that covers the day."""
+    policy: QuarantinePolicy = request.policy.quarantine
+    since_invite = (pl.lit(request.day) - pl.col("cohort_date")).dt.total_days()
+    since_answer = (pl.lit(request.day) - pl.col("answered_on")).dt.total_days()
+    any_survey = (since_invite < policy.any_survey_after_invite) | (since_answer < policy.any_survey_after_answer)
+    this_survey = (since_invite < policy.this_survey_after_invite) | (since_answer < policy.this_survey_after_answer)
+    people = contacted.filter(any_survey.fill_null(value=False)).get_column("person_key").implode()
+    pairs = contacted.filter(this_survey.fill_null(value=False)).select(
+        pl.concat_str("person_key", "survey_uuid", separator="|")
+    ).to_series().implode()  # fmt: skip
+    return pl.any_horizontal(
+        pl.col(key).is_in(people) | pl.concat_str(key, "survey_uuid", separator="|").is_in(pairs) for key in KEY_COLUMNS
+    )
+
+
+def _in_sample(frame: pl.DataFrame, hospital: Hospital) -> pl.Expr:
+    """A draw that depends on the encounter alone, so that a replay asks the same people."""
+    if hospital.sample >= 1:
+        return pl.lit(value=True)
+    draws = pl.Series([_draw(hospital.code, *key) for key in frame.select(_ENCOUNTER_KEY).iter_rows()])
+    return pl.lit(draws < hospital.sample)
+
+
+def _draw(hospital: str, database: str, encounter_id: int) -> float:
+    digest = hashlib.sha256(f"{hospital}:{database}:{encounter_id}".encode()).digest()
+    return int.from_bytes(digest[:8]) / 2**64

@@ -1,0 +1,238 @@
+"""The rules of one hospital as validated values: which encounters are asked, under which area and setor.
+
+The words of the rule files belong here, and the checks that a file makes sense for the hospital's system
+(how to write one: the head of `rules/_shared.toml`). Reading files is the rulebook's job, applying the
+rules to a frame the classification's.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictInt,
+    StrictStr,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
+
+from track_pipeline.domain.areas import Area
+from track_pipeline.domain.outcomes import Exclusion
+from track_pipeline.domain.schema import RAW, His
+
+# Why a rule file may say that an encounter is out; the other exclusions are decided elsewhere.
+Reason = Literal[Exclusion.CANCELLED, Exclusion.DECEASED, Exclusion.NEWBORN]
+
+Word = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
+Codes = Annotated[tuple[StrictInt | StrictStr, ...], Field(min_length=1)]
+CodeLists = dict[Word, Codes]
+
+# The Python type of every column a condition may name; `tem_filho` is derived from `qt_filhos`.
+COLUMNS: Final[dict[His, dict[str, type]]] = {
+    "mv": {**RAW["mv"].to_python(), "tem_filho": bool},
+    "tasy": RAW["tasy"].to_python(),
+}
+
+_HOLDS: Final[dict[type, str]] = {int: "whole numbers", str: "texts", datetime: "dates", bool: "true or false"}
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Condition(_Strict):
+    """One test of one raw column, by exactly one operator. A null holds for nothing but `is = "empty"`."""
+
+    column: str
+    listed: Annotated[Codes | None, Field(alias="in")] = None
+    in_set: str | None = None
+    state: Annotated[Literal["set", "empty", "true", "false"] | None, Field(alias="is")] = None
+    below: StrictInt | None = None
+    starts_with: Annotated[str | None, StringConstraints(min_length=1)] = None
+
+    @model_validator(mode="after")
+    def _has_one_operator(self) -> Self:
+        if len(self._operators()) != 1:
+            raise ValueError(f"column {self.column}: give exactly one of in, in_set, is, below, starts_with")
+        return self
+
+    @property
+    def operator(self) -> str:
+        """The operator, in the word of the rule files."""
+        return self._operators()[0]
+
+    def _operators(self) -> list[str]:
+        given = {
+            "in": self.listed,
+            "in_set": self.in_set,
+            "is": self.state,
+            "below": self.below,
+            "starts_with": self.starts_with,
+        }
+        return [word for word, value in given.items() if value is not None]
+
+
+class Bar(Condition):
+    """A condition that keeps an encounter out of a rule; without a `reason` it is simply not the rule's."""
+
+    reason: Reason | None = None
+
+
+class ExclusionRule(_Strict):
+    """Keeps an encounter out of every area of the hospital when all conditions hold."""
+
+    reason: Reason
+    when: Annotated[tuple[Condition, ...], Field(min_length=1)]
+
+
+class SetorCase(_Strict):
+    """A setor, as a fixed text or from a column of texts, for the encounters for which all conditions hold."""
+
+    text: Annotated[str | None, StringConstraints(min_length=1)] = None
+    source: Annotated[str | None, Field(alias="from")] = None
+    when: tuple[Condition, ...] = ()
+
+    @model_validator(mode="after")
+    def _has_one_origin(self) -> Self:
+        if (self.text is None) == (self.source is None):
+            raise ValueError("give either text or from")
+        return self
+
+
+class Rule(_Strict):
+    """What one area takes: all of `when`, none of `unless`, on the asked day by the deciding date."""
+
+    id: Word
+    area: Area
+    day_of: Literal["attendance", "discharge"]
+    database: str | None = None
+    when: Annotated[tuple[Condition, ...], Field(min_length=1)]
+    unless: tuple[Bar, ...] = ()
+    setor: tuple[SetorCase, ...]
+
+    @field_validator("setor", mode="before")
+    @classmethod
+    def _one_text_is_one_case(cls, setor: object) -> object:
+        return [{"text": setor}] if isinstance(setor, str) else setor
+
+
+class SharedLists(_Strict):
+    """The code lists that every hospital's rules may name."""
+
+    sets: CodeLists = {}
+
+
+class RuleSet(_Strict):
+    """All rules of one hospital, in the order in which they are tried.
+
+    `version` is the digest of the files it came from, kept with every decision; `sets` holds the shared
+    code lists and the hospital's own.
+    """
+
+    his: His
+    version: str
+    sets: CodeLists = {}
+    exclusions: Annotated[tuple[ExclusionRule, ...], Field(alias="exclusion")] = ()
+    rules: Annotated[tuple[Rule, ...], Field(alias="rule", min_length=1)]
+
+    @model_validator(mode="after")
+    def _is_sound(self) -> Self:
+        problems = [*self._misfits(), *self._repeated_ids()] or list(self._unreachable())
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    @property
+    def other_databases(self) -> tuple[str, ...]:
+        """The databases that have to be read besides the hospital's own, because rules name them."""
+        return tuple(dict.fromkeys(rule.database for rule in self.rules if rule.database is not None))
+
+    def codes(self, condition: Condition) -> tuple[int | str, ...]:
+        """The codes a condition lists, itself or by the name of a set; empty for the other operators."""
+        return self.sets[condition.in_set] if condition.in_set is not None else condition.listed or ()
+
+    def _misfits(self) -> Iterator[str]:
+        for place, condition in self._conditions():
+            if misfit := self._misfit(condition):
+                yield f"{place}: {misfit}"
+        for rule in self.rules:
+            for case in rule.setor:
+                if case.source is not None and COLUMNS[self.his].get(case.source) is not str:
+                    yield f"rule {rule.id}: setor: from: {case.source!r} is not a text column of {self.his}"
+
+    def _conditions(self) -> Iterator[tuple[str, Condition]]:
+        groups: list[tuple[str, Sequence[Condition]]] = [
+            (f"exclusion {exclusion.reason}: when", exclusion.when) for exclusion in self.exclusions
+        ]
+        for rule in self.rules:
+            groups += [(f"rule {rule.id}: when", rule.when), (f"rule {rule.id}: unless", rule.unless)]
+            groups += [(f"rule {rule.id}: setor number {n}: when", case.when) for n, case in enumerate(rule.setor, 1)]
+        for place, conditions in groups:
+            yield from ((f"{place} number {n}", condition) for n, condition in enumerate(conditions, 1))
+
+    def _misfit(self, condition: Condition) -> str | None:
+        holds = COLUMNS[self.his].get(condition.column)
+        if holds is None:
+            return f"column: {condition.column!r} is not a column of {self.his}"
+        if condition.in_set is not None and condition.in_set not in self.sets:
+            return f"in_set: there is no set {condition.in_set!r}; there are: {', '.join(sorted(self.sets))}"
+        match condition.operator:
+            case "is":
+                fits = (holds is bool) == (condition.state in ("true", "false"))
+            case "below":
+                fits = holds is int
+            case "starts_with":
+                fits = holds is str
+            case _:
+                fits = all(type(code) is holds for code in self.codes(condition))
+        return None if fits else f"{condition.operator}: does not fit {condition.column}, which holds {_HOLDS[holds]}"
+
+    def _repeated_ids(self) -> Iterator[str]:
+        ids = [rule.id for rule in self.rules]
+        yield from (f"rule {id_}: id: given twice" for id_ in dict.fromkeys(ids) if ids.count(id_) > 1)
+
+    def _unreachable(self) -> Iterator[str]:
+        for n, rule in enumerate(self.rules):
+            for earlier in self.rules[:n]:
+                if self._takes_all_of(earlier, rule):
+                    yield f"rule {rule.id}: when: never reached, rule {earlier.id} takes all of it"
+            for m, case in enumerate(rule.setor):
+                if any(self._all_hold(earlier_case.when, given=case.when) for earlier_case in rule.setor[:m]):
+                    yield f"rule {rule.id}: setor number {m + 1}: never reached, an earlier case takes all of it"
+
+    def _takes_all_of(self, earlier: Rule, later: Rule) -> bool:
+        return (
+            (earlier.day_of, earlier.database) == (later.day_of, later.database)
+            and self._all_hold(earlier.when, given=later.when)
+            and all(any(self._implies(bar, own) for own in later.unless) for bar in earlier.unless)
+        )
+
+    def _all_hold(self, conditions: Sequence[Condition], *, given: Sequence[Condition]) -> bool:
+        return all(any(self._implies(one, condition) for one in given) for condition in conditions)
+
+    def _implies(self, one: Condition, other: Condition) -> bool:
+        """Whether `other` holds for every value for which `one` does."""
+        if one.column != other.column:
+            return False
+        if codes := self.codes(one):
+            return all(self._admits(other, code) for code in codes)
+        if one.below is not None and other.below is not None:
+            return one.below <= other.below
+        if one.starts_with is not None and other.starts_with is not None:
+            return one.starts_with.upper().startswith(other.starts_with.upper())
+        if other.state == "set":
+            return one.state != "empty"
+        return one.state is not None and one.state == other.state
+
+    def _admits(self, condition: Condition, code: int | str) -> bool:
+        if condition.state is not None:
+            return condition.state == "set"
+        if condition.below is not None:
+            return isinstance(code, int) and code < condition.below
+        if condition.starts_with is not None:
+            return str(code).upper().startswith(condition.starts_with.upper())
+        return code in self.codes(condition)

@@ -1,0 +1,31 @@
+"""Dagster's own storage under `TRACK_HOME/dagster`: where runs, events and logs of the embedded default live.
+
+Production brings a `dagster.yaml` of its own (see deploy/) and does not come here.
+"""
+
+import os
+from pathlib import Path
+
+import dagster as dg
+
+_CONFIG = """\
+# Written by `track`; the embedded default. Production has its own (deploy/dagster.yaml).
+telemetry:
+  enabled: false
+"""
+
+
+def prepare_instance(home: Path) -> Path:
+    """Creates `TRACK_HOME/dagster` with a configuration, if there is none, and makes it `DAGSTER_HOME`."""
+    folder = (home / "dagster").absolute()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    config = folder / "dagster.yaml"
+    if not config.exists():
+        config.write_text(_CONFIG, encoding="utf-8")
+    os.environ["DAGSTER_HOME"] = str(folder)
+    return folder
+
+
+def open_instance(home: Path) -> dg.DagsterInstance:
+    """The instance of the embedded default."""
+    return dg.DagsterInstance.from_config(str(prepare_instance(home)))

@@ -1,0 +1,139 @@
+"""The policy that holds for every hospital (`policy.toml`), as validated values.
+
+What differs per hospital is in the registry; which encounters belong to which area is in `rules/`.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from track_pipeline.errors import ConfigError
+from track_pipeline.registry import describe, package_file, read_toml
+
+Days = Annotated[int, Field(ge=0, le=3650)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Words = tuple[str, ...]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SendingPolicy(_Strict):
+    """How much goes out at a time."""
+
+    batch_size: Annotated[int, Field(ge=1, le=10_000)]
+    requests_per_5_minutes: Annotated[int, Field(ge=1)]
+    validity_days: Annotated[int, Field(ge=1, le=90)]
+
+
+class EligibilityPolicy(_Strict):
+    """Whom not to ask, beyond what a contact or a rule file says. ICD-10 prefixes are without the dot."""
+
+    adult_age: int
+    shared_contact_limit: Annotated[int, Field(ge=1)]
+    test_patient_words: Words
+    obstetric_loss_cid: Words
+    psychiatric_cid: Words
+    custody_cid: Words
+
+
+class PlaceholderPolicy(_Strict):
+    """Contacts that front desks type when there is none."""
+
+    email_locals: frozenset[str]
+    email_domains: frozenset[str]
+    phone_endings: frozenset[str]
+
+
+class QuarantinePolicy(_Strict):
+    """The four cooldowns, in days between cohort days."""
+
+    this_survey_after_invite: Days
+    any_survey_after_invite: Days
+    this_survey_after_answer: Days
+    any_survey_after_answer: Days
+
+    @property
+    def longest(self) -> int:
+        """How far back the ledger has to be looked at, in days."""
+        return max(
+            self.this_survey_after_invite,
+            self.any_survey_after_invite,
+            self.this_survey_after_answer,
+            self.any_survey_after_answer,
+        )
+
+
+class GatePolicy(_Strict):
+    """When a hospital-day looks too strange to be sent without somebody's word."""
+
+    min_contact_share: Share
+    min_rows: Annotated[int, Field(ge=1)]
+    max_volume_ratio: Annotated[float, Field(gt=1)]
+    volume_weeks: Annotated[int, Field(ge=1, le=12)]
+
+
+LineField = Literal[
+    "send_id",
+    "name",
+    "email",
+    "phone",
+    "cpf",
+    "cd_atendimento",
+    "unidade",
+    "area_pesquisa",
+    "setor",
+    "medico",
+    "data_atendimento",
+    "data_saida_alta",
+]
+
+
+class LineFields(_Strict):
+    """The allow-list of what leaves the house, per channel; the names are the original system's."""
+
+    email: tuple[LineField, ...]
+    whatsapp: tuple[LineField, ...]
+    link: tuple[LineField, ...]
+
+    @model_validator(mode="after")
+    def _answers_can_come_back(self) -> Self:
+        for channel, needed in (("email", "email"), ("whatsapp", "phone"), ("link", "send_id")):
+            missing = {"send_id", needed} - set(getattr(self, channel))
+            if missing:
+                raise ValueError(f"{channel}: {', '.join(sorted(missing))} must be among the fields")
+        return self
+
+
+class Policy(_Strict):
+    """All of it; `version` is a digest of the file, kept with every decision."""
+
+    version: str
+    sending: SendingPolicy
+    eligibility: EligibilityPolicy
+    placeholders: PlaceholderPolicy
+    quarantine: QuarantinePolicy
+    gates: GatePolicy
+    line_fields: LineFields
+
+
+def load_policy(path: Path | None = None) -> Policy:
+    """Reads and validates the policy; `path` defaults to the one shipped with the package.
+
+    Raises ConfigError naming file and field.
+    """
+    path = path or package_file("policy.toml")
+    data = read_toml(path)
+    try:
+        return Policy.model_validate(data | {"version": digest(path)})
+    except ValidationError as error:
+        raise ConfigError(describe(path, data, error)) from None
+
+
+def digest(path: Path) -> str:
+    """The version of a file of rules: the first 12 hex digits of its SHA-256 (line endings do not count)."""
+    text = path.read_text(encoding="utf-8")
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

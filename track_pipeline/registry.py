@@ -1,0 +1,187 @@
+"""The registry of hospitals (`hospitals.toml`): who they are, where they are read, how they are asked.
+
+Only what differs from hospital to hospital belongs here; what holds for all is in `policy.toml`,
+which encounters are asked is in `rules/`. Reading is validated: an error names file, hospital and field.
+"""
+
+import tomllib
+from datetime import time
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from track_pipeline.domain.areas import Area
+from track_pipeline.domain.schema import His
+from track_pipeline.errors import ConfigError
+
+# A code is part of partition keys, file names and environment names: no separator of any of them.
+Code = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{1,23}$")]
+Channel = Literal["email", "whatsapp"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SendWindow(_Strict):
+    """When a hospital's patients may be written to, in its own time zone; weekdays are 0 (Monday) to 6."""
+
+    start: time = time(8)
+    end: time = time(20)
+    weekdays: frozenset[Annotated[int, Field(ge=0, le=6)]] = frozenset(range(6))
+    holidays: bool = False
+
+    @model_validator(mode="after")
+    def _opens_before_it_closes(self) -> Self:
+        if self.start >= self.end:
+            raise ValueError("start must be before end")
+        return self
+
+
+class Unit(_Strict):
+    """A site with surveys of its own inside a hospital's database."""
+
+    code: Code
+    name: Annotated[str, StringConstraints(min_length=1)]
+    companies: tuple[int, ...] = ()
+    surveys: frozenset[Area]
+
+
+class Hospital(_Strict):
+    """One source database and one partition key."""
+
+    code: Code
+    his: His
+    database: Code
+    time_zone: str
+    unit_column: Literal["cd_multi_empresa", "cd_estabelecimento"] | None = None
+    email_source: Literal["compl_pf", "email_pf_hpm"] = "compl_pf"
+    channels: tuple[Channel, ...] = ("email", "whatsapp")
+    links: Literal["off", "no_contact", "all"] = "off"
+    minors: Literal["exclude", "guardian_contact"] = "exclude"
+    reminders: Literal["ours", "track"] = "ours"
+    sample: Annotated[float, Field(gt=0, le=1)] = 1.0
+    max_age_days: Annotated[int, Field(ge=1, le=30)] = 7
+    send_window: SendWindow = SendWindow()
+    units: Annotated[tuple[Unit, ...], Field(alias="unit", min_length=1)]
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if self.time_zone not in available_timezones():
+            raise ValueError(f"time_zone: {self.time_zone!r} is not an IANA time zone")
+        if not self.channels or len(set(self.channels)) != len(self.channels):
+            raise ValueError("channels: name each channel once, at least one")
+        self._check_units()
+        return self
+
+    def _check_units(self) -> None:
+        companies = [company for unit in self.units for company in unit.companies]
+        repeated = {company for company in companies if companies.count(company) > 1}
+        if repeated:
+            raise ValueError(f"unit: overlapping units, companies {sorted(repeated)} belong to more than one")
+        if self.unit_column is None and (companies or len(self.units) > 1):
+            raise ValueError("unit: companies are given but unit_column is not")
+        if self.unit_column is not None and not all(unit.companies for unit in self.units):
+            raise ValueError("unit: unit_column is given, so every unit needs companies")
+        expected = "cd_multi_empresa" if self.his == "mv" else "cd_estabelecimento"
+        if self.unit_column not in (None, expected):
+            raise ValueError(f"unit_column: a {self.his} database has {expected}")
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The hospital's time zone."""
+        return ZoneInfo(self.time_zone)
+
+
+class Registry(_Strict):
+    """All hospitals, in the order of the file."""
+
+    hospitals: Annotated[tuple[Hospital, ...], Field(alias="hospital", min_length=1)]
+
+    @model_validator(mode="after")
+    def _codes_are_unique(self) -> Self:
+        for what, codes in (
+            ("hospital", [hospital.code for hospital in self.hospitals]),
+            ("unit", [unit.code for hospital in self.hospitals for unit in hospital.units]),
+        ):
+            repeated = sorted({code for code in codes if codes.count(code) > 1})
+            if repeated:
+                raise ValueError(f"{what}: code {', '.join(repeated)} is given twice")
+        return self
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """Hospital codes, in the order of the file."""
+        return tuple(hospital.code for hospital in self.hospitals)
+
+    def hospital(self, code: str) -> Hospital:
+        """The hospital of that code. Raises ConfigError when there is none."""
+        for hospital in self.hospitals:
+            if hospital.code == code:
+                return hospital
+        raise ConfigError(f"no hospital {code!r} in the registry; there are: {', '.join(self.codes)}")
+
+    def only(self, codes: tuple[str, ...]) -> "Registry":
+        """The registry cut down to those hospitals (`TRACK_HOSPITALS`); all of them when `codes` is empty."""
+        if not codes:
+            return self
+        return self.model_copy(update={"hospitals": tuple(self.hospital(code) for code in codes)})
+
+
+def package_file(name: str) -> Path:
+    """The path of a data file shipped with the package (hospitals.toml, policy.toml, rules/, sql/)."""
+    return Path(str(files("track_pipeline").joinpath(name)))
+
+
+def load_registry(path: Path | None = None) -> Registry:
+    """Reads and validates the registry; `path` defaults to the one shipped with the package.
+
+    Raises ConfigError naming file, hospital and field.
+    """
+    path = path or package_file("hospitals.toml")
+    data = read_toml(path)
+    try:
+        return Registry.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(describe(path, data, error)) from None
+
+
+def read_toml(path: Path) -> dict[str, object]:
+    """A TOML file as a dict. Raises ConfigError when it is missing or not TOML."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path.name}: there is no file {path}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path.name}: not valid TOML: {error}") from None
+
+
+def describe(path: Path, data: object, error: ValidationError) -> str:
+    """One line per problem, `file: block 'code': field: problem`, values left out."""
+    return "\n".join(
+        f"{path.name}: {_place(data, problem['loc'])}{problem['msg'].removeprefix('Value error, ')}"
+        for problem in error.errors(include_input=False, include_url=False)
+    )
+
+
+def _place(data: object, location: tuple[int | str, ...]) -> str:
+    words: list[str] = []
+    for step in location:
+        data = _child(data, step)
+        if isinstance(step, int):
+            name = next((data[key] for key in ("code", "id") if key in data), None) if isinstance(data, dict) else None
+            words[-1:] = [f"{words[-1] if words else 'entry'} {name or f'number {step + 1}'}"]
+        else:
+            words.append(step)
+    return "".join(f"{word}: " for word in words)
+
+
+def _child(data: object, step: int | str) -> object:
+    if isinstance(data, dict):
+        return data.get(step)
+    if isinstance(data, list) and isinstance(step, int) and step < len(data):
+        return data[step]
+    return None

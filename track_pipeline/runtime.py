@@ -1,0 +1,143 @@
+"""The composition of adapters and services from settings: what assets and command line both work with.
+
+Everything is made when it is first asked for, so making a Runtime opens nothing. Tests and the demo hand in
+parts of their own.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import cached_property
+
+from track_pipeline.adapters.budget import open_budget
+from track_pipeline.adapters.clock import clock_for
+from track_pipeline.adapters.lake import Lake
+from track_pipeline.adapters.ledger import Ledger, open_ledger
+from track_pipeline.adapters.reader import HospitalReader
+from track_pipeline.adapters.track_api import SurveySender, TrackApi
+from track_pipeline.domain.identity import Hasher, keyed_hasher
+from track_pipeline.domain.ruleset import RuleSet
+from track_pipeline.errors import ConfigError
+from track_pipeline.policy import Policy, load_policy
+from track_pipeline.registry import Hospital, Registry, load_registry
+from track_pipeline.rulebook import databases_read, load_rulebook
+from track_pipeline.services.dispatch import Dispatcher
+from track_pipeline.services.extraction import Extractor
+from track_pipeline.services.invitation import Planner
+from track_pipeline.services.messages import Mailroom
+from track_pipeline.settings import PRODUCTION_API, Settings
+from track_pipeline.surveys import SurveyCatalog, load_surveys
+
+
+class Runtime:
+    """One installation at work."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        registry: Registry | None = None,
+        policy: Policy | None = None,
+        rules: dict[str, RuleSet] | None = None,
+        reader: HospitalReader | None = None,
+        sender: SurveySender | None = None,
+        clock: Callable[[], datetime] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.registry = registry or load_registry().only(settings.hospitals)
+        self.policy = policy or load_policy()
+        self.clock = clock or clock_for(settings)
+        self._rules, self._reader, self._sender = rules, reader, sender
+
+    @cached_property
+    def rules(self) -> dict[str, RuleSet]:
+        """Hospital code to its classification rules."""
+        return self._rules or load_rulebook(self.registry)
+
+    @cached_property
+    def lake(self) -> Lake:
+        """Extracts, plans and links."""
+        return Lake(self.settings.home)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The permanent record of sends; opening it migrates it."""
+        return open_ledger(self.settings.ledger, clock=self.clock)
+
+    @cached_property
+    def catalog(self) -> SurveyCatalog:
+        """Surveys and templates per unit."""
+        if self.settings.surveys_file:
+            return load_surveys(self.settings.surveys_file, self.registry)
+        if not self.settings.is_demo:
+            raise ConfigError("TRACK_SURVEYS_FILE is not set; it names the surveys and templates of every unit")
+        from track_pipeline.demo.surveys import demo_catalog  # noqa: PLC0415 - the demo stays out of production
+
+        return demo_catalog(self.registry)
+
+    @cached_property
+    def reader(self) -> HospitalReader:
+        """The hospitals' databases."""
+        if self._reader is not None:
+            return self._reader
+        databases = {hospital.code: databases_read(hospital, self.rules[hospital.code]) for hospital in self.hospitals}
+        if self.settings.is_demo:
+            from track_pipeline.demo.databases import demo_reader  # noqa: PLC0415 - as above
+
+            return demo_reader(self.settings, self.registry, self.rules, databases, self.clock)
+        raise ConfigError("no reader")
+
+    @cached_property
+    def sender(self) -> SurveySender:
+        """Track.co."""
+        if self._sender is not None:
+            return self._sender
+        settings = self.settings
+        if settings.is_demo and settings.api_url is None:
+            raise ConfigError("no Track.co to talk to: start `track simulator` and set TRACK_API_URL to its address")
+        limit = self.policy.sending.requests_per_5_minutes
+        return TrackApi(
+            settings.api_url or PRODUCTION_API,
+            settings.organization_uuid or _demo_organization(),
+            settings.api_token.get_secret_value() if settings.api_token else "demo",
+            budget=open_budget(settings.home, settings.ledger, limit),
+            require_loopback=settings.is_demo,
+        )
+
+    @property
+    def hospitals(self) -> tuple[Hospital, ...]:
+        """The hospitals of this installation."""
+        return self.registry.hospitals
+
+    @cached_property
+    def hasher(self) -> Hasher:
+        """Makes person keys."""
+        return keyed_hasher(self.settings.person_key_secret)
+
+    @cached_property
+    def extractor(self) -> Extractor:
+        """Extraction of hospital-days."""
+        return Extractor(self.reader, self.rules, self.lake, self.ledger)
+
+    @cached_property
+    def planner(self) -> Planner:
+        """Plans of hospital-days."""
+        surveys = self.catalog.survey_uuids()
+        return Planner(self.lake, self.ledger, self.rules, self.policy, surveys, self.hasher, self.clock)
+
+    @cached_property
+    def dispatcher(self) -> Dispatcher:
+        """Dispatch of plans."""
+        mailroom = Mailroom(self.sender, self.catalog, self.policy, self.clock)
+        versions = {code: rules.version for code, rules in self.rules.items()}
+        return Dispatcher(self.lake, self.ledger, mailroom, self.policy, versions, self.clock, self.settings.sends)
+
+    def close(self) -> None:
+        """Gives back what was opened."""
+        if "ledger" in self.__dict__:
+            self.ledger.close()
+
+
+def _demo_organization() -> str:
+    from track_pipeline.demo.surveys import DEMO_ORGANIZATION  # noqa: PLC0415 - the demo stays out of production
+
+    return DEMO_ORGANIZATION

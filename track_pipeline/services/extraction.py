@@ -1,0 +1,75 @@
+"""Extraction of one hospital-day: read, classify, and put each area's rows where the next step finds them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import polars as pl
+
+from track_pipeline.adapters.lake import Lake
+from track_pipeline.adapters.ledger import Ledger
+from track_pipeline.adapters.reader import HospitalReader
+from track_pipeline.domain.areas import AREAS, UNCLASSIFIED, Area
+from track_pipeline.domain.classification import classify
+from track_pipeline.domain.outcomes import Exclusion
+from track_pipeline.domain.plan import EXCLUDED, PLANNED
+from track_pipeline.domain.ruleset import RuleSet
+from track_pipeline.domain.schema import raw_schema
+from track_pipeline.registry import Hospital
+
+EXTRACT = "extract"
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What a hospital-day consisted of, in numbers: encounters per area key (or `unclassified`)."""
+
+    rows: Mapping[str, int]
+    unclassified_by: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """Reads hospital-days into the lake and tells the ledger which encounters there are."""
+
+    reader: HospitalReader
+    rules: Mapping[str, RuleSet]
+    lake: Lake
+    ledger: Ledger
+
+    def extract(self, hospital: Hospital, day: date, areas: Sequence[Area] = AREAS) -> Extraction:
+        """Reads the whole day once and writes the chosen areas, and the rows that belong to none.
+
+        Raises SourceError when the database cannot be read; nothing is written then.
+        """
+        rules = self.rules[hospital.code]
+        batches = list(self.reader.extract(hospital, day))
+        raw = pl.concat(batches) if batches else pl.DataFrame(schema=raw_schema(hospital.his))
+        encounters = classify(raw, hospital, rules, day)
+        parts = {area.value: encounters.filter(pl.col("area") == area.label) for area in areas}
+        parts[UNCLASSIFIED] = encounters.filter(pl.col("area").is_null())
+        for area, rows in parts.items():
+            self.lake.write(rows, EXTRACT, area, day, hospital.code)
+            self._tell_ledger(hospital, day, area, rows, rules)
+        reasons = parts[UNCLASSIFIED].group_by("reason").len().sort("reason")
+        return Extraction({area: rows.height for area, rows in parts.items()}, dict(reasons.iter_rows()))
+
+    def _tell_ledger(self, hospital: Hospital, day: date, area: str, rows: pl.DataFrame, rules: RuleSet) -> None:
+        is_unclassified = pl.col("area").is_null()
+        self.ledger.register_encounters(
+            hospital.code,
+            day,
+            area,
+            rows.select(
+                "database",
+                "encounter_id",
+                pl.col("unit").fill_null(""),
+                pl.col("setor").fill_null(""),
+                result=pl.when(is_unclassified).then(pl.lit(EXCLUDED)).otherwise(pl.lit(PLANNED)),
+                reason=pl.when(is_unclassified)
+                .then(pl.col("reason").fill_null(Exclusion.UNCLASSIFIED))
+                .otherwise(pl.lit("")),
+                rule=pl.col("rule").fill_null(""),
+                rules_version=pl.lit(rules.version),
+            ),
+        )

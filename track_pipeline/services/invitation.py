@@ -1,0 +1,85 @@
+"""The invitation of one hospital-day: who of the extracted is asked, and why the others are not."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+import polars as pl
+
+from track_pipeline.adapters.lake import Lake
+from track_pipeline.adapters.ledger import Ledger
+from track_pipeline.domain.areas import AREAS, Area
+from track_pipeline.domain.identity import KEY_COLUMNS, Hasher
+from track_pipeline.domain.plan import LedgerFacts, PlanRequest, identify, make_plan
+from track_pipeline.domain.ruleset import RuleSet
+from track_pipeline.policy import Policy
+from track_pipeline.registry import Hospital
+from track_pipeline.services.extraction import EXTRACT
+
+INVITATION = "invitation"
+
+
+@dataclass(frozen=True)
+class Planner:
+    """Makes plans from extracts, policy and ledger."""
+
+    lake: Lake
+    ledger: Ledger
+    rules: Mapping[str, RuleSet]
+    policy: Policy
+    surveys: Mapping[tuple[str, Area], str]
+    hasher: Hasher
+    clock: Callable[[], datetime]
+
+    def invite(self, hospital: Hospital, day: date, areas: Sequence[Area] = AREAS) -> dict[Area, pl.DataFrame]:
+        """Plans a hospital-day and writes the chosen areas' plans (`PLAN`) to the lake and the ledger.
+
+        One person is asked once a day, so all areas that have been extracted are weighed together. Raises
+        NotInLake when a chosen area has not been extracted.
+        """
+        plan = self.plan(hospital, day, areas)
+        plans = {area: plan.filter(pl.col("area") == area.value) for area in areas}
+        for area, rows in plans.items():
+            self.lake.write(rows, INVITATION, area, day, hospital.code)
+            self._tell_ledger(hospital, day, area, rows)
+        return plans
+
+    def plan(self, hospital: Hospital, day: date, areas: Sequence[Area] = AREAS) -> pl.DataFrame:
+        """The plan of a hospital-day, without writing anything anywhere."""
+        request = PlanRequest(hospital, day, self.clock().astimezone(hospital.zone).date(), self.policy, self.surveys)
+        identified = identify(self._encounters(hospital, day, areas), request, self.hasher)
+        return make_plan(identified, request, self._facts(hospital, day, identified))
+
+    def _encounters(self, hospital: Hospital, day: date, areas: Sequence[Area]) -> pl.DataFrame:
+        read = {area: self.lake.read if area in areas else self.lake.find for area in AREAS}
+        frames = [read[area](EXTRACT, area, day, hospital.code) for area in AREAS]
+        return pl.concat(frame for frame in frames if frame is not None)
+
+    def _facts(self, hospital: Hospital, day: date, identified: pl.DataFrame) -> LedgerFacts:
+        keys = pl.concat(identified.get_column(column).drop_nulls() for column in KEY_COLUMNS).unique()
+        longest = timedelta(days=self.policy.quarantine.longest)
+        return LedgerFacts(
+            opted_out=self.ledger.opted_out(keys),
+            contacted=self.ledger.recent_contacts(keys, cohort_from=day - longest, cohort_before=day),
+            asked=self.ledger.asked(hospital.code, day),
+        )
+
+    def _tell_ledger(self, hospital: Hospital, day: date, area: Area, plan: pl.DataFrame) -> None:
+        self.ledger.replace_encounters(
+            hospital.code,
+            day,
+            area,
+            plan.select(
+                "database",
+                "encounter_id",
+                pl.col("unit").fill_null(""),
+                pl.col("setor").fill_null(""),
+                pl.col("survey_uuid").fill_null(""),
+                pl.col("channel").fill_null(""),
+                "result",
+                pl.col("reason").fill_null(""),
+                rule=pl.col("decided_by"),
+                rules_version=pl.lit(self.rules[hospital.code].version),
+                policy_version=pl.lit(self.policy.version),
+            ),
+        )

@@ -1,0 +1,86 @@
+"""Claimed lines turned into requests to Track.co: survey, templates, validity and the allow-listed fields.
+
+Which lines, and what their answer means for the ledger, is `dispatch`'s.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+import polars as pl
+
+from track_pipeline.adapters.track_api import Distribution, LinkList, SendChannel, SurveySender, WhatsAppTemplate
+from track_pipeline.domain.sending import end_of_validity, import_lines
+from track_pipeline.errors import ConfigError
+from track_pipeline.policy import Policy
+from track_pipeline.registry import Hospital
+from track_pipeline.surveys import SurveyCatalog
+
+LineChannel = Literal["email", "whatsapp", "link"]
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """Track.co took a request: its id if it gave one, the lines it refused (`send_id` to reason), the links made."""
+
+    distribution_id: str | None
+    refused: Mapping[str, str]
+    links: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class Mailroom:
+    """Writes and posts requests; holds no state."""
+
+    sender: SurveySender
+    catalog: SurveyCatalog
+    policy: Policy
+    clock: Callable[[], datetime]
+
+    def post(self, hospital: Hospital, channel: LineChannel, lines: pl.DataFrame) -> Accepted:
+        """Posts lines (`PLAN` and `send_id`) of one unit and survey. Raises SendFailure as the API adapter does."""
+        unit, survey_uuid = lines.select("unit", "survey_uuid").row(0)
+        fields = getattr(self.policy.line_fields, channel)
+        body = tuple(import_lines(lines, hospital, fields))
+        if channel == "link":
+            made = self.sender.create_link_list(LinkList(survey_uuid, body))
+            return Accepted(None, made.refused, made.links)
+        receipt = self.sender.create_distribution(self._distribution(hospital, channel, unit, survey_uuid, body))
+        return Accepted(receipt.distribution_id, receipt.refused)
+
+    def check(self, unit: str, channel: LineChannel) -> None:
+        """Raises ConfigError when a unit cannot be written to through a channel, before anything is claimed."""
+        if channel == "whatsapp":
+            self._whatsapp_template(unit)
+
+    def _distribution(
+        self,
+        hospital: Hospital,
+        channel: SendChannel,
+        unit: str,
+        survey_uuid: str,
+        lines: tuple[Mapping[str, str | None], ...],
+    ) -> Distribution:
+        templates = self.catalog.unit(unit).email_templates
+        by_email, by_whatsapp = channel == "email", channel == "whatsapp"
+        return Distribution(
+            survey_uuid=survey_uuid,
+            channel=channel,
+            lines=lines,
+            validity_at=end_of_validity(self.clock().astimezone(hospital.zone), self.policy.sending.validity_days),
+            template_invite_hash=templates.invite if by_email else None,
+            template_expired_hash=templates.expired if by_email else None,
+            template_thanks_hash=templates.thanks if by_email else None,
+            whatsapp_template=self._whatsapp_template(unit) if by_whatsapp else None,
+            whatsapp_integration_uuid=str(self.catalog.whatsapp_integration_uuid) if by_whatsapp else None,
+        )
+
+    def _whatsapp_template(self, unit: str) -> WhatsAppTemplate:
+        template = self.catalog.unit(unit).whatsapp_template
+        if template is None or self.catalog.whatsapp_integration_uuid is None:
+            raise ConfigError(
+                f"surveys: unit {unit} has no whatsapp_template, or there is no whatsapp_integration_uuid; "
+                "add them to TRACK_SURVEYS_FILE, or take whatsapp out of the hospital's channels"
+            )
+        return WhatsAppTemplate(template.name, template.language, template.variables, template.id_provider)

@@ -1,0 +1,181 @@
+"""Settings from the environment or a `.env` file, with the original system's names where it had them.
+
+Reading them touches no network and no database. What is the same for every installation is not here:
+hospitals are in the registry, rules in `rules/`, limits in `policy.toml`.
+"""
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+
+from track_pipeline.errors import ConfigError
+from track_pipeline.registry import Registry
+
+PRODUCTION_API = "https://api.track.co"
+_DEMO_HASH_KEY = "demo"
+
+
+def _codes(value: object) -> object:
+    return tuple(code.strip() for code in value.split(",") if code.strip()) if isinstance(value, str) else value
+
+
+class OracleConnection(BaseModel):
+    """Where one database is: `DB_<ALIAS>_HOST`, `_PORT`, `_NAME` (service name)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    host: str
+    port: Annotated[int, Field(ge=1, le=65535)] = 1521
+    name: str
+
+
+class Settings(BaseModel):
+    """All settings; each field's alias is its environment variable."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    env: Literal["demo", "production"] = Field("demo", alias="TRACK_ENV")
+    home: Path = Field(Path(".track"), alias="TRACK_HOME")
+    api_url: str | None = Field(None, alias="TRACK_API_URL")
+    ledger_url: SecretStr | None = Field(None, alias="TRACK_LEDGER_URL")
+    dispatch_mode: Literal["dry-run", "live"] | None = Field(None, alias="TRACK_DISPATCH")
+    hospitals: Annotated[tuple[str, ...], BeforeValidator(_codes)] = Field((), alias="TRACK_HOSPITALS")
+    surveys_file: Path | None = Field(None, alias="TRACK_SURVEYS_FILE")
+    hash_key: SecretStr | None = Field(None, alias="TRACK_HASH_KEY")
+    organization_uuid: str | None = Field(None, alias="ORGANIZATION_UUID")
+    api_token: SecretStr | None = Field(None, alias="API_TOKEN")
+    db_username: str | None = Field(None, alias="DB_USERNAME")
+    db_password: SecretStr | None = Field(None, alias="DB_PASSWORD")
+    db_username_tasy: str | None = Field(None, alias="DB_USERNAME_TASY")
+    db_password_tasy: SecretStr | None = Field(None, alias="DB_PASSWORD_TASY")
+    oracle_client_path: Path | None = Field(None, alias="ORACLE_CLIENT_PATH")
+    now: AwareDatetime | None = Field(None, alias="TRACK_NOW")
+    demo_db: Path | None = Field(None, alias="TRACK_DEMO_DB")
+    demo_seed: int = Field(1, alias="TRACK_DEMO_SEED")
+    demo_volume: Annotated[int, Field(ge=0, le=100_000)] = Field(300, alias="TRACK_DEMO_VOLUME")
+    # Alias or hospital code to its connection, from DB_<ALIAS>_HOST, _PORT and _NAME.
+    connections: Mapping[str, OracleConnection] = Field(default_factory=dict, alias="connections")
+
+    @model_validator(mode="after")
+    def _demo_stays_at_home(self) -> Self:
+        if self.env == "demo" and self.api_url and not is_loopback(self.api_url):
+            raise ValueError("TRACK_API_URL: in demo only a loopback address is accepted; set TRACK_ENV=production")
+        if self.env == "production" and (self.now or self.demo_db):
+            raise ValueError("TRACK_NOW and TRACK_DEMO_DB are for the demo only; unset them in production")
+        return self
+
+    @property
+    def is_demo(self) -> bool:
+        """Whether hospitals and Track.co are synthetic."""
+        return self.env == "demo"
+
+    @property
+    def sends(self) -> bool:
+        """Whether dispatches really POST: always in demo, in production only with `TRACK_DISPATCH=live`."""
+        return (self.dispatch_mode or ("live" if self.is_demo else "dry-run")) == "live"
+
+    @property
+    def ledger(self) -> str:
+        """The ledger's database URL; SQLite under `TRACK_HOME` unless `TRACK_LEDGER_URL` is set."""
+        if self.ledger_url:
+            return self.ledger_url.get_secret_value()
+        return f"sqlite:///{(self.home / 'ledger.sqlite').absolute().as_posix()}"
+
+    @property
+    def person_key_secret(self) -> bytes:
+        """The secret of the person keys; changing it makes every known person a stranger."""
+        return (self.hash_key.get_secret_value() if self.hash_key else _DEMO_HASH_KEY).encode()
+
+    def connection(self, hospital: str, database: str) -> OracleConnection:
+        """The connection of a hospital's database: the hospital's own where it is set, else the alias's.
+
+        Raises ConfigError naming the variables to set.
+        """
+        found = self.connections.get(hospital) or self.connections.get(database)
+        if found is None:
+            raise ConfigError(f"{hospital}: set DB_{database}_HOST, DB_{database}_PORT and DB_{database}_NAME")
+        return found
+
+    def check_production(self, registry: Registry) -> None:
+        """Raises ConfigError naming every variable that production misses, with the hospital it belongs to."""
+        missing = [f"{name}: {why}" for name, why in self._missing(registry)]
+        if missing:
+            raise ConfigError("TRACK_ENV=production, but these are not set:\n  " + "\n  ".join(missing))
+
+    def _missing(self, registry: Registry) -> list[tuple[str, str]]:
+        required: list[tuple[object, str, str]] = [
+            (self.organization_uuid, "ORGANIZATION_UUID", "the organisation at Track.co"),
+            (self.api_token, "API_TOKEN", "Track.co's bearer token"),
+            (self.surveys_file, "TRACK_SURVEYS_FILE", "surveys and templates per unit"),
+            (self.hash_key, "TRACK_HASH_KEY", "the secret of the person keys, at least 32 random characters"),
+        ]
+        for his, user, password, suffix in (
+            ("mv", self.db_username, self.db_password, ""),
+            ("tasy", self.db_username_tasy, self.db_password_tasy, "_TASY"),
+        ):
+            readers = ", ".join(hospital.code for hospital in registry.hospitals if hospital.his == his)
+            if readers:
+                required += [
+                    (user, f"DB_USERNAME{suffix}", f"user that reads {readers}"),
+                    (password, f"DB_PASSWORD{suffix}", f"password of the user that reads {readers}"),
+                ]
+        for hospital in registry.hospitals:
+            found = self.connections.get(hospital.code) or self.connections.get(hospital.database)
+            required.append((found, f"DB_{hospital.database}_HOST, _PORT, _NAME", f"database of {hospital.code}"))
+        return [(name, why) for value, name, why in required if not value]
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL's host is this machine itself, by name or literal address (nothing is looked up)."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def load_settings(
+    environ: Mapping[str, str] | None = None, env_file: Path | None = Path(".env"), **overrides: object
+) -> Settings:
+    """Reads settings from `.env`, then the environment (which wins), then `overrides` (by variable name).
+
+    Raises ConfigError with one line per problem; values are never repeated in it.
+    """
+    values: dict[str, Any] = dict(dotenv_values(env_file)) if env_file and env_file.exists() else {}
+    values |= os.environ if environ is None else environ
+    values = {name: value for name, value in values.items() if value not in (None, "")}
+    try:
+        return Settings.model_validate(values | {"connections": _connections(values)} | overrides)
+    except ValidationError as error:
+        problems = error.errors(include_input=False, include_url=False)
+        raise ConfigError(
+            "\n".join(
+                ": ".join([*(str(step) for step in problem["loc"]), problem["msg"].removeprefix("Value error, ")])
+                for problem in problems
+            )
+        ) from None
+
+
+def _connections(values: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    for part in ("host", "port", "name"):
+        suffix = f"_{part.upper()}"
+        for name, value in values.items():
+            if name.startswith("DB_") and name.endswith(suffix):
+                found.setdefault(name.removeprefix("DB_").removesuffix(suffix), {})[part] = value
+    return {alias: parts for alias, parts in found.items() if "host" in parts or "name" in parts}

@@ -1,0 +1,81 @@
+"""Which survey and which templates a unit uses (`TRACK_SURVEYS_FILE`), as validated values.
+
+A unit or area that is not in the file has no survey: its encounters are excluded by name, never sent with
+somebody else's. The demo makes a catalog of its own (`demo.surveys`).
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from track_pipeline.domain.areas import Area
+from track_pipeline.errors import ConfigError
+from track_pipeline.registry import Code, Registry, describe, read_toml
+
+# Track.co's template hashes are six case-sensitive letters or digits.
+TemplateHash = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]{6}$")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EmailTemplates(_Strict):
+    """E-mail templates of a unit; what is left out is left to Track.co's default."""
+
+    invite: TemplateHash | None = None
+    expired: TemplateHash | None = None
+    thanks: TemplateHash | None = None
+
+
+class WhatsAppTemplate(_Strict):
+    """A template registered with the WhatsApp provider; `variables` are in the order of its placeholders."""
+
+    name: Annotated[str, StringConstraints(min_length=1)]
+    language: str = "pt_BR"
+    variables: tuple[str, ...] = ("customer.firstname", "interaction.area_pesquisa")
+    id_provider: Annotated[str, StringConstraints(min_length=1)]
+
+
+class UnitSurveys(_Strict):
+    """The surveys and templates of one unit."""
+
+    code: Code
+    surveys: Mapping[Area, UUID]
+    email_templates: EmailTemplates = EmailTemplates()
+    whatsapp_template: WhatsAppTemplate | None = None
+
+
+class SurveyCatalog(_Strict):
+    """All units' surveys; `whatsapp_integration_uuid` is the organisation's, needed with WhatsApp templates."""
+
+    whatsapp_integration_uuid: UUID | None = None
+    units: Annotated[tuple[UnitSurveys, ...], Field(alias="unit")]
+
+    def unit(self, code: str) -> UnitSurveys:
+        """The entry of a unit. Raises ConfigError when it has none."""
+        for unit in self.units:
+            if unit.code == code:
+                return unit
+        raise ConfigError(f"surveys: unit {code} has no entry; add it to TRACK_SURVEYS_FILE")
+
+    def survey_uuids(self) -> dict[tuple[str, Area], str]:
+        """(unit code, area) to survey uuid."""
+        return {(unit.code, area): str(uuid) for unit in self.units for area, uuid in unit.surveys.items()}
+
+
+def load_surveys(path: Path, registry: Registry) -> SurveyCatalog:
+    """Reads and validates a surveys file. Raises ConfigError naming file, unit and field."""
+    data = read_toml(path)
+    try:
+        catalog = SurveyCatalog.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(describe(path, data, error)) from None
+    known = {unit.code for hospital in registry.hospitals for unit in hospital.units}
+    unknown = sorted({unit.code for unit in catalog.units} - known)
+    if unknown:
+        raise ConfigError(f"{path.name}: no such unit in the registry: {', '.join(unknown)}")
+    return catalog

@@ -1,0 +1,157 @@
+"""A loopback server that misbehaves on command: each request it reads takes the next behaviour of its script.
+
+Raw sockets, because the failures worth testing (a reset, silence, half an answer) are those a web framework prevents.
+"""
+
+import json
+import socket
+import struct
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Final, Self
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request as it arrived."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> dict[str, object]:
+        """The body, which has to be a JSON object."""
+        document = json.loads(self.body)
+        assert isinstance(document, dict)
+        return document
+
+
+# Acts on the connection of a request that was read; returns whether the connection stays open.
+Behaviour = Callable[["FakeTrack", socket.socket], bool]
+
+
+def reply(
+    status: int, body: object = None, *, headers: Mapping[str, str] | None = None, keep_alive: bool = True
+) -> Behaviour:
+    """A whole answer; `body` is sent as it is when bytes, as JSON otherwise, and left out when None.
+
+    Without `keep_alive` the connection is closed afterwards without having been announced, as a load balancer does.
+    """
+    content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+    lines = {"Content-Type": "application/json", "Content-Length": str(len(content)), **(headers or {})}
+    head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+
+    def behave(_: "FakeTrack", connection: socket.socket) -> bool:
+        connection.sendall(f"HTTP/1.1 {status} Whatever\r\n{head}\r\n".encode() + content)
+        return keep_alive
+
+    return behave
+
+
+def raw(content: bytes) -> Behaviour:
+    """Exactly these bytes, then the end of the connection."""
+
+    def behave(_: "FakeTrack", connection: socket.socket) -> bool:
+        connection.sendall(content)
+        return False
+
+    return behave
+
+
+def hang(server: "FakeTrack", _: socket.socket) -> bool:
+    """Never answers (until the server is stopped)."""
+    server.stopped.wait()
+    return False
+
+
+def close(_: "FakeTrack", __: socket.socket) -> bool:
+    """Closes the connection without a word."""
+    return False
+
+
+def reset(_: "FakeTrack", connection: socket.socket) -> bool:
+    """Tears the connection down (RST)."""
+    linger = struct.pack("HH" if hasattr(socket, "SIO_RCVALL") else "ii", 1, 0)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    return False
+
+
+ACCEPT: Final = reply(201, {"uuid": "d-1"})
+
+
+@dataclass
+class FakeTrack:
+    """The server, as a context manager. After its script it answers `ACCEPT`.
+
+    With `on_connect` the behaviour comes as soon as somebody connects, before anything is read: what a TLS client
+    sees of a broken handshake.
+    """
+
+    script: list[Behaviour] = field(default_factory=list)
+    on_connect: Behaviour | None = None
+    port: int = 0
+    requests: list[Request] = field(default_factory=list)
+    connections: int = 0
+    stopped: threading.Event = field(default_factory=threading.Event)
+
+    def __enter__(self) -> Self:
+        self._listener = socket.create_server(("127.0.0.1", self.port))
+        self.port = self._listener.getsockname()[1]
+        self._listener.settimeout(0.05)
+        self._acceptor = threading.Thread(target=self._accept, daemon=True)
+        self._acceptor.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.stopped.set()
+        self._acceptor.join()
+        self._listener.close()
+
+    @property
+    def url(self) -> str:
+        """Its address, without TLS."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def _accept(self) -> None:
+        while not self.stopped.is_set():
+            try:
+                connection, _ = self._listener.accept()
+            except TimeoutError:
+                continue
+            self.connections += 1
+            threading.Thread(target=self._serve, args=[connection], daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection:
+            connection.settimeout(10)
+            if self.on_connect is not None:
+                self.on_connect(self, connection)
+                return
+            stream = connection.makefile("rb")
+            try:
+                while (request := _read(stream.readline, stream.read)) is not None:
+                    self.requests.append(request)
+                    behaviour = self.script.pop(0) if self.script else ACCEPT
+                    if not behaviour(self, connection):
+                        # A file object keeps the socket open until it is closed itself.
+                        return
+            except OSError:
+                return
+            finally:
+                stream.close()
+
+
+def _read(readline: Callable[[], bytes], read: Callable[[int], bytes]) -> Request | None:
+    """The next request of a connection; None at its end and for what is not HTTP (a TLS greeting)."""
+    words = readline().split()
+    if len(words) != 3:
+        return None
+    headers: dict[str, str] = {}
+    while line := readline().strip():
+        name, _, value = line.decode("latin-1").partition(":")
+        headers[name.lower()] = value.strip()
+    body = read(int(headers.get("content-length", "0")))
+    return Request(words[0].decode(), words[1].decode(), headers, body)
