@@ -4,6 +4,7 @@ What the files may say, and whether it makes sense, is the ruleset's business; o
 """
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -63,3 +64,10 @@ def _shared_lists(path: Path) -> CodeLists:
 def _version(*paths: Path) -> str:
     digests = "".join(digest(path) for path in paths if path.is_file())
     return hashlib.sha256(digests.encode()).hexdigest()[:12]
+
+
+def databases_read(registry: Registry, rules: Mapping[str, RuleSet]) -> dict[str, tuple[str, ...]]:
+    """Hospital code to the aliases its day is read from: its own, then those that its rules name besides."""
+    return {
+        hospital.code: (hospital.database, *rules[hospital.code].other_databases) for hospital in registry.hospitals
+    }

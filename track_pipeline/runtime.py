@@ -19,7 +19,7 @@ from track_pipeline.domain.ruleset import RuleSet
 from track_pipeline.errors import ConfigError
 from track_pipeline.policy import Policy, load_policy
 from track_pipeline.registry import Hospital, Registry, load_registry
-from track_pipeline.rulebook import databases_read, load_rulebook
+from track_pipeline.rulebook import load_rulebook
 from track_pipeline.services.dispatch import Dispatcher
 from track_pipeline.services.extraction import Extractor
 from track_pipeline.services.invitation import Planner
@@ -79,11 +79,10 @@ class Runtime:
         """The hospitals' databases."""
         if self._reader is not None:
             return self._reader
-        databases = {hospital.code: databases_read(hospital, self.rules[hospital.code]) for hospital in self.hospitals}
         if self.settings.is_demo:
             from track_pipeline.demo.databases import demo_reader  # noqa: PLC0415 - as above
 
-            return demo_reader(self.settings, self.registry, self.rules, databases, self.clock)
+            return demo_reader(self.settings, self.registry, self.rules, self.clock)
         raise ConfigError("no reader")
 
     @cached_property

@@ -1,22 +1,41 @@
 """The folder of rule files: what is shipped loads, and a mistake is named by file, rule and field."""
 
+import tomllib
+from datetime import UTC, datetime
 from pathlib import Path
 
+import polars as pl
 import pytest
 
+from track_pipeline.domain.classification import classify
+from track_pipeline.domain.schema import raw_schema
 from track_pipeline.errors import ConfigError
-from track_pipeline.registry import Hospital, Registry, load_registry, package_file
+from track_pipeline.registry import Hospital, load_registry, package_file
 from track_pipeline.rulebook import load_rulebook, load_rules
 
-HOSPITAL = Hospital.model_validate(
-    {
-        "code": "NEW",
-        "his": "mv",
-        "database": "NEW",
-        "time_zone": "America/Sao_Paulo",
-        "unit": [{"code": "NEW", "name": "Hospital Novo", "surveys": ["internacao"]}],
-    }
-)
+REGISTRY = """
+[[hospital]]
+code = "NEW"
+his = "mv"
+database = "NEW"
+time_zone = "America/Manaus"
+[[hospital.unit]]
+code = "NEW"
+name = "Hospital Novo"
+surveys = ["internacao"]
+
+[[hospital]]
+code = "OTHER"
+his = "tasy"
+database = "OTHER"
+time_zone = "America/Recife"
+unit_column = "cd_estabelecimento"
+[[hospital.unit]]
+code = "NORTE"
+name = "Hospital Norte"
+companies = [5]
+surveys = ["exames"]
+"""
 
 RULES = """
 [[rule]]
@@ -30,6 +49,23 @@ setor = "INTERNACAO"
 [sets]
 death_motives = [6, 7]
 """
+
+TASY_RULES = """
+[[exclusion]]
+reason = "cancelled"
+when = [{ column = "dt_cancelamento", is = "set" }]
+
+[[rule]]
+id = "exams"
+area = "exames"
+day_of = "attendance"
+when = [{ column = "ie_tipo_atendimento", in = [7] }]
+setor = "EXAMES"
+"""
+
+NOON = datetime(2026, 3, 10, 12)  # noqa: DTZ001 - wall time
+
+HOSPITAL = Hospital.model_validate(tomllib.loads(REGISTRY)["hospital"][0])
 
 
 def write(folder: Path, name: str, text: str) -> Path:
@@ -53,10 +89,10 @@ def test_every_hospital_of_the_registry_has_rules_and_every_rule_file_a_hospital
 
 def test_a_missing_file_names_the_hospital_and_the_file_to_create(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
-        load_rulebook(Registry(hospital=(HOSPITAL,)), tmp_path)
+        load_rulebook(load_registry().only(("HMS",)), tmp_path)
 
-    assert "hospital NEW has no rules" in str(caught.value)
-    assert f"create {tmp_path / 'NEW.toml'}" in str(caught.value)
+    assert "hospital HMS has no rules" in str(caught.value)
+    assert f"create {tmp_path / 'HMS.toml'}" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -115,3 +151,30 @@ def test_the_version_changes_with_the_hospitals_file_and_with_the_shared_one(tmp
 
     assert versions[0] == versions[1]
     assert len(set(versions)) == 3
+
+
+def test_a_new_hospital_is_a_block_of_the_registry_and_a_rule_file(tmp_path: Path) -> None:
+    registry = load_registry(write(tmp_path, "hospitals.toml", REGISTRY))
+    write(tmp_path, "NEW.toml", RULES)
+    write(tmp_path, "OTHER.toml", TASY_RULES)
+    inpatient = {"database": "NEW", "cd_atendimento": 1, "tp_atendimento": "I", "dt_alta": NOON}
+    exam = {
+        "database": "OTHER",
+        "nr_atendimento": 2,
+        "cd_estabelecimento": 5,
+        "ie_tipo_atendimento": 7,
+        "dt_entrada": NOON,
+    }
+
+    rulebook = load_rulebook(registry, tmp_path)
+    encounters = [
+        classify(pl.DataFrame([row], raw_schema(hospital.his)), hospital, rulebook[hospital.code], NOON.date()).select(
+            "hospital", "unit_name", "area", "setor", "rule", "attended_at", "discharged_at"
+        )
+        for hospital, row in zip(registry.hospitals, (inpatient, exam), strict=True)
+    ]
+
+    assert pl.concat(encounters).rows() == [
+        ("NEW", "Hospital Novo", "INTERNACAO", "INTERNACAO", "inpatient", None, datetime(2026, 3, 10, 16, tzinfo=UTC)),
+        ("OTHER", "Hospital Norte", "EXAMES", "EXAMES", "exams", datetime(2026, 3, 10, 15, tzinfo=UTC), None),
+    ]

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import psycopg
-from pyrate_limiter import AbstractBucket, Limiter, PostgresBucket, Rate, SQLiteBucket
+from pyrate_limiter import AbstractBucket, Limiter, PostgresBucket, Rate, SingleBucketFactory, SQLiteBucket
 from sqlalchemy import create_engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
+
+from track_pipeline.errors import TrackPipelineError
 
 # The classic API documents 1,000 requests per 5 minutes; how much of it is used is policy.
 WINDOW_SECONDS: Final = 300
@@ -30,7 +32,10 @@ class RequestBudget:
     """A number of requests per rolling window, counted together with every other process on the same store."""
 
     def __init__(self, bucket: AbstractBucket) -> None:
-        self._limiter = Limiter(bucket)
+        # Old entries go when a process opens the budget: the library's own sweeper is a thread per budget, which dies
+        # for good at the first hiccup of the store.
+        bucket.leak(bucket.now())  # type: ignore[no-untyped-call]
+        self._limiter = Limiter(SingleBucketFactory(bucket, schedule_leak=False))
 
     def acquire(self, timeout: float) -> bool:
         """Takes one request out of the budget, waiting up to `timeout` seconds for room.
@@ -57,15 +62,21 @@ def open_budget(
     """The budget of `limit` requests per `window_seconds`.
 
     Kept in the ledger's database when `ledger_url` is PostgreSQL (in a table of its own, created when missing), else
-    in `home`/budget.sqlite.
+    in `home`/budget.sqlite. Raises TrackPipelineError when the store cannot be opened.
     """
+    shared = ledger_url if ledger_url and ledger_url.startswith("postgresql") else None
     rates = [Rate(limit, round(window_seconds * 1000))]
-    if ledger_url is not None and ledger_url.startswith("postgresql"):
-        # pyrate-limiter asks for a psycopg_pool and uses two methods and a flag of it.
-        return RequestBudget(PostgresBucket(cast("Any", _LedgerPool(ledger_url)), _TABLE, rates))
-    home.mkdir(parents=True, exist_ok=True)
-    path = str(home / BUDGET_FILE)
-    return RequestBudget(SQLiteBucket.init_from_file(rates, _TABLE, path, use_file_lock=True))
+    try:
+        if shared:
+            # pyrate-limiter asks for a psycopg_pool and uses two methods and a flag of it.
+            return RequestBudget(PostgresBucket(cast("Any", _LedgerPool(shared)), _TABLE, rates))
+        home.mkdir(parents=True, exist_ok=True)
+        return RequestBudget(SQLiteBucket.init_from_file(rates, _TABLE, str(home / BUDGET_FILE), use_file_lock=True))
+    except _STORE_ERRORS as error:
+        place = "the database of TRACK_LEDGER_URL" if shared else str(home / BUDGET_FILE)
+        raise TrackPipelineError(
+            f"the request budget in {place} cannot be opened ({type(error).__name__}); nothing was sent"
+        ) from None
 
 
 class _LedgerPool:

@@ -337,15 +337,19 @@ def _is_template(template: object) -> bool:
 def serve(port: int, simulator: Simulator | None = None, *, parent: IO[bytes] | None = None) -> None:
     """Runs a simulator on 127.0.0.1 until it is interrupted, and prints its address once it listens.
 
-    Port 0 takes a free one. With `parent` (a pipe) it also ends when that is closed, so it never outlives whoever
-    holds the other end.
+    Port 0 takes a free one; raises TrackPipelineError when the port is taken. With `parent` (a pipe) it also ends when
+    that is closed, so it never outlives whoever holds the other end.
     """
     config = uvicorn.Config(
         (simulator or Simulator()).app(), access_log=False, log_level="warning", lifespan="off",
         timeout_graceful_shutdown=1,
     )  # fmt: skip
     server = uvicorn.Server(config)
-    with socket.create_server((HOST, port)) as listener:
+    try:
+        listener = socket.create_server((HOST, port))
+    except OSError:
+        raise TrackPipelineError(f"the simulator cannot listen on {HOST}:{port}; choose a free --port") from None
+    with listener:
         sys.stdout.write(f"http://{HOST}:{listener.getsockname()[1]}\n")
         sys.stdout.flush()
         if parent is not None:

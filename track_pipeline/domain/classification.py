@@ -188,14 +188,15 @@ def _mv(zone: str) -> list[pl.Expr]:
         pl.lit(None, pl.Int64).alias("age"),
         pl.col("cd_cid").alias("cid"),
         (pl.col("tp_mot_alta").eq_missing(pl.lit("O")) | pl.col("sn_obito").eq_missing(pl.lit("S"))).alias("died"),
-        (_is_unanswered("cd_mot_alt", "tp_mot_alta") | _is_unanswered("cd_tip_res", "sn_obito")).alias(
+        pl.coalesce(_is_unanswered("cd_mot_alt", "tp_mot_alta"), _is_unanswered("cd_tip_res", "sn_obito")).alias(
             "death_flag_missing"
         ),
     ]
 
 
 def _is_unanswered(code: str, flag: str) -> pl.Expr:
-    return pl.col(code).is_not_null() & pl.col(flag).is_null()
+    """Whether a code came without its flag; null where there is no code."""
+    return pl.when(pl.col(code).is_not_null()).then(pl.col(flag).is_null())
 
 
 def _tasy(zone: str) -> list[pl.Expr]:
@@ -211,7 +212,7 @@ def _tasy(zone: str) -> list[pl.Expr]:
         pl.col("idade").alias("age"),
         pl.lit(None, pl.String).alias("cid"),
         pl.lit(value=False).alias("died"),
-        pl.lit(value=False).alias("death_flag_missing"),
+        pl.lit(None, pl.Boolean).alias("death_flag_missing"),
     ]
 
 

@@ -219,8 +219,7 @@ def _was_asked_before(contacted: pl.DataFrame, hospital: Hospital) -> pl.Expr:
 
 def _is_repeat(columns: tuple[str, ...], among: pl.Expr) -> pl.Expr:
     """True on rows of `among` that an earlier row of `among` agrees with on all columns."""
-    place = pl.when(among).then(pl.int_range(pl.len()))
-    return among & (place > place.min().over(*columns, among))
+    return among & (pl.int_range(pl.len()).over(*columns, among) > 0)
 
 
 def _in_quarantine(contacted: pl.DataFrame, request: PlanRequest) -> pl.Expr:

@@ -34,9 +34,11 @@ def problem(*rules: Data, **fields: Any) -> str:
 
 
 def test_a_rule_set_keeps_the_order_of_its_rules_and_names_the_other_databases_it_reads() -> None:
-    rules = rule_set(rule(), rule(id="lab", area="exames", database="HSL"), rule(id="lab_again", database="HSL"))
+    rules = rule_set(
+        rule(), rule(id="lab", area="exames", database="HSL"), rule(id="scan", database="HSL", day_of="attendance")
+    )
 
-    assert [each.id for each in rules.rules] == ["inpatient", "lab", "lab_again"]
+    assert [each.id for each in rules.rules] == ["inpatient", "lab", "scan"]
     assert rules.rules[1].area is Area.EXAMES
     assert rules.other_databases == ("HSL",)
 

@@ -9,7 +9,7 @@ from typing import Literal
 import polars as pl
 from sqlalchemy import Connection, delete, select, update
 
-from track_pipeline.adapters.ledger.database import Store, chunks, fetch, insert_new
+from track_pipeline.adapters.ledger.database import Store, fetch, insert_new, one_of
 from track_pipeline.adapters.ledger.tables import opt_outs, pauses
 
 OptOutChannel = Literal["all", "email", "whatsapp"]
@@ -20,7 +20,7 @@ _ACTIVE = opt_outs.c.removed_at.is_(None)
 def active_opt_outs(connection: Connection, keys: Iterable[str]) -> pl.DataFrame:
     """The active opt-outs of those people: person_key, channel."""
     statement = select(opt_outs.c.person_key, opt_outs.c.channel).where(_ACTIVE)
-    return pl.concat(fetch(connection, statement.where(opt_outs.c.person_key.in_(chunk))) for chunk in chunks(keys))
+    return fetch(connection, statement.where(one_of(connection, opt_outs.c.person_key, keys)))
 
 
 class Consent(Store):

@@ -4,6 +4,7 @@ What the two do differently belongs here and nowhere else. Writers take turns, o
 claim before it.
 """
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -24,6 +25,7 @@ from sqlalchemy import (
     create_engine,
     event,
     func,
+    literal,
     make_url,
     select,
     true,
@@ -42,8 +44,6 @@ _WAIT_SECONDS: Final = 30
 _CONNECT_SECONDS: Final = 10
 # Any number that no other program takes as an advisory lock in the same PostgreSQL database.
 _WRITER_LOCK: Final = 0x7472616B
-# SQLite binds 32,766 values in a statement at most; the longest statement binds a chunk three times.
-_CHUNK: Final = 5_000
 _READING: Final = "track_reading"
 _POLARS: Final[dict[type, pl.DataType]] = {
     str: pl.String(),
@@ -139,11 +139,16 @@ def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str,
     return connection.execute(statement, rows).rowcount == 1
 
 
-def chunks(values: Iterable[T]) -> Iterator[list[T]]:
-    """The distinct values in lists that one statement can bind three times over; an empty one if there are none."""
+def one_of(connection: Connection, column: ColumnElement[T], values: Iterable[T]) -> ColumnElement[bool]:
+    """Among the values, however many: they are bound as one array, so neither a limit nor the plan depends on them.
+
+    A list of single binds is planned by PostgreSQL as a comparison of every row with every value.
+    """
     distinct = list(dict.fromkeys(values))
-    for start in range(0, max(len(distinct), 1), _CHUNK):
-        yield distinct[start : start + _CHUNK]
+    if connection.dialect.name == "postgresql":
+        array = literal(distinct, postgresql.ARRAY(column.type))
+        return column.in_(select(func.unnest(array).column_valued("wanted")))
+    return column.in_(select(func.json_each(json.dumps(distinct)).table_valued("value").c.value))
 
 
 def fetch(connection: Connection, statement: Select[Any] | CompoundSelect[Any]) -> pl.DataFrame:

@@ -4,7 +4,7 @@ Here is the SQL and the transaction; who may be claimed is decided in `claims`.
 """
 
 from collections.abc import Iterable
-from datetime import date, datetime
+from datetime import date
 from typing import Any, Final, Literal
 from uuid import uuid4
 
@@ -23,9 +23,9 @@ from sqlalchemy import (
     update,
 )
 
-from track_pipeline.adapters.ledger.claims import LINES, Claim, SendChannel, Wave, judge
+from track_pipeline.adapters.ledger.claims import ENCOUNTER, LINES, Claim, SendChannel, Wave, judge
 from track_pipeline.adapters.ledger.consent import active_opt_outs
-from track_pipeline.adapters.ledger.database import Store, chunks, fetch, insert_new, matches
+from track_pipeline.adapters.ledger.database import Store, fetch, insert_new, matches, one_of
 from track_pipeline.adapters.ledger.tables import answers, decisions, sends
 from track_pipeline.domain.identity import KEY_COLUMNS
 
@@ -98,18 +98,14 @@ class Sends(Store):
             values["distribution_id"] = distribution_id
         settleable = sends.c.state == "claimed" if state == "unknown" else sends.c.state.in_(_OPEN)
         with self._database.write() as connection:
-            return sum(
-                connection.execute(update(sends).where(sends.c.send_id.in_(chunk), settleable).values(values)).rowcount
-                for chunk in chunks(send_ids)
-            )
+            which = one_of(connection, sends.c.send_id, send_ids)
+            return connection.execute(update(sends).where(which, settleable).values(values)).rowcount
 
     def release(self, send_ids: Iterable[str]) -> int:
         """Forgets claims that are known never to have left, so that they may be claimed again; returns how many."""
         with self._database.write() as connection:
-            return sum(
-                connection.execute(delete(sends).where(sends.c.send_id.in_(chunk), sends.c.state == "claimed")).rowcount
-                for chunk in chunks(send_ids)
-            )
+            which = one_of(connection, sends.c.send_id, send_ids)
+            return connection.execute(delete(sends).where(which, sends.c.state == "claimed")).rowcount
 
     def unresolved(self, hospital: str | None = None, cohort_date: date | None = None) -> pl.DataFrame:
         """Sends whose outcome nobody saw, all columns of the table, oldest first.
@@ -138,19 +134,16 @@ class Sends(Store):
             sends.c.cohort_date,
             sends.c.send_id.label("version"),
         )
-        resolved = 0
         with self._database.write() as connection:
-            for chunk in chunks(send_ids):
-                which = and_(sends.c.send_id.in_(chunk), sends.c.state.in_(_OPEN))
-                found = connection.execute(select(*columns).where(which)).mappings()
-                insert_new(connection, decisions, [decision | dict(send) for send in found])
-                statement = (
-                    update(sends).where(which).values(state="sent", reason=reason, settled_at=now)
-                    if verdict == "sent"
-                    else delete(sends).where(which)
-                )
-                resolved += connection.execute(statement).rowcount
-        return resolved
+            which = and_(one_of(connection, sends.c.send_id, send_ids), sends.c.state.in_(_OPEN))
+            found = connection.execute(select(*columns).where(which)).mappings()
+            insert_new(connection, decisions, [decision | dict(send) for send in found])
+            statement = (
+                update(sends).where(which).values(state="sent", reason=reason, settled_at=now)
+                if verdict == "sent"
+                else delete(sends).where(which)
+            )
+            return connection.execute(statement).rowcount
 
     def settled(self, hospital: str, cohort_date: date, wave: Wave, channel: SendChannel | None = None) -> pl.DataFrame:
         """The sends of a partition and wave, whatever their state, all columns of the table, in order of claiming."""
@@ -183,67 +176,65 @@ class Sends(Store):
         survey_uuid, cohort_date, answered_on (the last day on which the encounter's survey was answered, null
         without an answer).
         """
-        other = sends.alias()
-        answered_at = (
-            select(func.max(answers.c.answered_at))
-            .join(other, other.c.send_id == answers.c.send_id)
-            .where(*(other.c[name] == sends.c[name] for name in ("hospital", "encounter_id", "database")))
-            .scalar_subquery()
-            .label("answered_at")
-        )
-        columns = (
-            sends.c.hospital,
-            sends.c.database,
-            sends.c.encounter_id,
-            sends.c.survey_uuid,
-            sends.c.cohort_date,
-            answered_at,
-        )
+        columns = [sends.c[name] for name in (*ENCOUNTER, "survey_uuid", "cohort_date")]
         when = (sends.c.cohort_date >= cohort_from, sends.c.cohort_date < cohort_before)
+        encounter = [sends.c[name] for name in ENCOUNTER]
+        answered_at = func.max(answers.c.answered_at).label("answered_at")
         with self._database.read() as connection:
-            found = pl.concat(fetch(connection, _standing_invitations(chunk, columns, *when)) for chunk in chunks(keys))
+            found = fetch(connection, _standing_invitations(connection, keys, columns, *when))
+            answered = fetch(
+                connection,
+                select(*encounter, answered_at)
+                .join(answers, answers.c.send_id == sends.c.send_id)
+                .where(_of_encounters(connection, found))
+                .group_by(*encounter),
+            )
         answered_on = pl.col("answered_at").dt.convert_time_zone(_COHORT_ZONE).dt.date()
-        return found.with_columns(answered_on=answered_on).drop("answered_at")
+        return (
+            found.join(answered, on=ENCOUNTER, how="left", maintain_order="left")
+            .with_columns(answered_on=answered_on)
+            .drop("answered_at")
+        )
 
 
-def _person_keys(lines: pl.DataFrame) -> list[str]:
-    return [key for name in KEY_COLUMNS for key in lines.get_column(name).drop_nulls()]
+def _person_keys(lines: pl.DataFrame) -> pl.Series:
+    return lines.select(pl.concat_list(KEY_COLUMNS).explode().drop_nulls()).to_series()
 
 
 def _standing_invitations(
-    keys: list[str], columns: Iterable[ColumnElement[Any]], *conditions: ColumnElement[bool]
+    connection: Connection,
+    keys: Iterable[str],
+    columns: Iterable[ColumnElement[Any]],
+    *conditions: ColumnElement[bool],
 ) -> CompoundSelect[Any]:
-    """Invitations that were not rejected: `person_key`, then the columns, a select per kind of key for its index."""
+    """Invitations that were not rejected: `person_key`, then the columns; a select per kind of key, for its index."""
+    keys, columns = list(keys), list(columns)
     return union_all(
         *(
             select(key.label("person_key"), *columns).where(
-                key.in_(keys), IS_INVITATION, sends.c.state != "rejected", *conditions
+                one_of(connection, key, keys), IS_INVITATION, sends.c.state != "rejected", *conditions
             )
             for key in _KEYS
         )
     )
 
 
-def _asked(connection: Connection, lines: pl.DataFrame, claim: Claim) -> pl.DataFrame:
-    """A superset of the sends to the encounters of the batch: what the index finds."""
-    hospitals = lines.get_column("hospital").unique().to_list()
-    columns = (sends.c[name] for name in ("hospital", "database", "encounter_id", "survey_uuid", "channel", "extra"))
-    statement = select(*columns, sends.c.state).where(sends.c.hospital.in_(hospitals), sends.c.wave == claim.wave)
-    return pl.concat(
-        fetch(connection, statement.where(sends.c.encounter_id.in_(chunk)))
-        for chunk in chunks(lines.get_column("encounter_id"))
+def _of_encounters(connection: Connection, frame: pl.DataFrame) -> ColumnElement[bool]:
+    """Sends to the encounters of a frame and a few more, where two databases use one number: as the index finds."""
+    return and_(
+        one_of(connection, sends.c.hospital, frame.get_column("hospital")),
+        one_of(connection, sends.c.encounter_id, frame.get_column("encounter_id")),
     )
+
+
+def _asked(connection: Connection, lines: pl.DataFrame, claim: Claim) -> pl.DataFrame:
+    columns = [sends.c[name] for name in (*ENCOUNTER, "survey_uuid", "channel", "extra", "state")]
+    return fetch(connection, select(*columns).where(_of_encounters(connection, lines), sends.c.wave == claim.wave))
 
 
 def _invited(connection: Connection, lines: pl.DataFrame, claim: Claim) -> pl.DataFrame:
-    since: list[datetime] = [at for at in (claim.any_survey_since, claim.this_survey_since) if at is not None]
-    columns = (
-        sends.c.hospital,
-        sends.c.database,
-        sends.c.encounter_id,
-        sends.c.survey_uuid,
-        sends.c.claimed_at,
-    )
-    keys = _person_keys(lines) if since else []
-    when = [sends.c.claimed_at >= min(since)] if since else []
-    return pl.concat(fetch(connection, _standing_invitations(chunk, columns, *when)) for chunk in chunks(keys))
+    columns = [sends.c[name] for name in (*ENCOUNTER, "survey_uuid", "claimed_at")]
+    starts = [since for since in (claim.any_survey_since, claim.this_survey_since) if since is not None]
+    keys = _person_keys(lines) if starts else ()
+    when = [sends.c.claimed_at >= min(starts)] if starts else ()
+    return fetch(connection, _standing_invitations(connection, keys, columns, *when))
