@@ -12,7 +12,7 @@ from track_pipeline.defs.dispatches import dispatch_assets
 from track_pipeline.defs.extracts import extract_assets
 from track_pipeline.defs.invitations import invitation_assets
 from track_pipeline.defs.partitions import patient_days
-from track_pipeline.defs.schedules import daily_job, daily_schedule, sweep_schedule
+from track_pipeline.defs.schedules import daily_definitions
 from track_pipeline.runtime import Runtime
 from track_pipeline.settings import Settings, load_settings
 
@@ -28,17 +28,14 @@ def build_defs(settings: Settings, runtime: Runtime | None = None) -> dg.Definit
         settings.check_production(shared.registry)
     partitions = patient_days(shared.registry)
     assets = [extract_assets(partitions), invitation_assets(partitions), *dispatch_assets(partitions)]
-    job = daily_job(assets)
     status = dg.DefaultScheduleStatus.STOPPED if settings.is_demo else dg.DefaultScheduleStatus.RUNNING
-    return dg.Definitions(
-        assets=assets,
-        jobs=[job],
-        schedules=[
-            daily_schedule(job, status),
-            sweep_schedule(job, assets, partitions, shared.registry, status),
-        ],
-        resources={"runtime": runtime or _own_runtime(settings)},
-        executor=dg.in_process_executor,
+    return dg.Definitions.merge(
+        dg.Definitions(
+            assets=assets,
+            resources={"runtime": runtime or _own_runtime(settings)},
+            executor=dg.in_process_executor,
+        ),
+        daily_definitions(assets, partitions, shared.registry, status),
     )
 
 

@@ -7,7 +7,7 @@ import hashlib
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from track_pipeline.errors import ConfigError
 from track_pipeline.registry import describe, package_file, read_toml
@@ -15,6 +15,8 @@ from track_pipeline.registry import describe, package_file, read_toml
 Days = Annotated[int, Field(ge=0, le=3650)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Words = tuple[str, ...]
+# A mistyped prefix would match nobody and ask those who must be left alone.
+CidPrefixes = tuple[Annotated[str, StringConstraints(pattern=r"^[A-Z][0-9]{0,2}[0-9A-Z]?$")], ...]
 
 
 class _Strict(BaseModel):
@@ -35,9 +37,9 @@ class EligibilityPolicy(_Strict):
     adult_age: int
     shared_contact_limit: Annotated[int, Field(ge=1)]
     test_patient_words: Words
-    obstetric_loss_cid: Words
-    psychiatric_cid: Words
-    custody_cid: Words
+    obstetric_loss_cid: CidPrefixes
+    psychiatric_cid: CidPrefixes
+    custody_cid: CidPrefixes
 
 
 class PlaceholderPolicy(_Strict):

@@ -7,6 +7,7 @@ which encounters are asked is in `rules/`. Reading is validated: an error names 
 import tomllib
 from datetime import time
 from importlib.resources import files
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
@@ -31,7 +32,7 @@ class SendWindow(_Strict):
 
     start: time = time(8)
     end: time = time(20)
-    weekdays: frozenset[Annotated[int, Field(ge=0, le=6)]] = frozenset(range(6))
+    weekdays: Annotated[frozenset[Annotated[int, Field(ge=0, le=6)]], Field(min_length=1)] = frozenset(range(6))
     holidays: bool = False
 
     @model_validator(mode="after")
@@ -112,6 +113,17 @@ class Registry(_Strict):
                 raise ValueError(f"{what}: code {', '.join(repeated)} is given twice")
         return self
 
+    @model_validator(mode="after")
+    def _encounters_have_one_hospital(self) -> Self:
+        for one, other in combinations(self.hospitals, 2):
+            mine, theirs = ({each for unit in hospital.units for each in unit.companies} for hospital in (one, other))
+            if one.database == other.database and not (mine and theirs and mine.isdisjoint(theirs)):
+                raise ValueError(
+                    f"hospital: {one.code} and {other.code} both read the database {one.database}; give them "
+                    "companies that do not overlap"
+                )
+        return self
+
     @property
     def codes(self) -> tuple[str, ...]:
         """Hospital codes, in the order of the file."""
@@ -128,7 +140,8 @@ class Registry(_Strict):
         """The registry cut down to those hospitals (`TRACK_HOSPITALS`); all of them when `codes` is empty."""
         if not codes:
             return self
-        return self.model_copy(update={"hospitals": tuple(self.hospital(code) for code in codes)})
+        wanted = {self.hospital(code).code for code in codes}
+        return self.model_copy(update={"hospitals": tuple(each for each in self.hospitals if each.code in wanted)})
 
 
 def package_file(name: str) -> Path:
@@ -150,11 +163,13 @@ def load_registry(path: Path | None = None) -> Registry:
 
 
 def read_toml(path: Path) -> dict[str, object]:
-    """A TOML file as a dict. Raises ConfigError when it is missing or not TOML."""
+    """A TOML file as a dict. Raises ConfigError when it is missing, unreadable or not TOML."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path.name}: there is no file {path}") from None
+    except OSError as error:
+        raise ConfigError(f"{path.name}: {path} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path.name}: not valid TOML: {error}") from None
 

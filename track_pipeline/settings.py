@@ -6,6 +6,7 @@ hospitals are in the registry, rules in `rules/`, limits in `policy.toml`.
 
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -28,6 +29,8 @@ from track_pipeline.registry import Registry
 
 PRODUCTION_API = "https://api.track.co"
 _DEMO_HASH_KEY = "demo"
+_LEAST_HASH_KEY = 32
+_CONNECTION = re.compile(r"DB_([A-Z][A-Z0-9_]*)_(HOST|PORT|NAME)")
 
 
 def _codes(value: object) -> object:
@@ -72,11 +75,14 @@ class Settings(BaseModel):
     connections: Mapping[str, OracleConnection] = Field(default_factory=dict, alias="connections")
 
     @model_validator(mode="after")
-    def _demo_stays_at_home(self) -> Self:
+    def _fits_the_environment(self) -> Self:
         if self.env == "demo" and self.api_url and not is_loopback(self.api_url):
             raise ValueError("TRACK_API_URL: in demo only a loopback address is accepted; set TRACK_ENV=production")
         if self.env == "production" and (self.now or self.demo_db):
             raise ValueError("TRACK_NOW and TRACK_DEMO_DB are for the demo only; unset them in production")
+        if self.env == "production" and self.hash_key and len(self.hash_key) < _LEAST_HASH_KEY:
+            # A short key can be guessed, and then every CPF can be looked up.
+            raise ValueError(f"TRACK_HASH_KEY: give at least {_LEAST_HASH_KEY} random characters")
         return self
 
     @property
@@ -122,7 +128,7 @@ class Settings(BaseModel):
             (self.organization_uuid, "ORGANIZATION_UUID", "the organisation at Track.co"),
             (self.api_token, "API_TOKEN", "Track.co's bearer token"),
             (self.surveys_file, "TRACK_SURVEYS_FILE", "surveys and templates per unit"),
-            (self.hash_key, "TRACK_HASH_KEY", "the secret of the person keys, at least 32 random characters"),
+            (self.hash_key, "TRACK_HASH_KEY", f"the secret of the person keys, {_LEAST_HASH_KEY} or more characters"),
         ]
         for his, user, password, suffix in (
             ("mv", self.db_username, self.db_password, ""),
@@ -142,8 +148,8 @@ class Settings(BaseModel):
 
 def is_loopback(url: str) -> bool:
     """Whether a URL's host is this machine itself, by name or literal address (nothing is looked up)."""
-    host = urlsplit(url).hostname or ""
     try:
+        host = urlsplit(url).hostname or ""
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
@@ -164,18 +170,24 @@ def load_settings(
     except ValidationError as error:
         problems = error.errors(include_input=False, include_url=False)
         raise ConfigError(
-            "\n".join(
-                ": ".join([*(str(step) for step in problem["loc"]), problem["msg"].removeprefix("Value error, ")])
-                for problem in problems
-            )
+            "\n".join(_variable(problem["loc"]) + problem["msg"].removeprefix("Value error, ") for problem in problems)
         ) from None
+
+
+def _variable(location: tuple[int | str, ...]) -> str:
+    """The variable that a problem is about, as the beginning of a line; empty where the message names it."""
+    match location:
+        case ("connections", alias, part):
+            return f"DB_{alias}_{str(part).upper()}: "
+        case (name, *_):
+            return f"{name}: "
+        case _:
+            return ""
 
 
 def _connections(values: Mapping[str, str]) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
-    for part in ("host", "port", "name"):
-        suffix = f"_{part.upper()}"
-        for name, value in values.items():
-            if name.startswith("DB_") and name.endswith(suffix):
-                found.setdefault(name.removeprefix("DB_").removesuffix(suffix), {})[part] = value
+    for name, value in values.items():
+        if match := _CONNECTION.fullmatch(name):
+            found.setdefault(match[1], {})[match[2].lower()] = value
     return {alias: parts for alias, parts in found.items() if "host" in parts or "name" in parts}

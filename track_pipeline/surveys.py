@@ -6,10 +6,10 @@ somebody else's. The demo makes a catalog of its own (`demo.surveys`).
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from track_pipeline.domain.areas import Area
 from track_pipeline.errors import ConfigError
@@ -54,6 +54,14 @@ class SurveyCatalog(_Strict):
 
     whatsapp_integration_uuid: UUID | None = None
     units: Annotated[tuple[UnitSurveys, ...], Field(alias="unit")]
+
+    @model_validator(mode="after")
+    def _units_are_given_once(self) -> Self:
+        codes = [unit.code for unit in self.units]
+        repeated = sorted({code for code in codes if codes.count(code) > 1})
+        if repeated:
+            raise ValueError(f"unit: code {', '.join(repeated)} is given twice")
+        return self
 
     def unit(self, code: str) -> UnitSurveys:
         """The entry of a unit. Raises ConfigError when it has none."""

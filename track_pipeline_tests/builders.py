@@ -18,7 +18,7 @@ from track_pipeline.domain.schema import ENCOUNTERS
 from track_pipeline.policy import Policy, load_policy
 from track_pipeline.registry import Hospital
 
-Row = Mapping[str, object]
+Row = dict[str, Any]
 
 # A Monday without holidays around it.
 DAY = date(2025, 3, 10)
@@ -84,10 +84,9 @@ def encounters(*rows: Row) -> pl.DataFrame:
     return pl.DataFrame([_encounter(place, row) for place, row in enumerate(rows, start=1)], schema=ENCOUNTERS)
 
 
-def _encounter(place: int, row: Row) -> dict[str, object]:
-    person = row.get("person", place)
-    assert isinstance(person, int)
-    defaults: dict[str, object] = {
+def _encounter(place: int, row: Row) -> Row:
+    person: int = row.get("person", place)
+    defaults: Row = {
         "hospital": "HMS",
         "database": "HMS",
         "encounter_id": place,
@@ -116,8 +115,8 @@ def planned(*rows: Row) -> pl.DataFrame:
     return pl.DataFrame([_planned(place, row) for place, row in enumerate(rows, start=1)], schema=PLAN)
 
 
-def _planned(person: int, row: Row) -> dict[str, object]:
-    defaults: dict[str, object] = {
+def _planned(person: int, row: Row) -> Row:
+    defaults: Row = {
         "hospital": "HMS",
         "database": "HMS",
         "encounter_id": person,

@@ -54,8 +54,10 @@ class Lake:
 
 
 def make_private_folder(path: Path) -> None:
-    """Creates a folder and its parents, for their owner only where the system has such modes."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Creates a folder and the parents it lacks, for their owner only where the system has such modes."""
+    # Not `parents=True`: the parents it creates do not get the mode.
+    for folder in (*reversed(path.parents), path):
+        folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def open_private(path: Path) -> BinaryIO:

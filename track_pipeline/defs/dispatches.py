@@ -62,12 +62,12 @@ def _dispatch(channel: LineChannel, area: Area, partitions: dg.MultiPartitionsDe
     )
     def dispatch(
         context: dg.AssetExecutionContext, config: DispatchConfig, runtime: dg.ResourceParam[Runtime]
-    ) -> dg.MaterializeResult[None]:
+    ) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster reads the bare class
         with told_to_the_operator():
             hospital, day = place_of(context, runtime.registry)
             approval = Approval(frozenset(config.approve_gates), config.approval_reason)
             report = runtime.dispatcher.dispatch(Partition(hospital, day, area, channel), context.run_id, approval)
-            unsettled = runtime.ledger.unresolved(hospital.code, day, area, channel).height
+            unsettled = runtime.ledger.unresolved(hospital.code, day, area=area, channel=channel).height
             return dg.MaterializeResult(
                 metadata=_metadata(report) | {"funnel": funnel_of(runtime.ledger, day, hospital.code, area).markdown()},
                 check_results=results(context, key, {"ledger_agrees": (unsettled == 0, f"{unsettled} unknown")}),

@@ -3,7 +3,7 @@
 Every request may be repeated without harm; safety is the ledger's. Schedules run by themselves in production only.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 
 import dagster as dg
@@ -16,33 +16,27 @@ DAILY = "daily"
 SWEEP_DAYS = 7
 
 
-def daily_job(assets: list[dg.AssetsDefinition]) -> dg.UnresolvedAssetJobDefinition:
-    """Extract, plan and dispatch of one hospital-day, in one process."""
-    return dg.define_asset_job(
+def daily_definitions(
+    assets: Sequence[dg.AssetsDefinition],
+    partitions: dg.MultiPartitionsDefinition,
+    registry: Registry,
+    status: dg.DefaultScheduleStatus,
+) -> dg.Definitions:
+    """The job that reads, plans and sends one hospital-day in one process, and the two schedules that start it."""
+    job = dg.define_asset_job(
         DAILY,
         selection=dg.AssetSelection.assets(*assets),
         executor_def=dg.in_process_executor,
         description="Reads a hospital-day, plans it and sends it: one run per hospital and day.",
     )
-
-
-def daily_schedule(
-    job: dg.UnresolvedAssetJobDefinition, status: dg.DefaultScheduleStatus
-) -> dg.ScheduleDefinition | dg.UnresolvedPartitionedAssetScheduleDefinition:
-    """Yesterday of every hospital, at 08:00 in São Paulo."""
-    return dg.build_schedule_from_partitioned_job(
-        job, name="daily_0800", hour_of_day=8, minute_of_hour=0, default_status=status
+    at_eight = dg.build_schedule_from_partitioned_job(
+        job,
+        name="daily_0800",
+        description="Yesterday of every hospital, at 08:00 in São Paulo.",
+        hour_of_day=8,
+        minute_of_hour=0,
+        default_status=status,
     )
-
-
-def sweep_schedule(
-    job: dg.UnresolvedAssetJobDefinition,
-    assets: list[dg.AssetsDefinition],
-    partitions: dg.MultiPartitionsDefinition,
-    registry: Registry,
-    status: dg.DefaultScheduleStatus,
-) -> dg.ScheduleDefinition:
-    """Hourly between 09:15 and 19:15: hospital-days of the last week that are missing, failed or deferred."""
     keys = [key for asset in assets for key in asset.keys]
 
     @dg.schedule(
@@ -56,15 +50,14 @@ def sweep_schedule(
     def sweep(context: dg.ScheduleEvaluationContext, runtime: dg.ResourceParam[Runtime]) -> Iterator[dg.RunRequest]:
         tick = context.scheduled_execution_time
         days = sweep_days(tick.date())
-        wanted = _unfinished(
-            context.instance, keys, partitions, [partition_key(day, code) for day in days for code in registry.codes]
-        )
+        hospital_days = [partition_key(day, code) for day in days for code in registry.codes]
+        wanted = _unfinished(context.instance, keys, partitions, hospital_days)
         deferred = runtime.ledger.unsent_partitions(days[0], days[-1])
         wanted |= {partition_key(day, code) for day, code in deferred if code in registry.codes}
         for key in sorted(wanted):
             yield dg.RunRequest(partition_key=key, run_key=f"{tick.isoformat()}|{key}")
 
-    return sweep
+    return dg.Definitions(jobs=[job], schedules=[at_eight, sweep])
 
 
 def sweep_days(today: date) -> list[date]:

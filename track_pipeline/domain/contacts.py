@@ -89,13 +89,18 @@ def _digits(column: str) -> pl.Expr:
     return pl.col(column).str.replace_all(r"\D", "").str.strip_chars_start("0").fill_null("")
 
 
+def _has_plus() -> pl.Expr:
+    return pl.col("phone_number").str.contains(r"^\D*\+").fill_null(value=False)
+
+
 def _national_number() -> pl.Expr:
     """Area code and number, country code off: also when it was typed twice, or inside the number."""
     number = _digits("phone_number")
-    # 55 is an area code too (Santa Maria): it is only a country code where the number is too long without one.
+    number = pl.when(_has_plus()).then(number.str.strip_prefix("55")).otherwise(number)
+    # 55 is an area code too (Santa Maria): without a plus it is only a country code where the number is too long.
     for _ in range(2):
         too_long = number.str.len_chars() > _MOBILE_DIGITS
-        number = pl.when(too_long & number.str.starts_with("55")).then(number.str.slice(2)).otherwise(number)
+        number = pl.when(too_long).then(number.str.strip_prefix("55")).otherwise(number)
     return pl.when(number.str.len_chars() <= _MOBILE_DIGITS - 2).then(_digits("phone_area") + number).otherwise(number)
 
 
@@ -106,11 +111,11 @@ def _mobile() -> pl.Expr:
     """
     national = pl.col("_national")
     repaired = (
-        pl.when(national.str.contains(r"^\d{2}[6-9]\d{7}$"))
+        pl.when(national.str.contains(r"^[0-9]{2}[6-9][0-9]{7}$"))
         .then(national.str.head(2) + "9" + national.str.tail(8))
         .otherwise(national)
     )
-    return pl.when(repaired.str.contains(r"^[1-9]{2}9\d{8}$")).then(repaired)
+    return pl.when(repaired.str.contains(r"^[1-9]{2}9[0-9]{8}$")).then(repaired)
 
 
 def _phone_verdict(placeholders: PlaceholderPolicy) -> pl.Expr:
@@ -118,9 +123,7 @@ def _phone_verdict(placeholders: PlaceholderPolicy) -> pl.Expr:
     last_eight = national.str.tail(8)
     one_digit_repeated = last_eight.str.head(1).repeat_by(8).list.join("") == last_eight
     typed = _digits("phone_number")
-    is_foreign = ~_digits("phone_country").is_in(["", "55"]) | (
-        pl.col("phone_number").str.strip_chars().str.starts_with("+") & ~typed.str.starts_with("55")
-    ).fill_null(value=False)
+    is_foreign = ~_digits("phone_country").is_in(["", "55"]) | (_has_plus() & ~typed.str.starts_with("55"))
     return (
         pl.when(typed == "")
         .then(pl.lit(Verdict.MISSING))

@@ -4,6 +4,7 @@ A rule sees one encounter. What needs several encounters, the ledger or the cale
 exclusions that a hospital states itself are in its rule file.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -32,7 +33,12 @@ class EligibilityRule:
 
 def _has_cid(prefixes: tuple[str, ...]) -> pl.Expr:
     cid = pl.col("cid").str.to_uppercase().str.replace_all(r"[^A-Z0-9]", "")
-    return pl.any_horizontal(cid.str.starts_with(prefix) for prefix in prefixes)
+    return pl.any_horizontal(pl.lit(value=False), *(cid.str.starts_with(prefix) for prefix in prefixes))
+
+
+def _has_word(words: tuple[str, ...]) -> pl.Expr:
+    name = pl.col("patient_name")
+    return pl.any_horizontal(pl.lit(value=False), *(name.str.contains(rf"(?i)\b{re.escape(word)}\b") for word in words))
 
 
 def _is_minor(policy: EligibilityPolicy, hospital: Hospital) -> pl.Expr:
@@ -79,11 +85,7 @@ ELIGIBILITY_RULES: Final[tuple[EligibilityRule, ...]] = (
         Exclusion.TEST_PATIENT,
         1,
         "words that hospitals put into the names of patients who do not exist",
-        lambda policy, _hospital: (
-            pl.col("patient_name")
-            .str.to_uppercase()
-            .str.contains(r"\b(" + "|".join(policy.test_patient_words) + r")\b")
-        ),
+        lambda policy, _hospital: _has_word(policy.test_patient_words),
     ),
 )
 

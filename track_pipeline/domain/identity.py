@@ -41,7 +41,7 @@ def cpf_digits(column: str) -> pl.Expr:
         return (total * 10) % _CPF_LENGTH % 10
 
     valid = (check_digit(9) == numbers[9]) & (check_digit(10) == numbers[10]) & ~one_digit_repeated
-    return pl.when((digits.str.len_chars() == _CPF_LENGTH) & valid).then(digits)
+    return pl.when(digits.str.contains(r"^[0-9]{11}$") & valid).then(digits)
 
 
 def phone_identity(column: str) -> pl.Expr:

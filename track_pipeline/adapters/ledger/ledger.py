@@ -4,7 +4,7 @@ What a part can do is in the part's own module.
 """
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 
 from track_pipeline.adapters.ledger.consent import Consent
 from track_pipeline.adapters.ledger.database import open_database
@@ -31,7 +31,7 @@ class Ledger(Sends, Encounters, Funnel, Consent):
 def open_ledger(url: str, *, clock: Callable[[], datetime]) -> Ledger:
     """Opens the ledger at `sqlite:///<file>` or `postgresql://...` and migrates it when it lacks a migration.
 
-    `clock` gives the present instant, with a time zone. The SQLite file and its folder are created when there are
+    `clock` gives the present instant, in any time zone. The SQLite file and its folder are created when there are
     none. Raises ConfigError for a URL of another kind, LedgerError when the database cannot be opened.
     """
-    return Ledger(open_database(url), clock)
+    return Ledger(open_database(url), lambda: clock().astimezone(UTC))

@@ -107,18 +107,31 @@ class Sends(Store):
             which = one_of(connection, sends.c.send_id, send_ids)
             return connection.execute(delete(sends).where(which, sends.c.state == "claimed")).rowcount
 
-    def unresolved(self, hospital: str | None = None, cohort_date: date | None = None) -> pl.DataFrame:
-        """Sends whose outcome nobody saw, all columns of the table, oldest first.
+    def unresolved(
+        self,
+        hospital: str | None = None,
+        cohort_date: date | None = None,
+        *,
+        area: str | None = None,
+        channel: SendChannel | None = None,
+        encounter_id: int | None = None,
+    ) -> pl.DataFrame:
+        """Sends whose outcome nobody saw, all columns of the table, oldest first; None is any.
 
         A claim that a running dispatch holds is among them: look at `claimed_at` before resolving.
         """
+        wanted = {
+            "hospital": hospital,
+            "cohort_date": cohort_date,
+            "area": area,
+            "channel": channel,
+            "encounter_id": encounter_id,
+        }
         statement = select(sends).where(
-            sends.c.state.in_(_OPEN),
-            matches(sends.c.hospital, hospital),
-            matches(sends.c.cohort_date, cohort_date),
+            sends.c.state.in_(_OPEN), *(matches(sends.c[name], value) for name, value in wanted.items())
         )
         with self._database.read() as connection:
-            return fetch(connection, statement.order_by(sends.c.claimed_at, sends.c.send_id))
+            return fetch(connection, statement.order_by(sends.c.claimed_at, sends.c.encounter_id, sends.c.send_id))
 
     def resolve(self, send_ids: Iterable[str], verdict: Literal["sent", "not_sent"], reason: str, by: str) -> int:
         """Settles by hand sends that are claimed or unknown; returns how many.

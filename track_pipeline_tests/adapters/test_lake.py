@@ -1,0 +1,139 @@
+"""The lake: a partition's frame is there whole or not at all, and for its owner only."""
+
+import errno
+import os
+import sys
+from datetime import date
+from pathlib import Path
+from typing import BinaryIO
+
+import polars as pl
+import pytest
+
+from track_pipeline.adapters import lake as lake_module
+from track_pipeline.adapters.lake import Lake, NotInLake, make_private_folder
+from track_pipeline.errors import TrackPipelineError
+from track_pipeline_tests.builders import DAY, encounters
+
+PLACE = ("extract", "internacao", DAY, "HMS")
+owner_only = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no owner, group and other modes")
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake(tmp_path / "home")
+
+
+def files(lake: Lake) -> list[str]:
+    return sorted(path.name for path in lake.root.rglob("*") if path.is_file())
+
+
+def test_a_partition_has_a_file_of_its_own(lake: Lake, tmp_path: Path) -> None:
+    expected = tmp_path / "home" / "lake" / "extract" / "internacao" / "2025-03-10" / "HMS.parquet"
+
+    lake.write(encounters({}), *PLACE)
+
+    assert lake.path(*PLACE) == expected
+    assert expected.is_file()
+
+
+def test_a_frame_comes_back_as_it_was_written(lake: Lake) -> None:
+    frame = encounters({}, {"email": None, "setor": "ÁREA ção"})
+
+    lake.write(frame, *PLACE)
+
+    assert lake.read(*PLACE).equals(frame)
+    assert lake.read(*PLACE).schema == frame.schema
+
+
+def test_an_empty_frame_is_a_frame(lake: Lake) -> None:
+    lake.write(encounters(), *PLACE)
+
+    assert lake.read(*PLACE).equals(encounters())
+
+
+def test_writing_replaces_what_was_there(lake: Lake) -> None:
+    lake.write(encounters({}, {}), *PLACE)
+    lake.write(encounters({}), *PLACE)
+
+    assert lake.read(*PLACE).height == 1
+    assert files(lake) == ["HMS.parquet"]
+
+
+def test_partitions_do_not_touch_each_other(lake: Lake) -> None:
+    lake.write(encounters({}), *PLACE)
+    lake.write(encounters({}, {}), "extract", "internacao", DAY, "HMC")
+    lake.write(encounters({}, {}, {}), "extract", "internacao", date(2025, 3, 11), "HMS")
+
+    assert lake.read(*PLACE).height == 1
+
+
+def test_a_frame_that_was_never_written_names_the_asset_to_materialise(lake: Lake) -> None:
+    with pytest.raises(NotInLake, match="HMS 2025-03-10: materialise extract/internacao first") as caught:
+        lake.read(*PLACE)
+
+    assert isinstance(caught.value, TrackPipelineError)
+    assert lake.find(*PLACE) is None
+
+
+@owner_only
+def test_files_and_folders_are_for_their_owner_only(lake: Lake) -> None:
+    before = os.umask(0)
+    try:
+        lake.write(encounters({}), *PLACE)
+    finally:
+        os.umask(before)
+
+    path = lake.path(*PLACE)
+    assert path.stat().st_mode & 0o777 == 0o600
+    for folder in path.relative_to(lake.root.parent).parents:
+        assert (lake.root.parent / folder).stat().st_mode & 0o777 == 0o700, folder
+
+
+@owner_only
+def test_folders_that_are_there_keep_their_modes(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+
+    make_private_folder(tmp_path / "a" / "b")
+    make_private_folder(tmp_path / "a" / "b")
+
+    assert tmp_path.stat().st_mode & 0o777 == 0o755
+
+
+def test_a_write_that_breaks_off_leaves_the_old_frame_and_nothing_else(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake.write(encounters({}), *PLACE)
+    whole = lake_module.open_private
+
+    def disk_fills_up(path: Path) -> BinaryIO:
+        with whole(path) as file:
+            file.write(b"half a frame")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(lake_module, "open_private", disk_fills_up)
+
+    with pytest.raises(OSError, match="No space left"):
+        lake.write(encounters({}, {}), *PLACE)
+
+    assert lake.read(*PLACE).equals(encounters({}))
+    assert files(lake) == ["HMS.parquet"]
+
+
+def test_a_reader_never_sees_a_half_written_frame(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake.write(encounters({}), *PLACE)
+    seen: list[int] = []
+    write = pl.DataFrame.write_parquet
+
+    def read_meanwhile(frame: pl.DataFrame, file: BinaryIO) -> None:
+        file.write(b"half")
+        file.flush()
+        seen.append(lake.read(*PLACE).height)
+        file.seek(0)
+        write(frame, file)
+
+    monkeypatch.setattr(pl.DataFrame, "write_parquet", read_meanwhile)
+
+    lake.write(encounters({}, {}), *PLACE)
+
+    assert (seen, lake.read(*PLACE).height) == ([1], 2)

@@ -1,0 +1,620 @@
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from itertools import count
+from typing import Any, Literal
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+from sqlalchemy import insert
+
+from track_pipeline.adapters.ledger import Claim, Ledger
+from track_pipeline.adapters.ledger.claims import LINES
+from track_pipeline.adapters.ledger.encounters import DECIDED, EXTRACTED
+from track_pipeline.adapters.ledger.tables import answers
+from track_pipeline_tests.adapters.conftest import FakeClock
+
+DAY = date(2025, 3, 9)
+NOW = datetime(2025, 3, 10, 11, tzinfo=UTC)
+INVITE = Claim("invite", DAY, "run", "policy", "rules", any_survey_since=None, this_survey_since=None)
+QUARANTINE = replace(INVITE, any_survey_since=NOW - timedelta(days=7), this_survey_since=NOW - timedelta(days=30))
+
+
+def line(encounter_id: int = 1, **changes: Any) -> dict[str, Any]:
+    return {
+        "hospital": "HMS",
+        "database": "HMS",
+        "encounter_id": encounter_id,
+        "unit": "HMS",
+        "area": "exames",
+        "setor": "RAIO X",
+        "survey_uuid": "survey",
+        "channel": "email",
+        "cpf_key": f"cpf-{encounter_id}",
+        "phone_key": None,
+        "email_key": f"email-{encounter_id}",
+        "extra": False,
+    } | changes
+
+
+def batch(*lines: dict[str, Any]) -> pl.DataFrame:
+    return pl.DataFrame(lines, schema=LINES)
+
+
+def claim(ledger: Ledger, *lines: dict[str, Any], claim: Claim = INVITE) -> list[str]:
+    """Claims the lines and returns the verdicts."""
+    return ledger.claim(batch(*lines), claim).get_column("verdict").to_list()
+
+
+def claim_ids(ledger: Ledger, *lines: dict[str, Any], claim: Claim = INVITE) -> list[str]:
+    return ledger.claim(batch(*lines), claim).get_column("send_id").to_list()
+
+
+def send(ledger: Ledger, *lines: dict[str, Any], claim: Claim = INVITE) -> list[str]:
+    ids = claim_ids(ledger, *lines, claim=claim)
+    assert ledger.settle(ids, "sent") == len(lines)
+    return ids
+
+
+def row(encounter_id: int = 1, **changes: Any) -> dict[str, Any]:
+    return {
+        "database": "HMS",
+        "encounter_id": encounter_id,
+        "unit": "HMS",
+        "setor": "RAIO X",
+        "survey_uuid": "survey",
+        "channel": "email",
+        "result": "planned",
+        "reason": None,
+        "rule": "exames",
+        "rules_version": "rules",
+        "policy_version": "policy",
+    } | changes
+
+
+def decide(ledger: Ledger, *rows: dict[str, Any], hospital: str = "HMS", day: date = DAY, area: str = "exames") -> None:
+    ledger.replace_encounters(hospital, day, area, pl.DataFrame(rows, schema=DECIDED))
+
+
+def register(ledger: Ledger, *rows: dict[str, Any]) -> None:
+    ledger.register_encounters("HMS", DAY, "exames", pl.DataFrame(rows, schema=DECIDED).select(EXTRACTED.names()))
+
+
+def hold(ledger: Ledger, encounter_id: int, held: str) -> None:
+    rows = pl.DataFrame({"database": ["HMS"], "encounter_id": [encounter_id], "held": [held]})
+    ledger.hold("HMS", DAY, "exames", rows)
+
+
+def answer(ledger: Ledger, send_id: str, at: datetime) -> None:
+    with ledger._database.write() as connection:
+        connection.execute(insert(answers), {"send_id": send_id, "answered_at": at})
+
+
+def outcomes(ledger: Ledger, **kwargs: Any) -> list[tuple[str, str, int]]:
+    return ledger.outcomes(**kwargs).select("outcome", "reason", "count").rows()
+
+
+# --- claims
+
+
+def test_a_replay_claims_nothing(ledger: Ledger) -> None:
+    lines = [line(number) for number in range(500)]
+    assert claim(ledger, *lines) == ["claimed"] * 500
+    assert claim(ledger, *lines) == ["already"] * 500
+    assert ledger.settled("HMS", DAY, "invite").height == 500
+
+
+def test_a_claim_returns_the_lines_as_they_came_with_what_became_of_each(ledger: Ledger) -> None:
+    send(ledger, line(2))
+    lines = batch(line(3), line(2), line(1)).with_columns(template=pl.lit("t"))
+    claimed = ledger.claim(lines, INVITE)
+    assert_frame_equal(claimed.select(lines.columns), lines)
+    assert claimed.get_column("verdict").to_list() == ["claimed", "already", "claimed"]
+    for column in ("send_id", "batch_id"):
+        assert claimed.get_column(column).is_null().to_list() == [False, True, False]
+    assert claimed.get_column("batch_id").n_unique() == 2
+    assert claimed.get_column("send_id").n_unique() == 3
+
+
+def test_an_empty_batch_is_an_empty_answer(ledger: Ledger) -> None:
+    assert ledger.claim(batch(), QUARANTINE).columns == [*LINES.names(), "verdict", "send_id", "batch_id"]
+
+
+def test_lines_without_any_key_are_claimed_each_for_itself(ledger: Ledger) -> None:
+    keyless = {"cpf_key": None, "email_key": None, "setor": None}
+    assert claim(ledger, line(1, **keyless), line(2, **keyless), claim=QUARANTINE) == ["claimed", "claimed"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict"),
+    [
+        ({}, "already"),
+        ({"channel": "whatsapp"}, "already_asked"),
+        ({"survey_uuid": "other"}, "already_asked"),
+        ({"channel": "link", "extra": True}, "claimed"),
+        ({"hospital": "HPC"}, "claimed"),
+        ({"database": "HSL"}, "claimed"),
+        ({"encounter_id": 2}, "claimed"),
+    ],
+)
+def test_an_encounter_is_asked_once(ledger: Ledger, changes: dict[str, Any], verdict: str) -> None:
+    claim(ledger, line())
+    assert claim(ledger, line() | changes) == [verdict]
+
+
+def test_waves_are_claimed_apart(ledger: Ledger) -> None:
+    send(ledger, line())
+    reminder = replace(INVITE, wave="reminder_7d")
+    assert claim(ledger, line(), claim=reminder) == ["claimed"]
+    assert claim(ledger, line(), claim=reminder) == ["already"]
+
+
+def test_after_a_rejection_another_channel_is_free_and_the_same_is_not(ledger: Ledger) -> None:
+    ledger.settle(claim_ids(ledger, line()), "rejected", reason="invalid_email")
+    assert claim(ledger, line()) == ["already"]
+    assert claim(ledger, line(channel="whatsapp")) == ["claimed"]
+
+
+def test_an_extra_link_does_not_stand_in_the_way_of_the_invitation(ledger: Ledger) -> None:
+    claim(ledger, line(channel="link", extra=True))
+    assert claim(ledger, line(), line(2, cpf_key="cpf-1"), claim=QUARANTINE) == ["claimed", "quarantine"]
+
+
+@pytest.mark.parametrize(
+    ("refused", "channel", "verdict"),
+    [
+        ("all", "email", "opted_out"),
+        ("all", "link", "opted_out"),
+        ("email", "email", "opted_out"),
+        ("email", "whatsapp", "claimed"),
+        ("email", "link", "claimed"),
+        ("whatsapp", "whatsapp", "opted_out"),
+    ],
+)
+def test_an_opt_out_is_of_a_channel_or_of_all(
+    ledger: Ledger, refused: Literal["all", "email", "whatsapp"], channel: str, verdict: str
+) -> None:
+    ledger.opt_out("cpf-1", refused, "cli")
+    assert claim(ledger, line(1, channel=channel), line(2)) == [verdict, "claimed"]
+    assert claim(ledger, line(4, channel=channel, cpf_key="cpf-1", extra=True)) == [verdict]
+    ledger.opt_in("cpf-1", refused)
+    assert claim(ledger, line(3, channel=channel, cpf_key="cpf-1")) == ["claimed"]
+
+
+@pytest.mark.parametrize("key", ["cpf_key", "phone_key", "email_key"])
+def test_an_opt_out_is_found_by_any_key(ledger: Ledger, key: str) -> None:
+    ledger.opt_out("person", "all", "cli")
+    assert claim(ledger, line() | {key: "person"}) == ["opted_out"]
+
+
+@pytest.mark.parametrize(
+    ("days_ago", "changes", "verdict"),
+    [
+        (7, {"cpf_key": "cpf-1"}, "quarantine"),
+        (7, {"email_key": "email-1", "survey_uuid": "other"}, "quarantine"),
+        (8, {"cpf_key": "cpf-1", "survey_uuid": "other"}, "claimed"),
+        (30, {"cpf_key": "cpf-1"}, "quarantine"),
+        (31, {"cpf_key": "cpf-1"}, "claimed"),
+        (7, {"cpf_key": "cpf-1", "hospital": "HMC", "database": "HMC"}, "quarantine"),
+        (7, {"cpf_key": "cpf-1", "extra": True, "channel": "link"}, "claimed"),
+        (7, {}, "claimed"),
+    ],
+)
+def test_a_person_is_left_alone_for_a_while(
+    ledger: Ledger, clock: FakeClock, days_ago: int, changes: dict[str, Any], verdict: str
+) -> None:
+    clock.now = NOW - timedelta(days=days_ago)
+    send(ledger, line(1))
+    clock.now = NOW
+    assert claim(ledger, line(2) | changes, claim=QUARANTINE) == [verdict]
+
+
+def test_a_rejected_invitation_or_a_reminder_is_no_reason_for_quarantine(ledger: Ledger) -> None:
+    ledger.settle(claim_ids(ledger, line(1)), "rejected")
+    send(ledger, line(3, cpf_key="cpf-1"), claim=replace(INVITE, wave="reminder_7d"))
+    assert claim(ledger, line(2, cpf_key="cpf-1"), claim=QUARANTINE) == ["claimed"]
+
+
+def test_earlier_lines_of_a_batch_count_as_sends(ledger: Ledger) -> None:
+    verdicts = claim(
+        ledger,
+        line(1),
+        line(1),
+        line(1, channel="whatsapp"),
+        line(2, phone_key="phone"),
+        line(3, cpf_key=None, phone_key="phone"),
+        line(4, email_key="email-1", survey_uuid="other"),
+        line(5, cpf_key="cpf-1", channel="link", extra=True),
+        claim=QUARANTINE,
+    )
+    assert verdicts == ["claimed", "already", "already_asked", "claimed", "quarantine", "quarantine", "claimed"]
+
+
+@pytest.mark.parametrize(
+    ("any_survey", "this_survey", "verdicts"),
+    [
+        (True, True, ["claimed", "quarantine", "quarantine"]),
+        (False, True, ["claimed", "claimed", "quarantine"]),
+        (False, False, ["claimed", "claimed", "claimed"]),
+    ],
+)
+def test_two_encounters_of_one_person_in_a_batch(
+    ledger: Ledger, any_survey: bool, this_survey: bool, verdicts: list[str]
+) -> None:
+    rules = replace(
+        INVITE, any_survey_since=NOW if any_survey else None, this_survey_since=NOW if this_survey else None
+    )
+    lines = [line(1), line(2, cpf_key="cpf-1", survey_uuid="other"), line(3, cpf_key="cpf-1")]
+    assert claim(ledger, *lines, claim=rules) == verdicts
+
+
+def test_the_first_verdict_that_applies_is_given(ledger: Ledger) -> None:
+    send(ledger, line(1))
+    ledger.opt_out("cpf-1", "all", "cli")
+    verdicts = claim(
+        ledger, line(1), line(1, channel="whatsapp"), line(2, cpf_key="cpf-1"), line(3, email_key="email-1"),
+        claim=QUARANTINE,
+    )  # fmt: skip
+    assert verdicts == ["already", "already_asked", "opted_out", "quarantine"]
+
+
+def test_a_claim_larger_than_a_statement_may_bind(ledger: Ledger) -> None:
+    lines = (
+        batch(line(1)).drop("encounter_id", "cpf_key").join(pl.DataFrame({"encounter_id": range(33_000)}), how="cross")
+    )
+    lines = lines.with_columns(cpf_key="c" + pl.col("encounter_id").cast(pl.String), email_key=pl.lit(None))
+    assert set(ledger.claim(lines, QUARANTINE).get_column("verdict")) == {"claimed"}
+
+
+# --- what becomes of sends
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "changed"),
+    [
+        ("claimed", "sent", True),
+        ("claimed", "rejected", True),
+        ("claimed", "unknown", True),
+        ("unknown", "sent", True),
+        ("unknown", "rejected", True),
+        ("unknown", "unknown", False),
+        ("sent", "unknown", False),
+        ("sent", "rejected", False),
+        ("rejected", "sent", False),
+        ("rejected", "unknown", False),
+    ],
+)
+def test_settling_goes_one_way(ledger: Ledger, clock: FakeClock, before: Any, after: Any, changed: bool) -> None:
+    ids = claim_ids(ledger, line(1))
+    if before != "claimed":
+        ledger.settle(ids, before, reason="first", distribution_id="d1")
+    clock.now += timedelta(minutes=1)
+    assert ledger.settle(ids, after, reason="second") == int(changed)
+    found = ledger.settled("HMS", DAY, "invite").row(0, named=True)
+    assert (found["state"], found["reason"]) == ((after, "second") if changed else (before, "first"))
+    assert (found["settled_at"] == clock.now) is changed
+    assert found["distribution_id"] == (None if before == "claimed" else "d1")
+
+
+def test_release_frees_claims_and_nothing_else(ledger: Ledger) -> None:
+    first, second = claim_ids(ledger, line(1), line(2))
+    ledger.settle([second], "unknown")
+    assert ledger.release([first, second]) == 1
+    assert claim(ledger, line(1), line(2)) == ["claimed", "already"]
+
+
+def test_resolving_as_sent_keeps_the_send_and_the_reason(ledger: Ledger) -> None:
+    ids = claim_ids(ledger, line(1), line(2), line(3))
+    ledger.settle(ids[1:2], "unknown", reason="timeout")
+    ledger.settle(ids[2:], "sent")
+    assert ledger.unresolved().get_column("encounter_id").to_list() == [1, 2]
+    assert ledger.resolve(ids, "sent", "seen in the panel", by="ana") == 2
+    assert ledger.unresolved().is_empty()
+    (decision,) = ledger.history("HMS", 2).decisions
+    assert (decision["step"], decision["result"], decision["rule"]) == ("resolve", "sent", "by ana")
+    assert (decision["reason"], decision["version"]) == ("seen in the panel", ids[1])
+    assert ledger.history("HMS", 3).decisions == []
+
+
+def test_resolving_as_not_sent_lets_it_go_again(ledger: Ledger) -> None:
+    for round_number in (1, 2):
+        ids = claim_ids(ledger, line(1))
+        ledger.settle(ids, "unknown")
+        assert ledger.resolve(ids, "not_sent", "not in the panel", by="ana") == 1
+        assert len(ledger.history("HMS", 1).decisions) == round_number
+    assert claim(ledger, line(1)) == ["claimed"]
+
+
+def test_unresolved_is_by_place_channel_and_encounter(ledger: Ledger) -> None:
+    claim(ledger, line(1))
+    claim(ledger, line(2, hospital="HMC"), claim=replace(INVITE, cohort_date=DAY + timedelta(days=1)))
+    assert ledger.unresolved("HMC").get_column("encounter_id").to_list() == [2]
+    assert ledger.unresolved(cohort_date=DAY).get_column("encounter_id").to_list() == [1]
+    assert ledger.unresolved("HMC", DAY).is_empty()
+    assert ledger.unresolved("HMS", DAY, area="exames", channel="email", encounter_id=1).height == 1
+    assert ledger.unresolved("HMS", DAY, area="internacao").is_empty()
+
+
+def test_sends_of_a_partition_by_wave_and_channel(ledger: Ledger, clock: FakeClock) -> None:
+    claim(ledger, line(1), line(2, channel="whatsapp"))
+    claim(ledger, line(1), claim=replace(INVITE, wave="reminder_7d"))
+    found = ledger.settled("HMS", DAY, "invite")
+    assert found.select("encounter_id", "channel", "state").rows() == [
+        (1, "email", "claimed"),
+        (2, "whatsapp", "claimed"),
+    ]
+    assert found.get_column("claimed_at").to_list() == [clock.now] * 2
+    assert found.get_column("cohort_date").to_list() == [DAY] * 2
+    assert ledger.settled("HMS", DAY, "invite", "whatsapp").height == 1
+    assert ledger.settled("HMS", DAY, "reminder_7d").height == 1
+    assert ledger.settled("HMC", DAY, "invite").is_empty()
+
+
+def test_asked_leaves_out_extra_links_and_reminders_and_puts_the_standing_one_first(ledger: Ledger) -> None:
+    ledger.settle(claim_ids(ledger, line(1)), "rejected")
+    send(ledger, line(1, channel="whatsapp"))
+    claim(ledger, line(1, channel="link", extra=True))
+    claim(ledger, line(1), claim=replace(INVITE, wave="reminder_7d"))
+    assert ledger.asked("HMS", DAY).rows() == [
+        ("HMS", 1, "exames", "survey", "whatsapp", "sent"),
+        ("HMS", 1, "exames", "survey", "email", "rejected"),
+    ]
+
+
+def test_recent_contacts_are_found_by_any_key_within_the_days(ledger: Ledger) -> None:
+    send(ledger, line(1, phone_key="phone-1"))
+    send(ledger, line(2, cpf_key="cpf-1", hospital="HMC"), claim=replace(INVITE, cohort_date=DAY - timedelta(days=1)))
+    send(ledger, line(3, cpf_key="cpf-1"), claim=replace(INVITE, cohort_date=DAY - timedelta(days=2)))
+    ledger.settle(claim_ids(ledger, line(4, cpf_key="cpf-1")), "rejected")
+    claim(ledger, line(5, cpf_key="cpf-1", channel="link", extra=True))
+    (reminder,) = send(ledger, line(1), claim=replace(INVITE, wave="reminder_7d"))
+    answer(ledger, reminder, datetime(2025, 3, 12, 1, tzinfo=UTC))
+
+    found = ledger.recent_contacts(
+        ["cpf-1", "phone-1", "nobody"], cohort_from=DAY - timedelta(days=1), cohort_before=DAY + timedelta(days=1)
+    )
+    assert found.columns == [
+        "person_key", "hospital", "database", "encounter_id", "survey_uuid", "cohort_date", "answered_on",
+    ]  # fmt: skip
+    assert sorted(found.rows()) == [
+        ("cpf-1", "HMC", "HMS", 2, "survey", DAY - timedelta(days=1), None),
+        ("cpf-1", "HMS", "HMS", 1, "survey", DAY, date(2025, 3, 11)),
+        ("phone-1", "HMS", "HMS", 1, "survey", DAY, date(2025, 3, 11)),
+    ]
+    assert ledger.recent_contacts(["cpf-1"], cohort_from=DAY + timedelta(days=1), cohort_before=date.max).is_empty()
+    assert ledger.recent_contacts([], cohort_from=date.min, cohort_before=date.max).is_empty()
+
+
+# --- encounters
+
+
+def test_replacing_encounters_again_changes_nothing(ledger: Ledger, clock: FakeClock) -> None:
+    rows = [row(1), row(2, result="excluded", reason="newborn")]
+    decide(ledger, *rows)
+    hold(ledger, 1, "deferred:window")
+    before = ledger.history("HMS", 1)
+    decide(ledger, *rows)
+    hold(ledger, 1, "deferred:window")
+    assert ledger.history("HMS", 1) == before
+    assert [(found["step"], found["result"], found["reason"]) for found in before.decisions] == [
+        ("invitation", "planned", ""),
+        ("dispatch", "deferred", "window"),
+    ]
+    assert before.encounters[0]["held"] == "deferred:window"
+    assert before.encounters[0]["updated_at"] == clock.now
+
+
+def test_replacing_encounters_touches_its_own_partition_and_area_only(ledger: Ledger) -> None:
+    decide(ledger, row(1), row(2))
+    decide(ledger, row(3), area="internacao")
+    decide(ledger, row(4), hospital="HMC")
+    decide(ledger, row(5), day=DAY - timedelta(days=1))
+    decide(ledger, row(2))
+    assert sum(ledger.outcomes().get_column("count")) == 4
+    assert ledger.history("HMS", 1).encounters == []
+    decide(ledger)
+    assert sum(ledger.outcomes().get_column("count")) == 3
+
+
+def test_an_encounter_that_is_no_longer_planned_is_no_longer_held(ledger: Ledger) -> None:
+    decide(ledger, row(1))
+    hold(ledger, 1, "suppressed:opted_out")
+    decide(ledger, row(1, result="excluded", reason="opted_out"))
+    assert outcomes(ledger) == [("excluded", "opted_out", 1)]
+    hold(ledger, 1, "deferred:window")
+    assert outcomes(ledger) == [("excluded", "opted_out", 1)]
+
+
+def test_an_extracted_row_waits_for_its_invitation(ledger: Ledger) -> None:
+    register(ledger, row(1), row(2, result="excluded", reason="unclassified", setor=None))
+    assert outcomes(ledger) == [("deferred", "not_dispatched", 1), ("excluded", "unclassified", 1)]
+    (decision,) = ledger.history("HMS", 1).decisions
+    assert (decision["step"], decision["result"], decision["version"]) == ("extract", "classified", "rules")
+
+
+def test_a_new_extract_keeps_the_word_of_the_invitation_and_drops_what_is_gone(ledger: Ledger) -> None:
+    register(ledger, row(1), row(2), row(3))
+    decide(ledger, row(1), row(2, result="excluded", reason="newborn"), row(3))
+    hold(ledger, 1, "suppressed:opted_out")
+    register(ledger, row(1), row(2), row(4))
+    assert outcomes(ledger) == [
+        ("deferred", "not_dispatched", 1),
+        ("excluded", "newborn", 1),
+        ("suppressed", "opted_out", 1),
+    ]
+    assert ledger.history("HMS", 1).encounters[0]["survey_uuid"] == "survey"
+    assert ledger.history("HMS", 3).encounters == []
+
+
+def test_a_new_extract_corrects_rows_that_no_invitation_decided_on(ledger: Ledger) -> None:
+    for reason in ("unclassified", "other_day"):
+        register(ledger, row(1, result="excluded", reason=reason))
+    assert outcomes(ledger) == [("excluded", "other_day", 1)]
+    assert [found["reason"] for found in ledger.history("HMS", 1).decisions] == ["unclassified", "other_day"]
+
+
+def test_history_keeps_to_the_hospital(ledger: Ledger) -> None:
+    decide(ledger, row(1))
+    send(ledger, line(1))
+    history = ledger.history("HMS", 1)
+    assert [len(part) for part in (history.encounters, history.decisions, history.sends)] == [1, 1, 1]
+    assert history.sends[0]["state"] == "sent"
+    assert ledger.history("HMC", 1).sends == []
+
+
+def test_volumes_count_rows_per_day_and_leave_out_days_without(ledger: Ledger) -> None:
+    decide(ledger, row(1), row(2, result="excluded", reason="newborn"))
+    decide(ledger, row(3), day=DAY - timedelta(days=7))
+    days = [DAY - timedelta(days=7 * weeks) for weeks in range(3)]
+    assert ledger.volumes("HMS", "exames", days) == {DAY: 2, DAY - timedelta(days=7): 1}
+    assert ledger.volumes("HMS", "internacao", days) == {}
+
+
+def test_unsent_partitions_have_planned_rows_without_send_or_suppression(ledger: Ledger) -> None:
+    decide(ledger, row(1), row(2), row(3, result="excluded", reason="newborn"))
+    assert ledger.unsent_partitions(DAY, DAY) == [(DAY, "HMS")]
+    send(ledger, line(1))
+    hold(ledger, 2, "deferred:window")
+    assert ledger.unsent_partitions(DAY, DAY) == [(DAY, "HMS")]
+    hold(ledger, 2, "suppressed:quarantine")
+    assert ledger.unsent_partitions(DAY, DAY) == []
+    assert ledger.unsent_partitions(DAY + timedelta(days=1), DAY + timedelta(days=2)) == []
+
+
+# --- counts
+
+
+def test_every_outcome_has_its_word(ledger: Ledger) -> None:
+    decide(ledger, *(row(number) for number in range(1, 8)), row(8, result="excluded", reason="newborn"))
+    ids = claim_ids(ledger, line(1), line(2), line(3), line(4))
+    ledger.settle(ids[:1], "sent")
+    ledger.settle(ids[1:2], "rejected", reason="invalid_email")
+    ledger.settle(ids[2:3], "unknown", reason="timeout")
+    hold(ledger, 5, "deferred:window")
+    hold(ledger, 6, "suppressed:quarantine")
+    assert outcomes(ledger) == [
+        ("deferred", "not_dispatched", 1),
+        ("deferred", "window", 1),
+        ("excluded", "newborn", 1),
+        ("rejected", "invalid_email", 1),
+        ("sent", "", 1),
+        ("suppressed", "quarantine", 1),
+        ("unknown", "no_outcome", 1),
+        ("unknown", "timeout", 1),
+    ]
+    assert ledger.outcomes().row(0) == (DAY, "HMS", "exames", "deferred", "not_dispatched", 1)
+
+
+def test_the_send_that_got_furthest_is_the_outcome(ledger: Ledger) -> None:
+    decide(ledger, row(1))
+    hold(ledger, 1, "deferred:window")
+    ledger.settle(claim_ids(ledger, line(1)), "rejected", reason="invalid_email")
+    assert outcomes(ledger) == [("rejected", "invalid_email", 1)]
+    (claimed,) = claim_ids(ledger, line(1, channel="whatsapp"))
+    assert outcomes(ledger) == [("unknown", "no_outcome", 1)]
+    ledger.settle([claimed], "sent")
+    assert outcomes(ledger) == [("sent", "", 1)]
+
+
+def test_outcomes_by_days_and_hospital(ledger: Ledger) -> None:
+    decide(ledger, row(1))
+    decide(ledger, row(2), hospital="HMC")
+    decide(ledger, row(3), day=DAY - timedelta(days=1))
+    assert ledger.outcomes((DAY, DAY)).get_column("hospital").to_list() == ["HMC", "HMS"]
+    assert ledger.outcomes((DAY - timedelta(days=1), DAY), "HMS").get_column("date").to_list() == [
+        DAY - timedelta(days=1),
+        DAY,
+    ]
+
+
+HOSPITALS = count()
+ENCOUNTER = st.fixed_dictionaries(
+    {
+        "database": st.sampled_from(["HMS", "HSL"]),
+        "encounter_id": st.integers(1, 4),
+        "area": st.sampled_from(["exames", "internacao", "unclassified"]),
+        "result": st.sampled_from(["planned", "excluded"]),
+        "held": st.sampled_from(["", "deferred:window", "suppressed:quarantine"]),
+        "sends": st.lists(
+            st.tuples(
+                st.sampled_from(["email", "whatsapp", "link"]),
+                st.booleans(),
+                st.sampled_from(["claimed", "sent", "rejected", "unknown"]),
+            ),
+            max_size=3,
+        ),
+    }
+)
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(ENCOUNTER, max_size=6, unique_by=lambda found: (found["database"], found["encounter_id"])))
+def test_the_funnel_counts_every_encounter_once(ledger: Ledger, found: list[dict[str, Any]]) -> None:
+    hospital = f"H{next(HOSPITALS)}"
+    for area in {encounter["area"] for encounter in found}:
+        rows = [
+            row(encounter["encounter_id"], database=encounter["database"], result=encounter["result"])
+            for encounter in found
+            if encounter["area"] == area
+        ]
+        decide(ledger, *rows, hospital=hospital, area=area)
+    for encounter in found:
+        key = {"hospital": hospital, "database": encounter["database"]}
+        if encounter["held"]:
+            held = pl.DataFrame([{name: encounter[name] for name in ("database", "encounter_id", "held")}])
+            ledger.hold(hospital, DAY, encounter["area"], held)
+        for channel, extra, state in encounter["sends"]:
+            send_ids = claim_ids(ledger, line(encounter["encounter_id"], **key, channel=channel, extra=extra))
+            if state != "claimed" and None not in send_ids:
+                ledger.settle(send_ids, state)
+
+    counted = ledger.outcomes(hospital=hospital)
+    per_area = counted.group_by("area").agg(pl.col("count").sum()).rows()
+    assert dict(per_area) == Counter(encounter["area"] for encounter in found)
+    assert set(counted.get_column("outcome")) <= {"excluded", "sent", "rejected", "unknown", "deferred", "suppressed"}
+    excluded = counted.filter(outcome="excluded").get_column("count").sum()
+    assert excluded == sum(encounter["result"] == "excluded" for encounter in found)
+
+
+def test_reminders_and_answers_are_counted_by_the_day_of_the_encounter(ledger: Ledger) -> None:
+    invited = send(ledger, line(1), line(2))
+    for wave in ("reminder_7d", "reminder_14d"):
+        (reminder,) = send(ledger, line(1), claim=replace(INVITE, wave=wave))
+        answer(ledger, reminder, NOW)
+    claim(ledger, line(2), claim=replace(INVITE, wave="reminder_7d"))
+    answer(ledger, invited[1], NOW)
+    assert ledger.reminded().rows() == [
+        (DAY, "HMS", "exames", "reminder_14d", 1),
+        (DAY, "HMS", "exames", "reminder_7d", 1),
+    ]
+    assert ledger.answered((DAY, DAY), "HMS").rows() == [(DAY, "HMS", "exames", 2)]
+    assert ledger.answered(hospital="HMC").is_empty()
+    assert ledger.reminded((DAY + timedelta(days=1), date.max)).is_empty()
+
+
+# --- opt-outs and pauses
+
+
+def test_an_opt_out_is_active_once_and_can_be_undone_and_done_again(ledger: Ledger, clock: FakeClock) -> None:
+    assert ledger.opt_out("person", "email", "cli")
+    assert not ledger.opt_out("person", "email", "track")
+    assert ledger.opt_out("person", "all", "track")
+    assert ledger.opt_outs().rows() == [("person", "email", "cli", clock.now), ("person", "all", "track", clock.now)]
+    assert sorted(ledger.opted_out(["person", "nobody"]).rows()) == [("person", "all"), ("person", "email")]
+    assert ledger.opt_in("person", "email")
+    assert not ledger.opt_in("person", "email")
+    assert ledger.opted_out(["person"]).rows() == [("person", "all")]
+    assert ledger.opt_out("person", "email", "cli")
+    assert ledger.opt_outs().height == 2
+
+
+def test_a_pause_holds_until_it_is_resumed(ledger: Ledger, clock: FakeClock) -> None:
+    assert ledger.pause("hospital:HMS", "throttled", "track_api")
+    assert not ledger.pause("hospital:HMS", "holiday", "cli")
+    assert ledger.pauses().rows() == [("hospital:HMS", "throttled", "track_api", clock.now)]
+    assert ledger.resume("hospital:HMS")
+    assert not ledger.resume("hospital:HMS")
+    assert ledger.pauses().is_empty()
