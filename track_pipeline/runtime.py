@@ -67,7 +67,7 @@ class Runtime:
     def catalog(self) -> SurveyCatalog:
         """Surveys and templates per unit."""
         if self.settings.surveys_file:
-            return load_surveys(self.settings.surveys_file, self.registry)
+            return load_surveys(self.settings.surveys_file, load_registry())
         if not self.settings.is_demo:
             raise ConfigError("TRACK_SURVEYS_FILE is not set; it names the surveys and templates of every unit")
         from track_pipeline.demo.surveys import demo_catalog  # noqa: PLC0415 - the demo stays out of production

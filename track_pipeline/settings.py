@@ -55,6 +55,7 @@ class Settings(BaseModel):
     env: Literal["demo", "production"] = Field("demo", alias="TRACK_ENV")
     home: Path = Field(Path(".track"), alias="TRACK_HOME")
     api_url: str | None = Field(None, alias="TRACK_API_URL")
+    api_mapping: Path | None = Field(None, alias="TRACK_API_MAPPING")
     ledger_url: SecretStr | None = Field(None, alias="TRACK_LEDGER_URL")
     dispatch_mode: Literal["dry-run", "live"] | None = Field(None, alias="TRACK_DISPATCH")
     hospitals: Annotated[tuple[str, ...], BeforeValidator(_codes)] = Field((), alias="TRACK_HOSPITALS")
@@ -104,7 +105,12 @@ class Settings(BaseModel):
 
     @property
     def person_key_secret(self) -> bytes:
-        """The secret of the person keys; changing it makes every known person a stranger."""
+        """The secret of the person keys; changing it makes every known person a stranger.
+
+        Raises ConfigError when production has none: keys made with the demo's would be worth nothing.
+        """
+        if self.hash_key is None and not self.is_demo:
+            raise ConfigError("TRACK_HASH_KEY is not set; it is the secret of the person keys")
         return (self.hash_key.get_secret_value() if self.hash_key else _DEMO_HASH_KEY).encode()
 
     def connection(self, hospital: str, database: str) -> OracleConnection:

@@ -14,6 +14,7 @@ from email_validator import EmailNotValidError, validate_email
 
 from track_pipeline.policy import PlaceholderPolicy
 
+_AREA_DIGITS: Final = 2
 _MOBILE_DIGITS: Final = 11
 _LANDLINE_DIGITS: Final = 10
 
@@ -89,19 +90,31 @@ def _digits(column: str) -> pl.Expr:
     return pl.col(column).str.replace_all(r"\D", "").str.strip_chars_start("0").fill_null("")
 
 
-def _has_plus() -> pl.Expr:
-    return pl.col("phone_number").str.contains(r"^\D*\+").fill_null(value=False)
+def _is_international() -> pl.Expr:
+    """Whether the number was typed with a plus, or with 00, before its country code."""
+    return pl.col("phone_number").str.contains(r"^\D*(\+|00)").fill_null(value=False)
 
 
 def _national_number() -> pl.Expr:
-    """Area code and number, country code off: also when it was typed twice, or inside the number."""
-    number = _digits("phone_number")
-    number = pl.when(_has_plus()).then(number.str.strip_prefix("55")).otherwise(number)
+    """Area code and number, country code off: also when it was typed twice, or inside the number.
+
+    Null where the number's own area code is another one than the field's: one of the two would be a stranger.
+    """
+    number, area = _digits("phone_number"), _digits("phone_area")
+    number = pl.when(_is_international()).then(number.str.strip_prefix("55")).otherwise(number)
     # 55 is an area code too (Santa Maria): without a plus it is only a country code where the number is too long.
     for _ in range(2):
         too_long = number.str.len_chars() > _MOBILE_DIGITS
         number = pl.when(too_long).then(number.str.strip_prefix("55")).otherwise(number)
-    return pl.when(number.str.len_chars() <= _MOBILE_DIGITS - 2).then(_digits("phone_area") + number).otherwise(number)
+    disagrees = (area.str.len_chars() == _AREA_DIGITS) & (number.str.head(_AREA_DIGITS) != area)
+    return (
+        pl.when(number.str.len_chars() <= _MOBILE_DIGITS - _AREA_DIGITS)
+        .then(area + number)
+        .when(disagrees & number.str.starts_with("55"))
+        .then(area + number.str.slice(_AREA_DIGITS))
+        .when(~disagrees)
+        .then(number)
+    )
 
 
 def _mobile() -> pl.Expr:
@@ -123,7 +136,7 @@ def _phone_verdict(placeholders: PlaceholderPolicy) -> pl.Expr:
     last_eight = national.str.tail(8)
     one_digit_repeated = last_eight.str.head(1).repeat_by(8).list.join("") == last_eight
     typed = _digits("phone_number")
-    is_foreign = ~_digits("phone_country").is_in(["", "55"]) | (_has_plus() & ~typed.str.starts_with("55"))
+    is_foreign = ~_digits("phone_country").is_in(["", "55"]) | (_is_international() & ~typed.str.starts_with("55"))
     return (
         pl.when(typed == "")
         .then(pl.lit(Verdict.MISSING))
@@ -152,7 +165,7 @@ def _validate_distinct(series: pl.Series, is_valid: Callable[[str], bool]) -> pl
 
 def _is_email(address: str) -> bool:
     try:
-        validate_email(address, check_deliverability=False)
+        validate_email(address, check_deliverability=False, allow_smtputf8=False)
     except EmailNotValidError:
         return False
     return True

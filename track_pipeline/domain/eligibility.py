@@ -37,7 +37,8 @@ def _has_cid(prefixes: tuple[str, ...]) -> pl.Expr:
 
 
 def _has_word(words: tuple[str, ...]) -> pl.Expr:
-    name = pl.col("patient_name")
+    # Accents are typed or not: they are taken off before looking.
+    name = pl.col("patient_name").str.normalize("NFD").str.replace_all(r"\p{M}", "")
     return pl.any_horizontal(pl.lit(value=False), *(name.str.contains(rf"(?i)\b{re.escape(word)}\b") for word in words))
 
 

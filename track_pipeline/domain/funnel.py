@@ -8,6 +8,7 @@ from typing import Final
 
 import polars as pl
 
+_PLACE: Final = ("date", "hospital", "area")
 PLANNED_OUTCOMES: Final = ("sent", "rejected", "unknown", "deferred", "suppressed")
 
 
@@ -37,6 +38,7 @@ class Funnel:
             self.extracted == self.excluded + self.planned
             and self.planned == planned
             and self.excluded == sum(self.excluded_by.values())
+            and "" not in self.excluded_by
         )
 
     def markdown(self) -> str:
@@ -53,15 +55,15 @@ def _reasons(counts: dict[str, int]) -> list[str]:
     return [f"| &nbsp;&nbsp;{reason} | {count} |" for reason, count in ordered]
 
 
-def funnels(outcomes: pl.DataFrame) -> list[Funnel]:
-    """One funnel per date, hospital and area, in that order.
+def funnels(outcomes: pl.DataFrame, extracted: pl.DataFrame) -> list[Funnel]:
+    """One funnel per date, hospital and area, in that order; all zeros where nothing was extracted.
 
     `outcomes`: date, hospital, area, outcome (`excluded` or one of PLANNED_OUTCOMES), reason, count.
+    `extracted`: date, hospital, area of every extracted partition.
     """
-    partitions = outcomes.sort("date", "hospital", "area").partition_by(
-        "date", "hospital", "area", as_dict=True, maintain_order=True
-    )
-    return [_funnel(str(day), hospital, area, counts) for (day, hospital, area), counts in partitions.items()]
+    counts = outcomes.partition_by(_PLACE, as_dict=True)
+    places = pl.concat([outcomes.select(_PLACE), extracted.select(_PLACE)]).unique().sort(_PLACE)
+    return [_funnel(str(place[0]), place[1], place[2], counts.get(place, outcomes.clear())) for place in places.rows()]
 
 
 def _funnel(day: str, hospital: str, area: str, counts: pl.DataFrame) -> Funnel:

@@ -131,7 +131,7 @@ class Dispatcher:
         hospital, day = partition.hospital, partition.day
         extract = self.lake.read(EXTRACT, partition.area, day, hospital.code)
         volumes = self.ledger.volumes(hospital.code, partition.area, volume_days(day, self.policy.gates))
-        findings = invariants(plan, extract) + doubts(plan, extract, volumes, self.policy.gates)
+        findings = invariants(plan, extract, pending) + doubts(plan, extract, volumes, self.policy.gates)
         session.report.findings = findings
         approved = approval.gates if approval.reason else frozenset()
         tripped = [f for f in findings if not f.passed and not (f.waivable and f.gate in approved)]

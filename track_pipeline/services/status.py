@@ -29,12 +29,14 @@ def status(ledger: Ledger, dates: tuple[date, date] | None = None, hospital: str
             "answered": answered.get(place, 0),
         }
 
-    return [row(funnel) for funnel in funnels(ledger.outcomes(dates, hospital))]
+    return [row(funnel) for funnel in funnels(ledger.outcomes(dates, hospital), ledger.extracted(dates, hospital))]
 
 
 def funnel_of(ledger: Ledger, day: date, hospital: str, area: str) -> Funnel:
     """The funnel of one partition; all zeros when nothing was extracted."""
-    found = [one for one in funnels(ledger.outcomes((day, day), hospital)) if one.area == area]
+    day_only = (day, day)
+    of_day = funnels(ledger.outcomes(day_only, hospital), ledger.extracted(day_only, hospital))
+    found = [one for one in of_day if one.area == area]
     return found[0] if found else Funnel(day.isoformat(), hospital, area)
 
 

@@ -79,8 +79,8 @@ def decide(ledger: Ledger, *rows: dict[str, Any], hospital: str = "HMS", day: da
     ledger.replace_encounters(hospital, day, area, pl.DataFrame(rows, schema=DECIDED))
 
 
-def register(ledger: Ledger, *rows: dict[str, Any]) -> None:
-    ledger.register_encounters("HMS", DAY, "exames", pl.DataFrame(rows, schema=DECIDED).select(EXTRACTED.names()))
+def register(ledger: Ledger, *rows: dict[str, Any], day: date = DAY) -> None:
+    ledger.register_encounters("HMS", day, "exames", pl.DataFrame(rows, schema=DECIDED).select(EXTRACTED.names()))
 
 
 def hold(ledger: Ledger, encounter_id: int, held: str) -> None:
@@ -218,6 +218,11 @@ def test_a_rejected_invitation_or_a_reminder_is_no_reason_for_quarantine(ledger:
     assert claim(ledger, line(2, cpf_key="cpf-1"), claim=QUARANTINE) == ["claimed"]
 
 
+def test_the_invitation_of_the_encounter_itself_is_no_reason_for_quarantine(ledger: Ledger) -> None:
+    send(ledger, line(1))
+    assert claim(ledger, line(1), claim=replace(QUARANTINE, wave="reminder_7d")) == ["claimed"]
+
+
 def test_earlier_lines_of_a_batch_count_as_sends(ledger: Ledger) -> None:
     verdicts = claim(
         ledger,
@@ -261,12 +266,13 @@ def test_the_first_verdict_that_applies_is_given(ledger: Ledger) -> None:
     assert verdicts == ["already", "already_asked", "opted_out", "quarantine"]
 
 
-def test_a_claim_larger_than_a_statement_may_bind(ledger: Ledger) -> None:
-    lines = (
-        batch(line(1)).drop("encounter_id", "cpf_key").join(pl.DataFrame({"encounter_id": range(33_000)}), how="cross")
-    )
-    lines = lines.with_columns(cpf_key="c" + pl.col("encounter_id").cast(pl.String), email_key=pl.lit(None))
-    assert set(ledger.claim(lines, QUARANTINE).get_column("verdict")) == {"claimed"}
+def test_more_keys_than_a_statement_may_bind(ledger: Ledger) -> None:
+    ids = send(ledger, line(1))
+    ledger.opt_out("cpf-1", "email", "cli")
+    keys = [f"cpf-{number}" for number in range(70_000)]
+    assert ledger.opted_out(keys).rows() == [("cpf-1", "email")]
+    assert ledger.recent_contacts(keys, cohort_from=DAY, cohort_before=date.max).height == 1
+    assert ledger.settle([*keys, *ids], "sent") == 0
 
 
 # --- what becomes of sends
@@ -465,11 +471,15 @@ def test_history_keeps_to_the_hospital(ledger: Ledger) -> None:
     assert ledger.history("HMC", 1).sends == []
 
 
-def test_volumes_count_rows_per_day_and_leave_out_days_without(ledger: Ledger) -> None:
-    decide(ledger, row(1), row(2, result="excluded", reason="newborn"))
-    decide(ledger, row(3), day=DAY - timedelta(days=7))
-    days = [DAY - timedelta(days=7 * weeks) for weeks in range(3)]
-    assert ledger.volumes("HMS", "exames", days) == {DAY: 2, DAY - timedelta(days=7): 1}
+def test_volumes_count_the_rows_of_each_extract_also_of_an_empty_one(ledger: Ledger) -> None:
+    days = [DAY - timedelta(days=7 * weeks) for weeks in range(4)]
+    register(ledger, row(1), row(2, result="excluded", reason="newborn"))
+    register(ledger, row(3), row(4), day=days[1])
+    register(ledger, row(3), day=days[1])
+    register(ledger, day=days[2])
+    assert ledger.volumes("HMS", "exames", days) == {days[0]: 2, days[1]: 1, days[2]: 0}
+    extracted = ledger.extracted((days[2], days[2]))
+    assert extracted.select("date", "hospital", "area", "rows").rows() == [(days[2], "HMS", "exames", 0)]
     assert ledger.volumes("HMS", "internacao", days) == {}
 
 

@@ -34,6 +34,19 @@ def row(outcome: str, reason: str, count: int, area: str = "internacao") -> tupl
     return ("2025-03-10", "HMS", area, outcome, reason, count)
 
 
+def funnels_of(counts: pl.DataFrame, *extracted: tuple[date, str, str]) -> list[Funnel]:
+    schema = {"date": pl.Date, "hospital": pl.String, "area": pl.String}
+    return funnels(counts, pl.DataFrame(extracted, schema=schema, orient="row"))
+
+
+def test_a_partition_that_was_extracted_empty_is_a_funnel_of_zeros() -> None:
+    counts = outcomes(row("sent", "", 4))
+    day = date(2025, 3, 10)
+    [exams, inpatients] = funnels_of(counts, (day, "HMS", "exames"), (day, "HMS", "internacao"))
+    assert exams == Funnel(date="2025-03-10", hospital="HMS", area="exames")
+    assert inpatients.sent == 4
+
+
 def test_a_funnel_in_which_every_encounter_has_a_place_closes() -> None:
     assert FULL.closes
     assert Funnel(date="2025-03-10", hospital="HMS", area="exames").closes
@@ -47,6 +60,7 @@ def test_a_funnel_that_lost_or_gained_an_encounter_anywhere_does_not_close(name:
 
 def test_a_funnel_with_an_exclusion_without_a_reason_does_not_close() -> None:
     assert not replace(FULL, excluded_by={"no_contact": 4}).closes
+    assert not replace(FULL, excluded_by={"no_contact": 4, "": 1}).closes
 
 
 def test_a_funnel_as_markdown_has_a_line_per_outcome_and_reasons_by_their_number() -> None:
@@ -70,7 +84,7 @@ def test_a_funnel_as_markdown_has_a_line_per_outcome_and_reasons_by_their_number
 
 
 def test_outcomes_become_the_funnel_of_their_partition() -> None:
-    [found] = funnels(
+    [found] = funnels_of(
         outcomes(
             row("excluded", "no_contact", 2),
             row("excluded", "deceased", 1),
@@ -88,13 +102,13 @@ def test_outcomes_become_the_funnel_of_their_partition() -> None:
 
 
 def test_the_same_reason_in_several_rows_is_added_up() -> None:
-    [found] = funnels(outcomes(row("excluded", "minor", 1), row("excluded", "minor", 2), row("sent", "", 4)))
+    [found] = funnels_of(outcomes(row("excluded", "minor", 1), row("excluded", "minor", 2), row("sent", "", 4)))
 
     assert (found.excluded_by, found.extracted) == ({"minor": 3}, 7)
 
 
 def test_there_is_one_funnel_per_date_hospital_and_area_in_that_order() -> None:
-    found = funnels(
+    found = funnels_of(
         outcomes(
             ("2025-03-11", "HAC", "exames", "sent", "", 1),
             ("2025-03-10", "HMS", "internacao", "sent", "", 1),
@@ -112,7 +126,7 @@ def test_there_is_one_funnel_per_date_hospital_and_area_in_that_order() -> None:
 
 
 def test_an_outcome_that_is_not_of_the_list_keeps_the_funnel_from_closing() -> None:
-    [found] = funnels(outcomes(row("sent", "", 4), row("lost", "", 1)))
+    [found] = funnels_of(outcomes(row("sent", "", 4), row("lost", "", 1)))
 
     assert not found.closes
 
@@ -129,11 +143,11 @@ def test_without_outcomes_there_is_no_funnel() -> None:
         }
     )
 
-    assert funnels(empty) == []
+    assert funnels_of(empty) == []
 
 
 def test_dates_are_iso_text_whatever_they_were() -> None:
     frame = outcomes(row("sent", "", 1))
 
     assert frame.schema["date"] == pl.Date
-    assert funnels(frame)[0].date == date(2025, 3, 10).isoformat()
+    assert funnels_of(frame)[0].date == date(2025, 3, 10).isoformat()

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, exist
 
 from track_pipeline.adapters.ledger.database import Store, fetch, insert_new
 from track_pipeline.adapters.ledger.sends import IS_INVITATION
-from track_pipeline.adapters.ledger.tables import decisions, encounters, sends
+from track_pipeline.adapters.ledger.tables import decisions, encounters, extracts, sends
 from track_pipeline.domain.plan import PLANNED
 
 # The rows of a partition and area as the extract found them, and as the invitation decided on them.
@@ -70,6 +70,7 @@ class Encounters(Store):
             kept = decided.join(fresh, on=_KEY, how="semi")
             new = fresh.join(kept, on=_KEY, how="anti").select(kept.columns)
             _replace(connection, hospital, cohort_date, area, pl.concat([kept, new]))
+            self._note_extract(connection, hospital, cohort_date, area, fresh.height)
             _journal(connection, found, step="extract", version="rules_version")
 
     def replace_encounters(self, hospital: str, cohort_date: date, area: str, rows: pl.DataFrame) -> None:
@@ -96,6 +97,11 @@ class Encounters(Store):
             updated_at=pl.lit(self._clock().astimezone(UTC)),
         )
 
+    def _note_extract(self, connection: Connection, hospital: str, cohort_date: date, area: str, rows: int) -> None:
+        place = {"hospital": hospital, "cohort_date": cohort_date, "area": area}
+        connection.execute(delete(extracts).where(*(extracts.c[name] == value for name, value in place.items())))
+        connection.execute(insert(extracts), place | {"rows": rows, "extracted_at": self._clock()})
+
     def hold(self, hospital: str, cohort_date: date, area: str, rows: pl.DataFrame) -> None:
         """Notes and journals why planned encounters were not claimed.
 
@@ -103,7 +109,7 @@ class Encounters(Store):
         """
         if rows.is_empty():
             return
-        what = pl.col("held").str.split_exact(":", 1).struct
+        now, what = self._clock(), pl.col("held").str.split_exact(":", 1).struct
         journal = rows.select(
             *_KEY,
             hospital=pl.lit(hospital),
@@ -112,7 +118,7 @@ class Encounters(Store):
             reason=what.field("field_1"),
             rule=pl.lit(""),
             version=pl.lit(""),
-            updated_at=pl.lit(self._clock()),
+            updated_at=pl.lit(now),
         )
         statement = update(encounters).where(
             _of_partition(hospital, cohort_date, area),
@@ -120,23 +126,15 @@ class Encounters(Store):
             encounters.c.encounter_id == bindparam("of_encounter"),
             encounters.c.result == PLANNED,
         )
-        values = rows.select(
-            "held", of_database="database", of_encounter="encounter_id", updated_at=pl.lit(self._clock())
-        )
+        values = rows.select("held", of_database="database", of_encounter="encounter_id", updated_at=pl.lit(now))
         with self._database.write() as connection:
             connection.execute(statement, values.to_dicts())
             _journal(connection, journal, step="dispatch", version="version")
 
     def volumes(self, hospital: str, area: str, dates: Iterable[date]) -> dict[date, int]:
-        """Rows per day of the hospital's area; a day without any row is not among them."""
-        statement = (
-            select(encounters.c.cohort_date, func.count().label("count"))
-            .where(
-                encounters.c.hospital == hospital,
-                encounters.c.area == area,
-                encounters.c.cohort_date.in_(list(dates)),
-            )
-            .group_by(encounters.c.cohort_date)
+        """Rows per day of the hospital's area; a day that was never extracted is not among them."""
+        statement = select(extracts.c.cohort_date, extracts.c.rows).where(
+            extracts.c.hospital == hospital, extracts.c.area == area, extracts.c.cohort_date.in_(list(dates))
         )
         with self._database.read() as connection:
             return dict(fetch(connection, statement).rows())

@@ -11,7 +11,7 @@ from sqlalchemy import and_, func, select
 
 from track_pipeline.adapters.ledger.database import Store, between, fetch, matches
 from track_pipeline.adapters.ledger.sends import IS_INVITATION, OUTCOME_ORDER
-from track_pipeline.adapters.ledger.tables import answers, encounters, sends
+from track_pipeline.adapters.ledger.tables import answers, encounters, extracts, sends
 from track_pipeline.domain.outcomes import Deferral
 from track_pipeline.domain.plan import EXCLUDED
 
@@ -60,6 +60,15 @@ class Funnel(Store):
         with self._database.read() as connection:
             counted = fetch(connection, statement)
         return _with_outcome(counted)
+
+    def extracted(self, dates: Days | None = None, hospital: str | None = None) -> pl.DataFrame:
+        """Every extracted partition, also the empty ones: date, hospital, area, rows, extracted_at."""
+        statement = select(
+            extracts.c.cohort_date.label("date"),
+            *(extracts.c[name] for name in ("hospital", "area", "rows", "extracted_at")),
+        ).where(between(extracts.c.cohort_date, dates), matches(extracts.c.hospital, hospital))
+        with self._database.read() as connection:
+            return fetch(connection, statement)
 
     def reminded(self, dates: Days | None = None, hospital: str | None = None) -> pl.DataFrame:
         """Reminders sent, by the day of the encounter's partition: date, hospital, area, wave, count."""

@@ -119,6 +119,17 @@ encounters: Final = Table(
     Index("ix_encounters_date", "cohort_date"),
 )
 
+# One row per extracted partition and area, also where there was no encounter at all: silence has to be seen.
+extracts: Final = Table(
+    "extracts",
+    metadata,
+    Column("hospital", String, primary_key=True),
+    Column("cohort_date", Date, primary_key=True),
+    Column("area", String, primary_key=True),
+    Column("rows", Integer, nullable=False),
+    Column("extracted_at", UtcDateTime, nullable=False),
+)
+
 # Append-only. A replay that decides the same adds nothing, hence the constraint and empty strings, not nulls.
 # Of a send resolved by hand, `rule` names who did it and `version` is the send.
 decisions: Final = Table(

@@ -13,11 +13,19 @@ _ROW_ID = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
 def upgrade() -> None:
-    """Creates sends, encounters, decisions, opt_outs, answers and pauses."""
+    """Creates sends, encounters, extracts, decisions, opt_outs, answers and pauses."""
     _sends()
     _encounters()
     _decisions()
     _opt_outs()
+    op.create_table(
+        "extracts",
+        sa.Column("hospital", sa.String, primary_key=True),
+        sa.Column("cohort_date", sa.Date, primary_key=True),
+        sa.Column("area", sa.String, primary_key=True),
+        sa.Column("rows", sa.Integer, nullable=False),
+        sa.Column("extracted_at", _INSTANT, nullable=False),
+    )
     op.create_table(
         "answers",
         sa.Column("send_id", sa.String(32), primary_key=True),

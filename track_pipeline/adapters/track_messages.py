@@ -1,0 +1,158 @@
+"""What is said to Track.co and what it answers, as plain values: requests with their bodies, receipts, surveys.
+
+The bodies are those of the public copy of the API's documentation and of the original system. How they travel is in
+`track_http`, and how answers are read in `track_api`.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, Literal
+
+from track_pipeline.errors import ConfigError
+
+SendChannel = Literal["email", "whatsapp"]
+# One recipient: flat, JSON scalars only, and always with `send_id`.
+Line = Mapping[str, str | int | float | bool | None]
+
+
+# --- requests -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class WhatsAppTemplate:
+    """A registered WhatsApp template; `variables` are attribute paths in the order of its placeholders."""
+
+    name: str
+    language: str
+    variables: tuple[str, ...]
+    id_provider: str
+
+    def body(self) -> dict[str, object]:
+        """The object as Track.co takes it."""
+        return {
+            "name": self.name,
+            "language": self.language,
+            "variables": list(self.variables),
+            "id_provider": self.id_provider,
+        }
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """One sending: every line is a recipient, on one channel, about one survey.
+
+    Instants are aware. Raises ConfigError when the parts do not fit together; nothing can be sent then.
+    """
+
+    survey_uuid: str
+    channel: SendChannel
+    lines: tuple[Line, ...] = field(repr=False)
+    validity_at: datetime
+    template_invite_hash: str | None = None
+    template_expired_hash: str | None = None
+    template_thanks_hash: str | None = None
+    whatsapp_template: WhatsAppTemplate | None = None
+    whatsapp_integration_uuid: str | None = None
+    reminder_at: datetime | None = None
+    reminder_channel: SendChannel | None = None
+    whatsapp_reminder_template: WhatsAppTemplate | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses what Track.co would answer with an error, or worse, take."""
+        problem = next((text for wrong, text in self._checks() if wrong), None)
+        if problem is not None:
+            raise ConfigError(f"survey {self.survey_uuid}, {self.channel}: {problem}; nothing was sent")
+
+    def _checks(self) -> Iterator[tuple[bool, str]]:
+        templates = self.whatsapp_template or self.whatsapp_reminder_template
+        yield _unnamed(self.lines), _UNNAMED
+        yield self.channel == "whatsapp" and self.whatsapp_template is None, "WhatsApp needs its template"
+        yield templates is not None and not self.whatsapp_integration_uuid, "a template needs the WhatsApp integration"
+        yield (self.reminder_at is None) != (self.reminder_channel is None), "a reminder needs an instant and a channel"
+        yield (
+            (self.reminder_channel == "whatsapp") != (self.whatsapp_reminder_template is not None),
+            "a reminder by WhatsApp needs its template, and no other reminder has one",
+        )
+        instants = [instant for instant in (self.reminder_at, self.validity_at) if instant is not None]
+        yield any(instant.tzinfo is None for instant in instants), "an instant without a time zone"
+        yield instants != sorted(instants), "the reminder comes after the end of the survey's validity"
+
+    def body(self) -> dict[str, object]:
+        """The request body. What is not set is absent, never null; instants are epoch seconds."""
+        optional = {
+            "template_invite_hash": self.template_invite_hash,
+            "template_expired_hash": self.template_expired_hash,
+            "template_thanks_hash": self.template_thanks_hash,
+            "whatsapp_template": self.whatsapp_template and self.whatsapp_template.body(),
+            "whatsapp_integration_uuid": self.whatsapp_integration_uuid,
+            "reminder_at": self.reminder_at and int(self.reminder_at.timestamp()),
+            "reminder_channel": self.reminder_channel,
+            "whatsapp_reminder_template": self.whatsapp_reminder_template and self.whatsapp_reminder_template.body(),
+        }
+        return {
+            "survey_uuid": self.survey_uuid,
+            "distribution_channel": self.channel,
+            "import_lines": [dict(line) for line in self.lines],
+            "validity_at": int(self.validity_at.timestamp()),
+            **{key: value for key, value in optional.items() if value is not None},
+        }
+
+
+@dataclass(frozen=True)
+class LinkList:
+    """A request for one personal link per line; Track.co sends nothing."""
+
+    survey_uuid: str
+    lines: tuple[Line, ...] = field(repr=False)
+    shortened_link: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuses lines that the answer could not be joined to."""
+        if _unnamed(self.lines):
+            raise ConfigError(f"survey {self.survey_uuid}, links: {_UNNAMED}; nothing was sent")
+
+    def body(self) -> dict[str, object]:
+        """The request body; not `async`, so the answer waits for the links."""
+        return {
+            "survey_uuid": self.survey_uuid,
+            "import_lines": [dict(line) for line in self.lines],
+            "async": False,
+            "shortened_link": self.shortened_link,
+        }
+
+
+_UNNAMED: Final = "every line needs a `send_id` of its own, and there has to be one"
+
+
+def _unnamed(lines: tuple[Line, ...]) -> bool:
+    ids = {line.get("send_id") for line in lines} - {None, ""}
+    return not lines or len(ids) != len(lines)
+
+
+# --- answers --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """Track.co took the distribution, except the `refused` lines (`send_id` to a reason of a few letters)."""
+
+    distribution_id: str | None
+    refused: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class LinkReceipt:
+    """The personal links by `send_id`, and the refused lines as in `Receipt`."""
+
+    links: Mapping[str, str] = field(repr=False)
+    refused: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A survey of the organisation."""
+
+    uuid: str
+    name: str
+    public_hash: str | None

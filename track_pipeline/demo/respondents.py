@@ -1,0 +1,78 @@
+"""How the demo's patients react to a message: a pure function of a seed and the `send_id`, nobody's real behaviour.
+
+What a reaction looks like in Track.co's API is `feedback`'s.
+"""
+
+import random
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, Literal
+
+ReactionKind = Literal["silent", "bounced", "opted_out", "partial", "answered"]
+
+_WHATSAPP_ADVANTAGE: Final = 1.4
+_REMINDER_ADVANTAGE: Final = 2.0
+
+# Share, scores and comments of promoters, passives and detractors.
+_BANDS: Final = (
+    (0.60, range(9, 11), ("Equipe muito atenciosa, obrigado.", "Tudo ótimo do começo ao fim.", "Fui muito bem atendida.")),
+    (0.25, range(7, 9), ("Bom atendimento, mas a espera foi longa.", "O estacionamento é pequeno.")),
+    (0.15, range(7), ("Esperei mais de três horas.", "Ninguém explicou os próximos passos.")),
+)  # fmt: skip
+_COMMENT_SHARE: Final = 0.4
+_STOP_TEXTS: Final = ("SAIR", "sair por favor", "Parar", "Cancelar.")
+
+_SOONEST: Final = timedelta(minutes=10)
+_MEAN_DELAY_HOURS: Final = 30.0
+_LATEST: Final = timedelta(days=13)
+
+
+@dataclass(frozen=True)
+class Reaction:
+    """What a person does, and how long after the message. `text` is a comment, or what is written back to stop."""
+
+    kind: ReactionKind
+    after: timedelta
+    score: int | None = None
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class AnswerModel:
+    """Chances per message. `response_rate` is by e-mail and link; by WhatsApp it is 1.4 times that.
+
+    A reminder has twice the chance of its invitation. `partial_rate` is the share of responses that stay unfinished.
+    """
+
+    seed: int
+    response_rate: float = 0.25
+    partial_rate: float = 0.05
+    opt_out_rate: float = 0.01
+    bounce_rate: float = 0.03
+
+    def reaction(self, send_id: str, channel: str, *, reminder: bool) -> Reaction:
+        """How the person behind a `send_id` reacts: always the same for the same seed."""
+        draw = random.Random(f"{self.seed}:{send_id}")  # noqa: S311 - a demo, no secret
+        # All drawn before any is used, so that a changed rate changes no other person.
+        bounce, opt_out, response, partial, band, comment = (draw.random() for _ in range(6))
+        after = min(_SOONEST + timedelta(hours=draw.expovariate(1 / _MEAN_DELAY_HOURS)), _LATEST)
+        chance = self.response_rate * (_WHATSAPP_ADVANTAGE if channel == "whatsapp" else 1)
+        chance *= _REMINDER_ADVANTAGE if reminder else 1
+        if channel != "link" and bounce < self.bounce_rate:
+            return Reaction("bounced", timedelta(minutes=1))
+        if channel != "link" and opt_out < self.opt_out_rate:
+            return Reaction("opted_out", after, text=draw.choice(_STOP_TEXTS))
+        if response >= chance:
+            return Reaction("silent", after)
+        score, text = _opinion(draw, band)
+        if partial < self.partial_rate:
+            return Reaction("partial", after, score)
+        return Reaction("answered", after, score, text if comment < _COMMENT_SHARE else "")
+
+
+def _opinion(draw: random.Random, point: float) -> tuple[int, str]:
+    for share, scores, comments in _BANDS:
+        if point < share:
+            break
+        point -= share
+    return draw.choice(scores), draw.choice(comments)

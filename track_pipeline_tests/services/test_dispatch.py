@@ -1,0 +1,423 @@
+"""What a dispatch does with every answer that Track.co can give, and that no re-run asks anybody twice."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from track_pipeline.adapters.lake import Lake, NotInLake
+from track_pipeline.adapters.ledger import Ledger, open_ledger
+from track_pipeline.adapters.track_api import NotSent, Refused, Stopped, Unknown
+from track_pipeline.demo.surveys import demo_catalog
+from track_pipeline.domain.areas import Area
+from track_pipeline.errors import ConfigError
+from track_pipeline.policy import load_policy
+from track_pipeline.registry import Hospital, load_registry
+from track_pipeline.services.dispatch import (
+    Approval,
+    Dispatcher,
+    DispatchReport,
+    DispatchStopped,
+    GateTripped,
+    Partition,
+)
+from track_pipeline.services.messages import LineChannel, Mailroom
+from track_pipeline.services.status import funnel_of
+from track_pipeline.surveys import SurveyCatalog
+from track_pipeline_tests.builders import DAY, encounters, hospital, planned
+from track_pipeline_tests.fake_sender import FakeSender
+
+AREA = Area.INTERNACAO
+NINE = datetime(2025, 3, 11, 9, tzinfo=ZoneInfo("America/Sao_Paulo"))
+
+
+@dataclass
+class Office:
+    """A hospital-day whose plan is in the lake, a ledger, a Track.co and a clock that can be moved."""
+
+    lake: Lake
+    ledger: Ledger
+    track: FakeSender
+    now: datetime = NINE
+    hospital: Hospital = field(default_factory=hospital)
+    catalog: SurveyCatalog = field(default_factory=lambda: demo_catalog(load_registry()))
+    batch_size: int = 500
+    sends: bool = True
+
+    def plan(self, *rows: dict[str, Any], extract: int | None = None) -> None:
+        plan = planned(*rows)
+        self.lake.write(plan, "invitation", AREA, DAY, "HMS")
+        count = plan.height if extract is None else extract
+        self.lake.write(encounters(*({} for _ in range(count))), "extract", AREA, DAY, "HMS")
+        decided = plan.select(
+            "database", "encounter_id", "unit", "setor", "survey_uuid", "channel", "result", "reason", rule="decided_by"
+        ).with_columns(rules_version=None, policy_version=None)
+        self.ledger.replace_encounters("HMS", DAY, AREA, decided)
+
+    def dispatch(
+        self, channel: LineChannel = "email", approval: Approval | None = None, run_id: str = "run"
+    ) -> DispatchReport:
+        policy = load_policy()
+        sending = policy.sending.model_copy(update={"batch_size": self.batch_size})
+        policy = policy.model_copy(update={"sending": sending})
+        mailroom = Mailroom(self.track, self.catalog, policy, lambda: self.now)
+        dispatcher = Dispatcher(
+            self.lake, self.ledger, mailroom, policy, {"HMS": "rules-1"}, lambda: self.now, self.sends
+        )
+        return dispatcher.dispatch(Partition(self.hospital, DAY, AREA, channel), run_id, approval)
+
+    def funnel(self) -> dict[str, Any]:
+        funnel = funnel_of(self.ledger, DAY, "HMS", AREA)
+        assert funnel.closes
+        counts = {name: getattr(funnel, name) for name in ("sent", "rejected", "unknown", "deferred", "suppressed")}
+        return {name: count for name, count in counts.items() if count} | funnel.held_by
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Iterator[Office]:
+    office = Office(
+        Lake(tmp_path), open_ledger(f"sqlite:///{tmp_path}/ledger.sqlite", clock=lambda: NINE), FakeSender()
+    )
+    yield office
+    office.ledger.close()
+
+
+def test_what_the_plan_has_and_the_ledger_has_not_is_sent_once(office: Office) -> None:
+    office.plan({}, {}, {})
+
+    first, second = office.dispatch(), office.dispatch()
+
+    assert (first.sent, second.sent, second.earlier) == (3, 0, 3)
+    assert office.track.accepted_encounters() == ["1", "2", "3"]
+    assert office.funnel() == {"sent": 3}
+
+
+def test_a_line_carries_only_what_the_policy_allows(office: Office) -> None:
+    office.plan({})
+    office.dispatch()
+    assert set(office.track.accepted[0]) == set(load_policy().line_fields.email)
+
+
+def test_each_survey_of_each_unit_is_a_distribution_of_its_own_in_batches(office: Office) -> None:
+    office.batch_size = 2
+    office.plan({}, {}, {}, {"survey_uuid": "a-second-survey"})
+
+    office.dispatch()
+
+    assert sorted(len(request.lines) for request in office.track.requests) == [1, 1, 2]
+
+
+def test_without_a_plan_it_says_what_to_materialise(office: Office) -> None:
+    with pytest.raises(NotInLake, match="invitation/internacao"):
+        office.dispatch()
+
+
+@pytest.mark.parametrize("reason", ["unreachable", "busy"])
+def test_what_certainly_did_not_leave_goes_with_the_next_run(office: Office, reason: str) -> None:
+    office.plan({}, {})
+    office.track.script = [NotSent(reason, "Track.co did not answer.")]
+
+    with pytest.raises(DispatchStopped, match="again"):
+        office.dispatch()
+    assert office.funnel() == {"deferred": 2, f"deferred:{reason}": 2}
+
+    office.dispatch()
+    assert office.funnel() == {"sent": 2}
+
+
+def test_an_exhausted_budget_defers_without_failing(office: Office) -> None:
+    office.plan({}, {})
+    office.track.script = [NotSent("budget", "The request budget is used up.")]
+
+    office.dispatch()
+
+    assert office.funnel() == {"deferred": 2, "deferred:budget": 2}
+
+
+def test_what_may_have_left_is_unknown_and_never_goes_again_by_itself(office: Office) -> None:
+    office.batch_size = 2
+    office.plan({}, {}, {})
+    office.track.script = [Unknown("timeout", "No answer within 60 s.")]
+
+    with pytest.raises(DispatchStopped):
+        office.dispatch()
+    assert office.funnel() == {"unknown": 2, "unknown:timeout": 2, "deferred": 1, "deferred:unreachable": 1}
+
+    office.dispatch()
+    assert office.funnel() == {"unknown": 2, "unknown:timeout": 2, "sent": 1}
+    assert office.track.accepted_encounters() == ["3"]
+
+
+def test_a_run_that_dies_between_claim_and_answer_leaves_unknown(office: Office) -> None:
+    office.plan({}, {})
+    office.track.script = [KeyboardInterrupt()]
+
+    with pytest.raises(KeyboardInterrupt):
+        office.dispatch()
+    office.dispatch()
+
+    assert office.funnel() == {"unknown": 2, "unknown:no_outcome": 2}
+    assert office.track.accepted == []
+
+
+def test_an_operator_may_say_that_an_unknown_send_never_left(office: Office) -> None:
+    office.plan({})
+    office.track.script = [Unknown("timeout", "No answer.")]
+    with pytest.raises(DispatchStopped):
+        office.dispatch()
+
+    unknown = office.ledger.unresolved("HMS").get_column("send_id")
+    office.ledger.resolve(unknown, "not_sent", "the screen shows no such distribution", by="test")
+    office.dispatch()
+
+    assert office.funnel() == {"sent": 1}
+
+
+def test_the_throttle_pauses_everything_until_somebody_resumes(office: Office) -> None:
+    office.plan({}, {})
+    office.track.script = [Stopped("throttled", "Track.co asks for a captcha.")]
+
+    with pytest.raises(DispatchStopped, match="captcha"):
+        office.dispatch()
+    office.dispatch()
+    assert len(office.track.requests) == 1
+    assert office.funnel() == {"deferred": 2, "deferred:paused": 2}
+
+    office.ledger.resume("all")
+    office.dispatch()
+    assert office.funnel() == {"sent": 2}
+
+
+def test_a_refused_token_stops_and_keeps_the_lines(office: Office) -> None:
+    office.plan({}, {})
+    office.track.script = [Stopped("token_refused", "Track.co refused the token.")]
+
+    with pytest.raises(DispatchStopped, match="API_TOKEN"):
+        office.dispatch()
+
+    assert office.funnel() == {"deferred": 2, "deferred:token_refused": 2}
+    assert office.ledger.pauses().is_empty()
+
+
+def test_lines_that_the_answer_names_are_rejected_and_the_others_sent(office: Office) -> None:
+    office.plan({}, {}, {})
+    office.track.script = [{"2": "invalid_email"}]
+
+    office.dispatch()
+
+    assert office.funnel() == {"sent": 2, "rejected": 1, "rejected:invalid_email": 1}
+
+
+def test_one_bad_line_does_not_hold_back_the_good_ones_of_its_batch(office: Office) -> None:
+    office.plan(*({} for _ in range(9)))
+    bad = "6"
+
+    def refuse_batches_with_the_bad_line() -> None:
+        lines = office.track.requests[-1].lines
+        refused = Refused("http_422", "Track.co refused the request.")
+        office.track.script = [refused if any(line["cd_atendimento"] == bad for line in lines) else None]
+
+    office.track.on_request = refuse_batches_with_the_bad_line
+    office.dispatch()
+
+    assert office.funnel() == {"sent": 8, "rejected": 1, "rejected:http_422": 1}
+    assert sorted(office.track.accepted_encounters()) == sorted({str(n) for n in range(1, 10)} - {bad})
+
+
+def test_a_survey_that_is_refused_altogether_costs_few_requests(office: Office) -> None:
+    office.plan(*({} for _ in range(300)))
+    office.track.script = [Refused("http_422", "Track.co refused the request.")] * 1000
+
+    office.dispatch()
+
+    assert office.funnel() == {"rejected": 300, "rejected:http_422": 300}
+    assert len(office.track.requests) <= 50
+
+
+def test_another_refusal_rejects_the_batch_at_once(office: Office) -> None:
+    office.plan({}, {})
+    office.track.script = [Refused("http_404", "There is no such survey.")]
+
+    office.dispatch()
+
+    assert office.funnel() == {"rejected": 2, "rejected:http_404": 2}
+    assert len(office.track.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("now", "opens"),
+    [
+        (NINE.replace(hour=7, minute=59), NINE.replace(hour=8)),
+        (NINE.replace(hour=20), NINE + timedelta(days=1)),
+        (NINE.replace(day=16), NINE.replace(day=17)),  # a Sunday
+    ],
+)
+def test_outside_the_window_lines_wait_and_go_when_it_opens(office: Office, now: datetime, opens: datetime) -> None:
+    office.plan({})
+    office.now = now
+    office.dispatch()
+    assert office.funnel() == {"deferred": 1, "deferred:window": 1}
+    assert office.track.requests == []
+
+    office.now = opens
+    office.dispatch()
+    assert office.funnel() == {"sent": 1}
+
+
+def test_the_window_closes_between_two_batches(office: Office) -> None:
+    office.batch_size = 1
+    office.plan({}, {})
+
+    def evening_falls() -> None:
+        office.now = NINE.replace(hour=20)
+
+    office.track.on_request = evening_falls
+    office.dispatch()
+
+    assert office.funnel() == {"sent": 1, "deferred": 1, "deferred:window": 1}
+
+
+@pytest.mark.parametrize("scope", ["all", "hospital:HMS", "channel:email"])
+def test_a_pause_holds_everything_in_its_scope(office: Office, scope: str) -> None:
+    office.plan({})
+    office.ledger.pause(scope, "audit", "test")
+    office.dispatch()
+    assert office.funnel() == {"deferred": 1, "deferred:paused": 1}
+
+
+@pytest.mark.parametrize("scope", ["hospital:HMC", "channel:whatsapp"])
+def test_a_pause_holds_nothing_else(office: Office, scope: str) -> None:
+    office.plan({})
+    office.ledger.pause(scope, "audit", "test")
+    office.dispatch()
+    assert office.funnel() == {"sent": 1}
+
+
+def test_a_dry_run_does_everything_but_claim_and_post(office: Office) -> None:
+    office.sends = False
+    office.plan({}, {})
+    office.dispatch()
+    assert office.funnel() == {"deferred": 2, "deferred:dry_run": 2}
+    assert office.track.requests == []
+
+    office.sends = True
+    office.dispatch()
+    assert office.funnel() == {"sent": 2}
+
+
+def test_what_should_have_gone_long_ago_does_not_go(office: Office) -> None:
+    office.plan({})
+    office.now = NINE + timedelta(days=7)
+    office.dispatch()
+    assert office.funnel() == {"suppressed": 1, "suppressed:stale": 1}
+
+
+def test_somebody_who_opted_out_after_the_plan_is_not_written_to(office: Office) -> None:
+    office.plan({}, {})
+    key = planned({}).get_column("phone_key").item()
+    office.ledger.opt_out(key, "all", "test")
+
+    office.dispatch()
+
+    assert office.funnel() == {"sent": 1, "suppressed": 1, "suppressed:opted_out": 1}
+
+
+def test_a_person_whom_another_hospital_asked_this_morning_is_left_alone(office: Office) -> None:
+    office.plan({}, {"cpf_key": planned({}).get_column("cpf_key").item()})
+
+    office.dispatch()
+
+    assert office.funnel() == {"sent": 1, "suppressed": 1, "suppressed:quarantine": 1}
+
+
+def test_a_plan_that_lacks_rows_of_its_extract_is_never_sent(office: Office) -> None:
+    office.plan({}, extract=2)
+
+    with pytest.raises(GateTripped, match="funnel_closes"):
+        office.dispatch(approval=Approval(frozenset({"funnel_closes"}), "please"))
+
+    assert office.track.requests == []
+    assert office.funnel() == {"deferred": 1, "deferred:gate": 1}
+
+
+def test_a_doubt_stops_the_partition_until_an_operator_gives_a_reason(office: Office) -> None:
+    nobody = {"result": "excluded", "reason": "no_contact", "channel": None}
+    office.plan({}, *([nobody] * 30))
+
+    with pytest.raises(GateTripped, match="contact_share"):
+        office.dispatch()
+    with pytest.raises(GateTripped, match="contact_share"):
+        office.dispatch(approval=Approval(frozenset({"contact_share"})))
+    assert office.track.requests == []
+
+    office.dispatch(approval=Approval(frozenset({"contact_share"}), "new front desk, seen with the unit"))
+    assert len(office.track.accepted) == 1
+
+
+def test_a_repeated_encounter_in_the_plan_is_never_sent(office: Office) -> None:
+    office.plan({}, {})
+    plan = office.lake.read("invitation", AREA, DAY, "HMS")
+    office.lake.write(plan.with_columns(encounter_id=1), "invitation", AREA, DAY, "HMS")
+
+    with pytest.raises(GateTripped, match="no_duplicate_encounter"):
+        office.dispatch()
+
+
+def test_whatsapp_goes_with_its_template_and_without_an_address(office: Office) -> None:
+    office.plan({"channel": "whatsapp"})
+
+    office.dispatch("whatsapp")
+
+    body = office.track.requests[0].body()
+    assert body["distribution_channel"] == "whatsapp"
+    assert set(office.track.accepted[0]) == set(load_policy().line_fields.whatsapp)
+    assert {"whatsapp_template", "whatsapp_integration_uuid"} <= set(body)
+
+
+def test_a_unit_without_a_whatsapp_template_stops_before_anything_is_claimed(office: Office) -> None:
+    unit = office.catalog.unit("HMS").model_copy(update={"whatsapp_template": None})
+    office.catalog = office.catalog.model_copy(update={"units": (unit,)})
+    office.plan({"channel": "whatsapp"})
+
+    with pytest.raises(ConfigError, match="HMS has no whatsapp_template"):
+        office.dispatch("whatsapp")
+
+    assert office.ledger.unresolved().is_empty()
+
+
+def test_links_for_people_without_a_contact_are_their_invitation(office: Office) -> None:
+    office.hospital = hospital(links="no_contact")
+    office.plan({"channel": "link"}, {})
+
+    office.dispatch("link")
+    office.dispatch("link")
+
+    links = office.lake.read("survey_link", AREA, DAY, "HMS")
+    assert links.get_column("encounter_id").to_list() == [1]
+    assert office.funnel() == {"sent": 1, "deferred": 1, "deferred:not_dispatched": 1}
+
+
+def test_links_for_all_are_made_beside_the_invitations(office: Office) -> None:
+    office.hospital = hospital(links="all")
+    office.plan({}, {"channel": "whatsapp"})
+
+    for channel in ("link", "email", "whatsapp"):
+        office.dispatch(channel)
+
+    assert office.lake.read("survey_link", AREA, DAY, "HMS").height == 2
+    assert office.funnel() == {"sent": 2}
+
+
+def test_a_link_lost_with_its_answer_is_unknown_too(office: Office) -> None:
+    office.hospital = hospital(links="no_contact")
+    office.plan({"channel": "link"})
+    office.track.script = [Unknown("connection_lost", "The connection broke off.")]
+
+    with pytest.raises(DispatchStopped):
+        office.dispatch("link")
+
+    assert office.funnel() == {"unknown": 1, "unknown:connection_lost": 1}
