@@ -6,13 +6,16 @@ What a command does is in the services; Dagster and polars are imported by the c
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import date
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -40,6 +43,8 @@ Json = Annotated[bool, typer.Option("--json", help="print JSON instead of a tabl
 OptionalHospital = Annotated[str | None, typer.Option("--hospital", help="hospital code, such as HMS")]
 OptionalDate = Annotated[str | None, typer.Option("--date", help="day of the encounters, YYYY-MM-DD")]
 
+# Columns in which there is nothing are left out, but for these.
+_ALWAYS = ("extracted", "excluded", "planned", "sent")
 _COLUMNS = ("extracted", "excluded", "planned", "sent", "rejected", "unknown", "deferred", "suppressed")
 
 
@@ -56,10 +61,10 @@ def demo(*, as_json: Json = False) -> None:
     if as_json:
         _print_json(result.rows)
     else:
-        out.print(_status_table(result.rows, f"{result.day}: what became of every encounter"))
+        _print_status(result.rows)
         out.print(f"New sends: {result.new_sends}. The same in Dagster: [bold]track ui --port 3000[/bold]")
-    for code in result.failed:
-        err.print(f"[red]{code} {result.day}: the run failed; `track ui` shows why[/red]")
+    for failure in result.failures:
+        err.print(f"[red]{failure}[/red]", highlight=False)
     if not result.succeeded:
         raise typer.Exit(1)
 
@@ -75,7 +80,7 @@ def status(*, day: OptionalDate = None, hospital: OptionalHospital = None, as_js
     if as_json:
         _print_json(rows)
     elif rows:
-        out.print(_status_table(rows, "what became of every encounter"))
+        _print_status(rows)
     else:
         out.print("Nothing has been extracted yet for that; `track demo` or a Dagster run does it.")
 
@@ -209,12 +214,9 @@ def ui(*, port: Annotated[int, typer.Option()] = 3000) -> None:
     from track_pipeline.web import serve_dagster
 
     settings = _settings()
-    prepare_instance(settings.home)
-    if settings.is_demo:
-        with track_co(settings):
-            serve_dagster(port)
-    else:
-        serve_dagster(port)
+    folder = prepare_instance(settings.home)
+    with track_co(settings) if settings.is_demo else nullcontext():
+        serve_dagster(folder, port)
 
 
 @app.command()
@@ -291,15 +293,24 @@ def _print_rows(rows: list[dict[str, Any]], *, as_json: bool, empty: str) -> Non
         out.print(table)
 
 
-def _status_table(rows: list[dict[str, Any]], title: str) -> Table:
-    table = Table("date", "hospital", "area", title=title)
-    for column in _COLUMNS:
-        table.add_column(column, justify="right")
+def _print_status(rows: list[dict[str, Any]]) -> None:
+    """One table a day, without the columns in which there is nothing, and the reasons of the whole."""
+    shown = [column for column in _COLUMNS if column in _ALWAYS or any(row[column] for row in rows)]
+    for day, of_day in groupby(rows, key=lambda row: row["date"]):
+        table = Table("hospital", "area", title=f"{day}: what became of every encounter", box=SIMPLE)
+        for column in shown:
+            table.add_column(column, justify="right")
+        counted = list(of_day)
+        for row in counted:
+            table.add_row(row["hospital"], row["area"], *(str(row[column]) for column in shown))
+        table.add_section()
+        table.add_row("total", "", *(str(sum(row[column] for row in counted)) for column in shown), style="bold")
+        out.print(table)
+    reasons: Counter[str] = Counter()
     for row in rows:
-        table.add_row(row["date"], row["hospital"], row["area"], *(str(row[column]) for column in _COLUMNS))
-    table.add_section()
-    table.add_row("total", "", "", *(str(sum(row[column] for row in rows)) for column in _COLUMNS), style="bold")
-    return table
+        reasons.update({f"excluded:{reason}": count for reason, count in row["excluded_by"].items()})
+        reasons.update(row["held_by"])
+    out.print("  ".join(f"{reason} {count}" for reason, count in reasons.most_common()), highlight=False)
 
 
 def _print_story(story: dict[str, Any]) -> None:

@@ -5,14 +5,15 @@ What differs per hospital is in the registry; which encounters belong to which a
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from track_pipeline.errors import ConfigError
-from track_pipeline.registry import describe, package_file, read_toml
+from track_pipeline.registry import Channel, describe, package_file, read_toml
 
 Days = Annotated[int, Field(ge=0, le=3650)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Words = tuple[str, ...]
 # A mistyped prefix would match nobody and ask those who must be left alone.
@@ -21,6 +22,16 @@ CidPrefixes = tuple[Annotated[str, StringConstraints(pattern=r"^[A-Z][0-9]{0,2}[
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SourcePolicy(_Strict):
+    """How long, and how much, the reading of one database of a hospital-day may take."""
+
+    connect_seconds: Seconds
+    statement_seconds: Seconds
+    total_seconds: Seconds
+    fetch_rows: Annotated[int, Field(ge=1, le=100_000)]
+    max_rows: Annotated[int, Field(ge=1)]
 
 
 class SendingPolicy(_Strict):
@@ -78,6 +89,30 @@ class GatePolicy(_Strict):
     volume_weeks: Annotated[int, Field(ge=1, le=12)]
 
 
+class ReminderPolicy(_Strict):
+    """When a reminder still goes, and through which channel; every channel has its place in both orders."""
+
+    # The waves are seven days apart: caught up for longer, both could be due on one day.
+    catch_up_days: Annotated[int, Field(ge=0, le=6)]
+    min_gap_days: Annotated[int, Field(ge=1, le=7)]
+    channels_7d: tuple[Channel, ...]
+    channels_14d: tuple[Channel, ...]
+
+    @model_validator(mode="after")
+    def _orders_are_complete(self) -> Self:
+        for name in ("channels_7d", "channels_14d"):
+            if sorted(getattr(self, name)) != sorted(get_args(Channel)):
+                raise ValueError(f"{name}: name each channel once: {', '.join(get_args(Channel))}")
+        return self
+
+
+class NpsPolicy(_Strict):
+    """From how many answers on a score is shown, and believed."""
+
+    min_answers_shown: Annotated[int, Field(ge=2)]
+    min_answers_firm: Annotated[int, Field(ge=2)]
+
+
 LineField = Literal[
     "send_id",
     "name",
@@ -114,11 +149,14 @@ class Policy(_Strict):
     """All of it; `version` is a digest of the file, kept with every decision."""
 
     version: str
+    source: SourcePolicy
     sending: SendingPolicy
     eligibility: EligibilityPolicy
     placeholders: PlaceholderPolicy
     quarantine: QuarantinePolicy
     gates: GatePolicy
+    reminders: ReminderPolicy
+    nps: NpsPolicy
     line_fields: LineFields
 
 

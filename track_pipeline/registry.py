@@ -57,6 +57,7 @@ class Hospital(_Strict):
     code: Code
     his: His
     database: Code
+    driver: Literal["thin", "thick"] = "thin"
     time_zone: str
     unit_column: Literal["cd_multi_empresa", "cd_estabelecimento"] | None = None
     email_source: Literal["compl_pf", "email_pf_hpm"] = "compl_pf"

@@ -10,6 +10,7 @@ from functools import cached_property
 
 from track_pipeline.adapters.budget import open_budget
 from track_pipeline.adapters.clock import clock_for
+from track_pipeline.adapters.hospital_oracle import OracleReader
 from track_pipeline.adapters.lake import Lake
 from track_pipeline.adapters.ledger import Ledger, open_ledger
 from track_pipeline.adapters.reader import HospitalReader
@@ -19,7 +20,7 @@ from track_pipeline.domain.ruleset import RuleSet
 from track_pipeline.errors import ConfigError
 from track_pipeline.policy import Policy, load_policy
 from track_pipeline.registry import Hospital, Registry, load_registry
-from track_pipeline.rulebook import load_rulebook
+from track_pipeline.rulebook import databases_read, load_rulebook
 from track_pipeline.services.dispatch import Dispatcher
 from track_pipeline.services.extraction import Extractor
 from track_pipeline.services.invitation import Planner
@@ -83,7 +84,8 @@ class Runtime:
             from track_pipeline.demo.databases import demo_reader  # noqa: PLC0415 - as above
 
             return demo_reader(self.settings, self.registry, self.rules, self.clock)
-        raise ConfigError("no reader")
+        databases = databases_read(self.registry, self.rules)
+        return OracleReader(self.settings, databases, self.policy.source)
 
     @cached_property
     def sender(self) -> SurveySender:

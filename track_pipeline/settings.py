@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
@@ -24,8 +24,12 @@ from pydantic import (
     model_validator,
 )
 
+from track_pipeline.domain.schema import His
 from track_pipeline.errors import ConfigError
-from track_pipeline.registry import Registry
+from track_pipeline.registry import Hospital, Registry
+
+# How the variables of the users that read a HIS's databases end: DB_USERNAME, DB_PASSWORD_TASY.
+USER_SUFFIX: Final[Mapping[His, str]] = {"mv": "", "tasy": "_TASY"}
 
 PRODUCTION_API = "https://api.track.co"
 _DEMO_HASH_KEY = "demo"
@@ -113,15 +117,43 @@ class Settings(BaseModel):
             raise ConfigError("TRACK_HASH_KEY is not set; it is the secret of the person keys")
         return (self.hash_key.get_secret_value() if self.hash_key else _DEMO_HASH_KEY).encode()
 
-    def connection(self, hospital: str, database: str) -> OracleConnection:
-        """The connection of a hospital's database: the hospital's own where it is set, else the alias's.
+    def connection_alias(self, hospital: Hospital, database: str) -> str:
+        """The alias of the `DB_<ALIAS>_*` by which a hospital reads a database.
 
-        Raises ConfigError naming the variables to set.
+        For its own database that is the hospital's code where those are set; else it is the database's alias.
         """
-        found = self.connections.get(hospital) or self.connections.get(database)
+        is_own = database == hospital.database and hospital.code in self.connections
+        return hospital.code if is_own else database
+
+    def connection(self, hospital: Hospital, database: str) -> OracleConnection:
+        """Where a hospital's database is. Raises ConfigError naming the variables to set."""
+        found = self.connections.get(self.connection_alias(hospital, database))
         if found is None:
-            raise ConfigError(f"{hospital}: set DB_{database}_HOST, DB_{database}_PORT and DB_{database}_NAME")
+            raise ConfigError(f"{hospital.code}: set DB_{database}_HOST, DB_{database}_PORT and DB_{database}_NAME")
         return found
+
+    def credentials(self, hospital: Hospital) -> tuple[str, SecretStr]:
+        """User and password that read a hospital's databases. Raises ConfigError naming the variables to set."""
+        user, password = self._users[hospital.his]
+        if user is None or password is None:
+            suffix = USER_SUFFIX[hospital.his]
+            raise ConfigError(f"{hospital.code}: set DB_USERNAME{suffix} and DB_PASSWORD{suffix}")
+        return user, password
+
+    @property
+    def _users(self) -> dict[His, tuple[str | None, SecretStr | None]]:
+        return {
+            "mv": (self.db_username, self.db_password),
+            "tasy": (self.db_username_tasy, self.db_password_tasy),
+        }
+
+    def oracle_client(self, hospital: Hospital) -> Path | None:
+        """The folder of the Oracle Client libraries, for hospitals that need them. Raises ConfigError when not set."""
+        if hospital.driver == "thin":
+            return None
+        if self.oracle_client_path is None:
+            raise ConfigError(f"{hospital.code}: set ORACLE_CLIENT_PATH, which its driver needs in thick mode")
+        return self.oracle_client_path
 
     def check_production(self, registry: Registry) -> None:
         """Raises ConfigError naming every variable that production misses, with the hospital it belongs to."""
@@ -136,10 +168,8 @@ class Settings(BaseModel):
             (self.surveys_file, "TRACK_SURVEYS_FILE", "surveys and templates per unit"),
             (self.hash_key, "TRACK_HASH_KEY", f"the secret of the person keys, {_LEAST_HASH_KEY} or more characters"),
         ]
-        for his, user, password, suffix in (
-            ("mv", self.db_username, self.db_password, ""),
-            ("tasy", self.db_username_tasy, self.db_password_tasy, "_TASY"),
-        ):
+        for his, (user, password) in self._users.items():
+            suffix = USER_SUFFIX[his]
             readers = ", ".join(hospital.code for hospital in registry.hospitals if hospital.his == his)
             if readers:
                 required += [
@@ -147,8 +177,10 @@ class Settings(BaseModel):
                     (password, f"DB_PASSWORD{suffix}", f"password of the user that reads {readers}"),
                 ]
         for hospital in registry.hospitals:
-            found = self.connections.get(hospital.code) or self.connections.get(hospital.database)
+            found = self.connections.get(self.connection_alias(hospital, hospital.database))
             required.append((found, f"DB_{hospital.database}_HOST, _PORT, _NAME", f"database of {hospital.code}"))
+            if hospital.driver == "thick":
+                required.append((self.oracle_client_path, "ORACLE_CLIENT_PATH", f"thick driver of {hospital.code}"))
         return [(name, why) for value, name, why in required if not value]
 
 

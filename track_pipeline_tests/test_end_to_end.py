@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -69,8 +68,8 @@ class Installation:
 
 
 @pytest.fixture(scope="module")
-def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    yield Installation(tmp_path_factory.mktemp("demo") / "home")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    return Installation(tmp_path_factory.mktemp("demo") / "home")
 
 
 def test_every_hospital_runs_and_every_funnel_closes(installation: Installation) -> None:
@@ -92,7 +91,7 @@ def test_running_it_again_sends_nothing_and_shows_the_same(installation: Install
 
 def test_what_the_server_accepted_is_what_the_ledger_says_each_encounter_once(installation: Installation) -> None:
     sent = sum(row["sent"] for row in installation.rows())
-    asked = [(line["survey_uuid"], line["cd_atendimento"]) for line in installation.received]
+    asked = [(line["survey"], line["cd_atendimento"]) for line in installation.received]
     assert len(asked) == sent == len(set(asked))
 
 
@@ -139,6 +138,8 @@ def test_no_name_or_contact_is_written_anywhere_but_in_the_lake(installation: In
         if path.is_file() and "lake" not in path.relative_to(installation.home).parts
     }
     assert any(name.endswith("ledger.sqlite") for name in haystacks)
+    for planted in ("x" + sorted(personal)[-1] + "x", f"phone {next(v for v in sorted(personal) if v.isdigit())},"):
+        assert _holds_any(planted, personal)
     # Eight digits may also turn up inside a hash or a timestamp: digits count only where no hex digit touches them.
     leaks = {name for name, content in haystacks.items() if _holds_any(content.decode("latin-1"), personal)}
     assert leaks == set()

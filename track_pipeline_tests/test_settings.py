@@ -9,7 +9,7 @@ import pytest
 import track_pipeline
 from track_pipeline.errors import ConfigError
 from track_pipeline.registry import Registry, load_registry
-from track_pipeline.settings import Settings, is_loopback, load_settings
+from track_pipeline.settings import OracleConnection, Settings, is_loopback, load_settings
 
 REGISTRY = load_registry()
 SECRETS = {
@@ -39,6 +39,10 @@ def problem(**environ: str) -> str:
     with pytest.raises(ConfigError) as caught:
         load(**environ)
     return str(caught.value)
+
+
+def connection(settings: Settings, hospital: str, database: str) -> OracleConnection:
+    return settings.connection(REGISTRY.hospital(hospital), database)
 
 
 def missing(registry: Registry, **environ: str) -> str:
@@ -147,7 +151,7 @@ def test_hospitals_are_a_list_with_commas(text: str, codes: tuple[str, ...]) -> 
 def test_a_connection_is_host_port_and_service_name() -> None:
     settings = load(DB_HPM_HST_HOST="hst.example", DB_HPM_HST_PORT="1522", DB_HPM_HST_NAME="TASY", **HMS_ONLY)
 
-    hst, hms = settings.connection("HPM_HST", "HPM_HST"), settings.connection("HMS", "HMS")
+    hst, hms = connection(settings, "HPM_HST", "HPM_HST"), connection(settings, "HMS", "HMS")
     assert (hst.host, hst.port, hst.name) == ("hst.example", 1522, "TASY")
     assert (hms.host, hms.port, hms.name) == ("hms.example", 1521, "PRD")
 
@@ -156,14 +160,42 @@ def test_a_hospital_s_own_connection_wins_over_its_database_s() -> None:
     shared = {"DB_HMSM_HOST": "hmsm.example", "DB_HMSM_NAME": "PRD"}
     own = {"DB_HMV_HOST": "hmv.example", "DB_HMV_NAME": "PRD"}
 
-    assert load(**shared).connection("HMV", "HMSM").host == "hmsm.example"
-    assert load(**shared, **own).connection("HMV", "HMSM").host == "hmv.example"
-    assert load(**shared, **own).connection("HMSM", "HMSM").host == "hmsm.example"
+    assert connection(load(**shared), "HMV", "HMSM").host == "hmsm.example"
+    assert connection(load(**shared, **own), "HMV", "HMSM").host == "hmv.example"
+    assert connection(load(**shared, **own), "HMSM", "HMSM").host == "hmsm.example"
+
+
+def test_another_hospital_s_database_is_read_where_that_database_is() -> None:
+    settings = load(DB_HPC_HOST="hpc.example", DB_HPC_NAME="PRD", DB_HSL_HOST="hsl.example", DB_HSL_NAME="PRD")
+
+    assert connection(settings, "HPC", "HPC").host == "hpc.example"
+    assert connection(settings, "HPC", "HSL").host == "hsl.example"
 
 
 def test_a_hospital_without_a_connection_says_what_to_set() -> None:
     with pytest.raises(ConfigError, match="HMV: set DB_HMSM_HOST, DB_HMSM_PORT and DB_HMSM_NAME"):
-        load().connection("HMV", "HMSM")
+        connection(load(), "HMV", "HMSM")
+
+
+def test_a_hospital_is_read_by_the_user_of_its_system() -> None:
+    settings = load(**PRODUCTION, DB_USERNAME_TASY="tasy-reader")
+
+    assert settings.credentials(REGISTRY.hospital("HMS"))[0] == "reader"
+    assert settings.credentials(REGISTRY.hospital("HAC"))[0] == "tasy-reader"
+    with pytest.raises(ConfigError, match="HAC: set DB_USERNAME_TASY and DB_PASSWORD_TASY"):
+        load(**PRODUCTION).credentials(REGISTRY.hospital("HAC"))
+
+
+def test_a_thick_driver_needs_the_client_libraries() -> None:
+    thin = REGISTRY.hospital("HMS")
+    thick = thin.model_copy(update={"driver": "thick"})
+    given = load(**PRODUCTION, ORACLE_CLIENT_PATH="client")
+
+    assert given.oracle_client(thin) is None
+    assert given.oracle_client(thick) == Path("client")
+    with pytest.raises(ConfigError, match="HMS: set ORACLE_CLIENT_PATH"):
+        load(**PRODUCTION).oracle_client(thick)
+    assert "ORACLE_CLIENT_PATH: thick driver of HMS" in missing(REGISTRY.model_copy(update={"hospitals": (thick,)}))
 
 
 def test_production_with_everything_set_is_complete() -> None:
@@ -237,8 +269,8 @@ def test_a_dotenv_file_is_read_and_the_environment_wins(tmp_path: Path) -> None:
 
     assert settings.hospitals == ("HAC",)
     assert settings.home == Path("a folder")
-    assert settings.connection("HMS", "HMS").host == "environment.example"
-    assert settings.connection("HMS", "HMS").name == "PRD"
+    assert connection(settings, "HMS", "HMS").host == "environment.example"
+    assert connection(settings, "HMS", "HMS").name == "PRD"
     assert settings.db_password is not None
     assert settings.db_password.get_secret_value() == "p#ss w$rd"
 

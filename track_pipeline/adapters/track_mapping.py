@@ -28,14 +28,18 @@ _STEP: Final = re.compile(r"([\w-]+)(?:\[([\w-]+)=([\w -]+(?:\|[\w -]+)*)\])?")
 _YEARS: Final = range(2000, 2100)
 
 
+def _code(value: object) -> str | None:
+    """A word or number that stands for something, as text; None for anything else."""
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
+
+
 class _Step(NamedTuple):
     name: str
     key: str | None
     wanted: frozenset[str]
 
     def takes(self, element: object) -> bool:
-        value = element.get(self.key) if isinstance(element, dict) else None
-        return isinstance(value, str | int) and not isinstance(value, bool) and str(value) in self.wanted
+        return isinstance(element, dict) and _code(element.get(self.key)) in self.wanted
 
 
 @dataclass(frozen=True)
@@ -221,10 +225,10 @@ class AnswersMapping(Resource):
         """Whether a row is a finished or a partial answer; None when it is no answer (yet)."""
         if self.state is None:
             return "done"
-        code = str(self.state.find(row))
-        if code in map(str, self.done):
+        code = _code(self.state.find(row))
+        if code in {str(each) for each in self.done}:
             return "done"
-        return "partial" if code in map(str, self.partial) else None
+        return "partial" if code in {str(each) for each in self.partial} else None
 
 
 class StatusesMapping(Resource):
@@ -274,7 +278,7 @@ class OptOutsMapping(Resource):
 
     def channel_of(self, row: object) -> Literal["all", "email", "whatsapp"]:
         """The channel that a row is about."""
-        theirs = fold(str(self.channel.find(row))) if self.channel else ""
+        theirs = fold(_code(self.channel.find(row)) or "") if self.channel else ""
         return next((ours for ours, several in self.channels.items() if theirs in several), "all")
 
 

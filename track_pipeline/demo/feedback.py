@@ -112,7 +112,7 @@ class Feedback:
             "attributes": {"send_id": send_id, "cd_atendimento": recipient and recipient.line.get("cd_atendimento")},
             "answers": [{"type": "nps", "answer": {"response": score, "comment": comment}}],
         }
-        self._answers[send_id] = _Event(at, recipient and recipient.organization, document)
+        self._answers[send_id] = _Event(at, recipient.organization if recipient else None, document)
 
     def status(self, send_id: str, at: datetime, status: str, text: str = "") -> None:
         """Records a delivery status. Raises ValueError when no message has that `send_id`."""
@@ -132,7 +132,7 @@ class Feedback:
             "channel": channel,
             "created_at": at.isoformat(),
         }
-        self._opt_outs.append(_Event(at, recipient and recipient.organization, document))
+        self._opt_outs.append(_Event(at, recipient.organization if recipient else None, document))
 
     def answers_shown(self, organization: str, since: datetime | None, now: datetime) -> list[Object]:
         """The interactions of an organisation that were updated at `since` or later, oldest first."""
@@ -161,6 +161,6 @@ def _shown(events: Iterable[_Event], organization: str, since: datetime | None, 
 
 def _status_row(recipient: Recipient, now: datetime, *, history: bool) -> Object:
     person = {"send_id": recipient.send_id, **{key: recipient.line.get(key) for key in ("name", "phone", "email")}}
-    happened = sorted(entry for entry in recipient.history if entry[0] <= now)
+    happened = sorted((entry for entry in recipient.history if entry[0] <= now), key=lambda entry: entry[0])
     statuses = [{"date": at.isoformat(), "status": status, "text": text} for at, status, text in happened]
     return {**person, "history": statuses} if history else {**person, **(statuses[-1] if statuses else {})}

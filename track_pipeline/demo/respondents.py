@@ -13,12 +13,13 @@ ReactionKind = Literal["silent", "bounced", "opted_out", "partial", "answered"]
 _WHATSAPP_ADVANTAGE: Final = 1.4
 _REMINDER_ADVANTAGE: Final = 2.0
 
-# Share, scores and comments of promoters, passives and detractors.
-_BANDS: Final = (
-    (0.60, range(9, 11), ("Equipe muito atenciosa, obrigado.", "Tudo ótimo do começo ao fim.", "Fui muito bem atendida.")),
-    (0.25, range(7, 9), ("Bom atendimento, mas a espera foi longa.", "O estacionamento é pequeno.")),
-    (0.15, range(7), ("Esperei mais de três horas.", "Ninguém explicou os próximos passos.")),
-)  # fmt: skip
+# Promoters, passives and detractors: share, scores, comments.
+_SHARES: Final = (0.60, 0.25, 0.15)
+_OPINIONS: Final = (
+    (range(9, 11), ("Equipe muito atenciosa, obrigado.", "Tudo ótimo, do começo ao fim.")),
+    (range(7, 9), ("Bom atendimento, mas a espera foi longa.", "O estacionamento é pequeno.")),
+    (range(7), ("Esperei mais de três horas.", "Ninguém explicou os próximos passos.")),
+)
 _COMMENT_SHARE: Final = 0.4
 _STOP_TEXTS: Final = ("SAIR", "sair por favor", "Parar", "Cancelar.")
 
@@ -54,7 +55,7 @@ class AnswerModel:
         """How the person behind a `send_id` reacts: always the same for the same seed."""
         draw = random.Random(f"{self.seed}:{send_id}")  # noqa: S311 - a demo, no secret
         # All drawn before any is used, so that a changed rate changes no other person.
-        bounce, opt_out, response, partial, band, comment = (draw.random() for _ in range(6))
+        bounce, opt_out, response, partial, comment = (draw.random() for _ in range(5))
         after = min(_SOONEST + timedelta(hours=draw.expovariate(1 / _MEAN_DELAY_HOURS)), _LATEST)
         chance = self.response_rate * (_WHATSAPP_ADVANTAGE if channel == "whatsapp" else 1)
         chance *= _REMINDER_ADVANTAGE if reminder else 1
@@ -64,15 +65,8 @@ class AnswerModel:
             return Reaction("opted_out", after, text=draw.choice(_STOP_TEXTS))
         if response >= chance:
             return Reaction("silent", after)
-        score, text = _opinion(draw, band)
+        ((scores, comments),) = draw.choices(_OPINIONS, _SHARES)
+        score, text = draw.choice(scores), draw.choice(comments)
         if partial < self.partial_rate:
             return Reaction("partial", after, score)
         return Reaction("answered", after, score, text if comment < _COMMENT_SHARE else "")
-
-
-def _opinion(draw: random.Random, point: float) -> tuple[int, str]:
-    for share, scores, comments in _BANDS:
-        if point < share:
-            break
-        point -= share
-    return draw.choice(scores), draw.choice(comments)

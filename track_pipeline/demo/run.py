@@ -29,13 +29,13 @@ class DemoResult:
 
     day: date
     rows: list[JsonObject]
-    failed: tuple[str, ...]
+    failures: tuple[str, ...]
     new_sends: int
 
     @property
     def succeeded(self) -> bool:
         """No partition failed and every funnel closes."""
-        return not self.failed and bool(self.rows) and all(closes(row) for row in self.rows)
+        return not self.failures and bool(self.rows) and all(closes(row) for row in self.rows)
 
 
 def run_demo(settings: Settings, on_hospital: Callable[[str], None]) -> DemoResult:
@@ -45,8 +45,8 @@ def run_demo(settings: Settings, on_hospital: Callable[[str], None]) -> DemoResu
         runtime = Runtime(reachable)
         try:
             before = _sent(runtime, day)
-            failed = tuple(_run(runtime, instance, day, on_hospital))
-            return DemoResult(day, status(runtime.ledger, (day, day)), failed, _sent(runtime, day) - before)
+            failures = tuple(_run(runtime, instance, day, on_hospital))
+            return DemoResult(day, status(runtime.ledger, (day, day)), failures, _sent(runtime, day) - before)
         finally:
             runtime.close()
 
@@ -73,8 +73,9 @@ def _run(
         key = partition_key(day, hospital.code)
         result = job.execute_in_process(_QUIET, instance=instance, partition_key=key, raise_on_error=False)
         on_hospital(hospital.code)
-        if not result.success:
-            yield hospital.code
+        for event in result.get_step_failure_events():
+            failure = event.step_failure_data.user_failure_data
+            yield f"{event.step_key}: {failure.description if failure else 'failed'}"
 
 
 def _sent(runtime: Runtime, day: date) -> int:

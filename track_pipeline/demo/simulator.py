@@ -1,13 +1,14 @@
 """A Track.co on this machine, for the demo and for tests: it takes distributions, keeps them in memory, sends nothing.
 
-Requests are checked against what the public copy of the API's documentation and the original system show. The shapes
-of all ANSWERS are invented (the real ones are not public), as are the reasons of refused lines and everything under
-`/_control/`, which makes it fail on purpose and shows what it was sent. It listens on 127.0.0.1 only.
+Requests are checked (`request_checks`) against what is publicly known. The shapes of all ANSWERS are invented, and so
+are the paths of interactions and opt-outs, the survey page, and everything under `/_control/`, which makes it fail on
+purpose, sets its clock, plants answers and shows what it was sent. It listens on 127.0.0.1 only.
 """
 
 import argparse
 import asyncio
-import re
+import html
+import json
 import secrets
 import socket
 import subprocess
@@ -16,10 +17,11 @@ import threading
 import uuid
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import IO, Any, Final, Literal, Self, get_args
+from urllib.parse import parse_qs
 
 import requests
 import uvicorn
@@ -28,6 +30,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from track_pipeline.demo.feedback import Feedback, Recipient
+from track_pipeline.demo.request_checks import problem_of_distribution, problem_of_line, problem_of_link_list
+from track_pipeline.demo.respondents import AnswerModel
 from track_pipeline.errors import TrackPipelineError
 
 Object = dict[str, Any]
@@ -36,13 +41,19 @@ FaultKind = Literal["429", "503", "405", "401", "422", "500", "500_after_accept"
 
 HOST: Final = "127.0.0.1"
 DEFAULT_IDENTIFIER: Final = "send_id"
-LARGEST_PAGE: Final = 50
+LARGEST_PAGE: Final = 200
+HIGHEST_SCORE: Final = 10
 
 # Invented: the surveys of the simulated organisation. Distributions may name any other.
 SURVEYS: Final[tuple[Object, ...]] = tuple(
     {"uuid": str(uuid.uuid5(uuid.NAMESPACE_URL, name)), "name": name, "public_hash": f"demo{number:02}"}
     for number, name in enumerate(("Ambulatório", "Exames", "Internação", "Maternidade", "Pronto-socorro", "Oncologia"))
 )
+
+_SURVEY_PAGE: Final = """<!doctype html><html lang=pt-BR><meta charset=utf-8><title>Pesquisa</title>
+<h1>{title}</h1><form method=post><label>De 0 a 10, quanto você nos recomendaria?
+<input name=score type=number min=0 max=10 required></label><br>
+<label>Comentário <textarea name=comment maxlength=5000></textarea></label><br><button>Enviar</button></form>"""
 
 
 @dataclass
@@ -60,32 +71,51 @@ class Fault:
 
 @dataclass
 class Simulator:
-    """The state of a simulated Track.co; `token` None takes any bearer, `envelope` wraps answers in `data`."""
+    """The state of a simulated Track.co.
+
+    `token` None takes any bearer, `envelope` wraps answers in `data`, `answers` lets people react by themselves, `now`
+    is a clock that stands still (None: the real one).
+    """
 
     token: str | None = None
     envelope: bool = False
     identifier: str = DEFAULT_IDENTIFIER
+    answers: AnswerModel | None = None
     surveys: tuple[Object, ...] = SURVEYS
+    now: datetime | None = None
     faults: deque[Fault] = field(default_factory=deque)
-    lines: list[Object] = field(default_factory=list)
     bodies: list[Object] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+    links: dict[str, Recipient] = field(default_factory=dict)
+    feedback: Feedback = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.feedback = Feedback(self.answers)
 
     def app(self) -> Starlette:
         """The ASGI application."""
         organization = "/v1/organizations/{organization}"
+        distributions = f"{organization}/distributions"
         routes = [
-            Route(f"{organization}/distributions", self._post(self._distribution), methods=["POST"]),
-            Route(f"{organization}/distributions/createLinkList", self._post(self._link_list), methods=["POST"]),
-            Route(f"{organization}/surveys", self._surveys),
+            Route(distributions, self._post(self._distribution), methods=["POST"]),
+            Route(f"{distributions}/createLinkList", self._post(self._link_list), methods=["POST"]),
+            Route(f"{distributions}/{{distribution}}/status", self._get(self._statuses)),
+            Route(f"{organization}/surveys", self._get(self._surveys)),
+            Route(f"{organization}/interactions", self._get(self._interactions)),
+            Route(f"{organization}/opt-outs", self._get(self._opt_outs)),
+            Route("/_survey/{token}", self._survey_page, methods=["GET", "POST"]),
             Route("/_control/requests", self._show_requests),
             Route("/_control/stats", self._show_stats),
             Route("/_control/reset", self._reset, methods=["POST"]),
             Route("/_control/faults", self._add_faults, methods=["POST"]),
+            Route("/_control/clock", self._set_clock, methods=["POST"]),
+            Route("/_control/answers", self._plant, methods=["POST"]),
         ]
         return Starlette(routes=routes)
 
-    # --- the API
+    def clock(self) -> datetime:
+        """The simulator's present."""
+        return self.now or datetime.now(UTC)
 
     def _authorized(self, request: Request) -> bool:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
@@ -93,7 +123,12 @@ class Simulator:
             return False
         return self.token is None or secrets.compare_digest(token.encode(), self.token.encode())
 
-    def _post(self, answer: Callable[[str, Object], Response]) -> Callable[[Request], Awaitable[Response]]:
+    def _wrapped(self, answer: object, status: int = 200) -> Response:
+        return JSONResponse({"data": answer} if self.envelope else answer, status)
+
+    # --- the API: sending
+
+    def _post(self, answer: Callable[[Request, Object], Response]) -> Callable[[Request], Awaitable[Response]]:
         """A handler that checks the bearer, plays the next fault if there is one, and else answers."""
 
         async def handle(request: Request) -> Response:
@@ -112,7 +147,7 @@ class Simulator:
                 body = await request.json()
             except ValueError:
                 return _error(422, "the body is not JSON")
-            response = answer(request.path_params["organization"], body)
+            response = answer(request, body)
             if fault and fault.kind == "500_after_accept":
                 return _error(500, "internal error")
             if fault and fault.kind == "hang_after_accept":
@@ -122,92 +157,128 @@ class Simulator:
 
         return handle
 
-    def _distribution(self, organization: str, body: Object) -> Response:
-        problem = _problem_of_distribution(body)
+    def _distribution(self, request: Request, body: Object) -> Response:
+        problem = problem_of_distribution(body)
         if problem is not None:
-            return self._invalid(organization, body, problem)
-        channel = body["distribution_channel"]
+            return self._invalid(request, body, problem)
         distribution = str(uuid.uuid4())
-        invalid = self._accept(organization, body, channel)
+        taken, invalid = self._accept(request, body, distribution, body["distribution_channel"])
         self.counts["distributions"] += 1
-        valid = len(body["import_lines"]) - len(invalid)
-        return self._created({"uuid": distribution, "valid": valid, "invalid": invalid})
+        return self._wrapped({"uuid": distribution, "valid": len(taken), "invalid": invalid}, 201)
 
-    def _link_list(self, organization: str, body: Object) -> Response:
-        problem = _problem_of_link_list(body)
+    def _link_list(self, request: Request, body: Object) -> Response:
+        problem = problem_of_link_list(body)
         if problem is not None:
-            return self._invalid(organization, body, problem)
-        invalid = self._accept(organization, body, "link")
+            return self._invalid(request, body, problem)
+        distribution = str(uuid.uuid4())
+        taken, invalid = self._accept(request, body, distribution, "link")
         self.counts["link_lists"] += 1
-        refused = {entry["index"] for entry in invalid}
-        links = [
-            {
-                "index": index,
-                "send_id": line.get("send_id"),
-                "link": f"http://{HOST}/_survey/{secrets.token_urlsafe(9)}",
-            }
-            for index, line in enumerate(body["import_lines"])
-            if index not in refused
-        ]
-        return self._created({"uuid": str(uuid.uuid4()), "links": links, "invalid": invalid})
+        links: list[Object] = []
+        for index, recipient in taken.items():
+            token = secrets.token_urlsafe(9)
+            self.links[token] = recipient
+            link = f"{request.base_url}_survey/{token}"
+            links.append({"index": index, "send_id": recipient.line.get("send_id"), "link": link})
+        return self._wrapped({"uuid": distribution, "links": links, "invalid": invalid}, 201)
 
-    def _accept(self, organization: str, body: Object, channel: str) -> list[Object]:
-        """Keeps the request and its good lines; returns the others as `{index, send_id, reason}`."""
-        at = datetime.now(UTC).isoformat()
+    def _accept(
+        self, request: Request, body: Object, distribution: str, channel: str
+    ) -> tuple[dict[int, Recipient], list[Object]]:
+        """Keeps the request and its good lines, by index; beside them the others as `{index, send_id, reason}`."""
+        organization, at = request.path_params["organization"], self.clock()
+        taken: dict[int, Recipient] = {}
         invalid: list[Object] = []
         for index, line in enumerate(body["import_lines"]):
-            reason = _problem_of_line(line, self.identifier, channel)
+            reason = problem_of_line(line, self.identifier, channel)
             if reason is None:
-                kept = {key: line.get(key) for key in ("send_id", "cd_atendimento")}
-                self.lines.append(
-                    {"org": organization, "survey": body["survey_uuid"], "channel": channel, **kept, "at": at}
-                )
+                taken[index] = Recipient(organization, distribution, body["survey_uuid"], channel, line, at)
+                self.feedback.accept(taken[index])
             else:
                 invalid.append({"index": index, "send_id": line.get("send_id"), "reason": reason})
-        self.bodies.append({"org": organization, "at": at, "status": 201, "body": body})
-        self.counts["accepted_lines"] += len(body["import_lines"]) - len(invalid)
+        self.bodies.append({"org": organization, "at": at.isoformat(), "status": 201, "body": body})
+        self.counts["accepted_lines"] += len(taken)
         self.counts["invalid_lines"] += len(invalid)
-        return invalid
+        return taken, invalid
 
-    def _invalid(self, organization: str, body: object, problem: str) -> Response:
-        at = datetime.now(UTC).isoformat()
+    def _invalid(self, request: Request, body: object, problem: str) -> Response:
+        organization, at = request.path_params["organization"], self.clock().isoformat()
         self.bodies.append({"org": organization, "at": at, "status": 422, "body": body})
         return _error(422, problem)
 
-    def _created(self, answer: Object) -> Response:
-        return JSONResponse({"data": answer} if self.envelope else answer, 201)
+    # --- the API: reading
 
-    async def _surveys(self, request: Request) -> Response:
-        if not self._authorized(request):
-            return _error(401, "invalid token")
-        query = request.query_params
-        try:
-            page, limit = int(query.get("page", 1)), min(int(query.get("limit", LARGEST_PAGE)), LARGEST_PAGE)
-        except ValueError:
-            return _error(422, "page and limit are numbers")
-        if page < 1 or limit < 1:
-            return _error(422, "page and limit begin at 1")
-        questions = {"questions": [{"type": "nps"}]} if query.get("include_questions") == "true" else {}
-        shown = [{**survey, **questions} for survey in self.surveys[(page - 1) * limit : page * limit]]
-        return JSONResponse({"data": shown} if self.envelope else shown)
+    def _get(self, answer: Callable[[Request], object]) -> Callable[[Request], Awaitable[Response]]:
+        """A handler that checks the bearer and answers; 422 for a ValueError, 404 for a LookupError."""
+
+        async def handle(request: Request) -> Response:
+            if not self._authorized(request):
+                return _error(401, "invalid token")
+            try:
+                return self._wrapped(answer(request))
+            except ValueError as error:
+                return _error(422, str(error))
+            except LookupError:
+                return _error(404, "not found")
+
+        return handle
+
+    def _surveys(self, request: Request) -> object:
+        questions = {"questions": [{"type": "nps"}]} if request.query_params.get("include_questions") == "true" else {}
+        return [{**survey, **questions} for survey in self.surveys[_page(request)]]
+
+    def _interactions(self, request: Request) -> object:
+        organization = request.path_params["organization"]
+        shown = self.feedback.answers_shown(organization, _since(request), self.clock())
+        return {"interactions": shown[_page(request)], "total": len(shown)}
+
+    def _statuses(self, request: Request) -> object:
+        history = request.query_params.get("history") == "true"
+        shown = self.feedback.statuses_shown(**request.path_params, now=self.clock(), history=history)
+        return {"statuses": shown[_page(request)], "total": len(shown)}
+
+    def _opt_outs(self, request: Request) -> object:
+        organization = request.path_params["organization"]
+        shown = self.feedback.opt_outs_shown(organization, _since(request), self.clock())
+        return {"opt_outs": shown[_page(request)], "total": len(shown)}
+
+    # --- the page behind a personal link
+
+    async def _survey_page(self, request: Request) -> Response:
+        """Shows the question; only a POST of `score` (0 to 10) and perhaps `comment` is an answer."""
+        recipient = self.links.get(request.path_params["token"])
+        if recipient is None:
+            return _error(404, "not found")
+        if request.method != "POST":
+            titles = (survey["name"] for survey in self.surveys if survey["uuid"] == recipient.survey)
+            return HTMLResponse(_SURVEY_PAGE.format(title=html.escape(next(titles, "Pesquisa"))))
+        form = parse_qs((await request.body()).decode(errors="replace"))
+        score = form.get("score", [""])[0]
+        if score not in {str(number) for number in range(HIGHEST_SCORE + 1)}:
+            return _error(422, "score is 0 to 10")
+        comment = form.get("comment", [""])[0]
+        self.feedback.answer(recipient.send_id, self.clock(), "done", int(score), comment)
+        return HTMLResponse("<!doctype html><html lang=pt-BR><meta charset=utf-8><p>Obrigado!")
 
     # --- the control
 
     async def _show_requests(self, _: Request) -> Response:
-        return JSONResponse({"lines": self.lines, "bodies": self.bodies})
+        lines = [_shown(recipient) for recipient in self.feedback.recipients]
+        return JSONResponse({"lines": lines, "bodies": self.bodies})
 
     async def _show_stats(self, _: Request) -> Response:
         names = ("posts", "distributions", "link_lists", "accepted_lines", "invalid_lines")
-        repeated = len(self.lines) - len({line["send_id"] for line in self.lines})
-        by_channel = Counter(line["channel"] for line in self.lines)
+        recipients = self.feedback.recipients
+        repeated = len(recipients) - len({recipient.send_id for recipient in recipients})
+        by_channel = Counter(recipient.channel for recipient in recipients)
         stats = {name: self.counts[name] for name in names}
         return JSONResponse(
             {**stats, "repeated_send_ids": repeated, "by_channel": by_channel, "faults_left": len(self.faults)}
         )
 
     async def _reset(self, _: Request) -> Response:
-        for kept in (self.faults, self.lines, self.bodies, self.counts):
+        for kept in (self.faults, self.bodies, self.counts, self.links, self.feedback):
             kept.clear()
+        self.now = None
         return Response(status_code=204)
 
     async def _add_faults(self, request: Request) -> Response:
@@ -222,6 +293,62 @@ class Simulator:
             return _error(422, str(error))
         self.faults.extend(faults)
         return JSONResponse({"faults_left": len(self.faults)})
+
+    async def _set_clock(self, request: Request) -> Response:
+        """Takes `{"now": ISO}`, where time then stands still; null lets the real time go on."""
+        document = await request.json()
+        try:
+            self.now = None if document["now"] is None else _instant(document["now"])
+        except (TypeError, KeyError, ValueError) as error:
+            return _error(422, str(error))
+        return JSONResponse({"now": self.clock().isoformat()})
+
+    async def _plant(self, request: Request) -> Response:
+        """Takes `{"answers": [...], "statuses": [...], "opt_outs": [...]}`, each of which may be left out.
+
+        Rows are the arguments of `Feedback.answer`, `.status` and `.opt_out`, `at` being now when it is left out.
+        Rows before a wrong one are kept.
+        """
+        document = await request.json()
+        kinds: Mapping[str, Callable[..., None]] = {
+            "answers": self.feedback.answer,
+            "statuses": self.feedback.status,
+            "opt_outs": self.feedback.opt_out,
+        }
+        try:
+            for kind, rows in document.items():
+                for row in rows:
+                    kinds[kind](**{**row, "at": _instant(row["at"]) if "at" in row else self.clock()})
+        except (TypeError, KeyError, ValueError, AttributeError) as error:
+            return _error(422, str(error))
+        return Response(status_code=204)
+
+
+def _shown(recipient: Recipient) -> Object:
+    place = {"org": recipient.organization, "survey": recipient.survey, "channel": recipient.channel}
+    kept = {key: recipient.line.get(key) for key in ("send_id", "cd_atendimento")}
+    return {**place, **kept, "at": recipient.at.isoformat()}
+
+
+def _page(request: Request) -> slice:
+    query = request.query_params
+    page, limit = query.get("page", "1"), query.get("limit", str(LARGEST_PAGE))
+    if not all(text.isdecimal() and int(text) for text in (page, limit)):
+        raise ValueError("page and limit are numbers from 1")
+    size = min(int(limit), LARGEST_PAGE)
+    return slice((int(page) - 1) * size, int(page) * size)
+
+
+def _since(request: Request) -> datetime | None:
+    text = request.query_params.get("updated_since")
+    return _instant(text) if text else None
+
+
+def _instant(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("a time needs its zone")
+    return moment.astimezone(UTC)
 
 
 def _error(status: int, text: str, headers: Mapping[str, str] | None = None) -> Response:
@@ -279,10 +406,13 @@ def _stop_at_end_of(parent: IO[bytes], server: uvicorn.Server) -> None:
 class SimulatorProcess:
     """A simulator in a process of its own, as a context manager: started and answering inside, gone outside."""
 
-    def __init__(self, *, port: int = 0, token: str | None = None, envelope: bool = False) -> None:
+    def __init__(
+        self, *, port: int = 0, token: str | None = None, envelope: bool = False, answers: AnswerModel | None = None
+    ) -> None:
         self._arguments = ["--port", str(port), "--until-stdin-closes"]
         self._arguments += ["--token", token] if token else []
         self._arguments += ["--envelope"] if envelope else []
+        self._arguments += ["--answers", json.dumps(asdict(answers))] if answers else []
         self.url = ""
 
     def __enter__(self) -> Self:
@@ -335,9 +465,19 @@ def main() -> None:
     parser.add_argument("--token", help="the only bearer that is accepted; any one when left out")
     parser.add_argument("--identifier", default=DEFAULT_IDENTIFIER, help="the key that every line needs")
     parser.add_argument("--envelope", action="store_true", help="wrap answers in `data`")
+    parser.add_argument(
+        "--answers",
+        type=lambda text: AnswerModel(**json.loads(text)),
+        help='let people react, by a model such as {"seed": 1, "response_rate": 0.3}',
+    )
     parser.add_argument("--until-stdin-closes", action="store_true", help="end with the process that started it")
     arguments = parser.parse_args()
-    simulator = Simulator(token=arguments.token, envelope=arguments.envelope, identifier=arguments.identifier)
+    simulator = Simulator(
+        token=arguments.token,
+        envelope=arguments.envelope,
+        identifier=arguments.identifier,
+        answers=arguments.answers,
+    )
     serve(arguments.port, simulator, parent=sys.stdin.buffer if arguments.until_stdin_closes else None)
 
 

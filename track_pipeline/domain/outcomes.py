@@ -56,3 +56,21 @@ class Suppression(StrEnum):
     QUARANTINE = "quarantine"
     ALREADY_ASKED = "already_asked"
     STALE = "stale"
+
+
+class Withheld(StrEnum):
+    """Why a reminder does not go, in the order in which the reasons are looked for.
+
+    `late` is for good; the others hold on the day they were decided. `tracks_own`: Track.co reminds this
+    hospital's patients itself.
+    """
+
+    ANSWERED = "answered"
+    OPTED_OUT = "opted_out"
+    DECEASED = "deceased"
+    RETURNED = "returned"
+    BOUNCED = "bounced"
+    TRACKS_OWN = "tracks_own"
+    LATE = "late"
+    TOO_SOON = "too_soon"
+    NO_CONTACT = "no_contact"

@@ -267,7 +267,7 @@ class _Session:
         if reason is Deferral.BUDGET:
             return
         logger.error("%s: stopped, %d lines wait (%s)", partition, rest.height, failure.reason)
-        raise DispatchStopped(f"{partition}: {failure} {rest.height} lines wait; {_NEXT_STEP[reason]}") from failure
+        raise DispatchStopped(f"{partition}: {failure}; {rest.height} lines wait. {_NEXT_STEP[reason]}") from failure
 
 
 # One row per link made: what the front desk needs to hand it over.
@@ -285,8 +285,8 @@ LINKS: Final = pl.Schema(
 )
 
 _NEXT_STEP: Final = {
-    Deferral.UNREACHABLE: "run this partition again once Track.co answers; `track status` names what is unknown.",
-    Deferral.BUSY: "run this partition again later.",
-    Deferral.TOKEN_REFUSED: "put a valid API_TOKEN in the settings, then run the failed partitions again.",
-    Deferral.THROTTLED: "solve the captcha at Track.co, `track pause remove all`, then run these partitions again.",
+    Deferral.UNREACHABLE: "Run this partition again once Track.co answers; `track status` names what is unknown.",
+    Deferral.BUSY: "Run this partition again later.",
+    Deferral.TOKEN_REFUSED: "Put a valid API_TOKEN in the settings, then run the failed partitions again.",
+    Deferral.THROTTLED: "Solve the captcha at Track.co, `track pause remove all`, then run these partitions again.",
 }

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import requests
 
+from track_pipeline.adapters.track_answers import Answer, DeliveryStatus, OptOut, TrackAnswers
 from track_pipeline.adapters.track_api import (
     Distribution,
     Line,
@@ -23,6 +24,8 @@ from track_pipeline.adapters.track_api import (
     Unknown,
     WhatsAppTemplate,
 )
+from track_pipeline.adapters.track_mapping import load_mapping
+from track_pipeline.demo.respondents import AnswerModel
 from track_pipeline.demo.simulator import SURVEYS, SimulatorProcess
 from track_pipeline.errors import TrackPipelineError
 
@@ -104,7 +107,7 @@ def test_it_takes_whatsapp_and_link_lists(simulator: SimulatorProcess, api: Trac
     links = api.create_link_list(LinkList("survey-1", lines)).links
 
     assert links.keys() == {"s-1", "s-2"}
-    assert links["s-1"].startswith("http://127.0.0.1/_survey/")
+    assert links["s-1"].startswith(f"{simulator.url}/_survey/")
     assert links["s-1"] != links["s-2"]
     assert simulator.control("stats") == {
         "posts": 2,
@@ -231,6 +234,192 @@ def test_an_unknown_fault_is_refused(simulator: SimulatorProcess) -> None:
     with pytest.raises(requests.HTTPError, match="422"):
         simulator.control("faults", {"kind": "meteor"})
     assert simulator.control("stats")["faults_left"] == 0
+
+
+# --- what comes back ------------------------------------------------------------------------------------------------
+
+MORNING = datetime(2026, 3, 2, 11, tzinfo=UTC)
+LIVELY = AnswerModel(seed=7, response_rate=0.9, partial_rate=0.3, opt_out_rate=0.2, bounce_rate=0.2)
+
+
+def reader(url: str, organization: str = "org-1") -> TrackAnswers:
+    api = TrackApi(url, organization, "any", budget=Unlimited(), require_loopback=True)
+    return TrackAnswers(api, load_mapping())
+
+
+def answers_of(url: str, since: datetime | None = None) -> list[Answer]:
+    return [answer for page in reader(url).answers(since) for answer in page.rows]
+
+
+def statuses_of(url: str, distribution: str) -> list[DeliveryStatus]:
+    return [status for page in reader(url).statuses(distribution) for status in page.rows]
+
+
+def opt_outs_of(url: str) -> list[OptOut]:
+    return [opt_out for page in reader(url).opt_outs(None) for opt_out in page.rows]
+
+
+def set_clock(process: SimulatorProcess, now: datetime) -> None:
+    process.control("clock", {"now": now.isoformat()})
+
+
+def test_people_are_silent_without_a_model(simulator: SimulatorProcess, api: TrackApi) -> None:
+    set_clock(simulator, MORNING)
+    distribution = api.create_distribution(EMAIL).distribution_id or ""
+
+    assert simulator.control("requests")["lines"][0]["at"] == MORNING.isoformat()
+    assert statuses_of(simulator.url, distribution) == [
+        DeliveryStatus("s-1", "sent", MORNING, "sent"),
+        DeliveryStatus("s-3", "sent", MORNING, "sent"),
+    ]
+    assert answers_of(simulator.url) == []
+    assert opt_outs_of(simulator.url) == []
+
+
+@pytest.mark.parametrize("envelope", [False, True])
+def test_with_a_model_people_react_when_their_time_has_come(*, envelope: bool) -> None:
+    lines = tuple(line(number, email=f"p{number}@example.org") for number in range(450))
+    with SimulatorProcess(answers=LIVELY, envelope=envelope) as process:
+        set_clock(process, MORNING)
+        receipt = connect(process.url).create_distribution(Distribution("survey-1", "email", lines, NOW))
+        distribution = receipt.distribution_id or ""
+        assert answers_of(process.url) == []
+
+        seen = []
+        for days in (1, 3, 20):
+            set_clock(process, MORNING + timedelta(days=days))
+            seen.append(answers_of(process.url))
+        statuses = statuses_of(process.url, distribution)
+        opt_outs = opt_outs_of(process.url)
+        late = answers_of(process.url, since=MORNING + timedelta(days=3, seconds=1))
+
+    assert 0 < len(seen[0]) < len(seen[1]) < len(seen[2])
+    assert {answer.state for answer in seen[2]} == {"done", "partial"}
+    assert all(answer.score is not None and answer.answered_at > MORNING for answer in seen[2])
+    assert [*seen[1], *late] == seen[2]
+    by_status = {name: {each.send_id for each in statuses if each.status == name} for name in STATUSES}
+    assert by_status["sent"] == {f"s-{number}" for number in range(450)}
+    assert len(by_status["bounced"]) > 50
+    assert by_status["delivered"] == by_status["sent"] - by_status["bounced"]
+    assert by_status["unsubscribed"] == {each.send_id for each in opt_outs}
+    assert {each.channel for each in opt_outs} == {"email"}
+    assert {answer.send_id for answer in seen[2]} <= by_status["opened"] - by_status["unsubscribed"]
+
+
+STATUSES = ("sent", "delivered", "opened", "bounced", "unsubscribed")
+
+
+def test_on_whatsapp_people_opt_out_by_writing_back() -> None:
+    lines = tuple(line(number, phone=f"55119{number:08}") for number in range(60))
+    whatsapp = Distribution(
+        "survey-1", "whatsapp", lines, NOW, whatsapp_template=TEMPLATE, whatsapp_integration_uuid="integration-1"
+    )
+    with SimulatorProcess(answers=AnswerModel(seed=7, opt_out_rate=0.3)) as process:
+        set_clock(process, MORNING)
+        distribution = connect(process.url).create_distribution(whatsapp).distribution_id or ""
+        set_clock(process, MORNING + timedelta(days=20))
+        stopped = [each for each in statuses_of(process.url, distribution) if each.status == "unsubscribed"]
+        assert opt_outs_of(process.url) == []
+
+    assert len(stopped) > 5
+    assert {each.word for each in stopped} == {"replied"}
+
+
+def test_answers_statuses_and_opt_outs_can_be_planted(simulator: SimulatorProcess, api: TrackApi) -> None:
+    set_clock(simulator, MORNING)
+    distribution = api.create_distribution(EMAIL).distribution_id or ""
+    at = (MORNING - timedelta(hours=1)).isoformat()
+    simulator.control(
+        "answers",
+        {
+            "answers": [
+                {"send_id": "s-1", "state": "partial", "score": 3},
+                {"send_id": "s-1", "score": 4, "comment": "Demorou."},
+                {"send_id": "stranger", "score": 10, "at": at},
+                {"send_id": "s-3", "score": 9, "at": (MORNING + timedelta(days=1)).isoformat()},
+            ],
+            "statuses": [{"send_id": "s-3", "status": "replied", "text": "Parar!"}],
+            "opt_outs": [{"phone": "5511900000000"}],
+        },
+    )
+
+    assert [(each.send_id, each.score, each.comment) for each in answers_of(simulator.url)] == [
+        ("stranger", 10, None),
+        ("s-1", 4, "Demorou."),
+    ]
+    assert statuses_of(simulator.url, distribution)[-1] == DeliveryStatus("s-3", "unsubscribed", MORNING, "replied")
+    assert opt_outs_of(simulator.url) == [OptOut(None, None, "5511900000000", "all", MORNING)]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"answers": [{"score": 3}]},
+        {"answers": [{"send_id": "s-1", "state": "maybe"}]},
+        {"answers": [{"send_id": "s-1", "at": "2026-03-02T11:00:00"}]},
+        {"statuses": [{"send_id": "nobody", "status": "sent"}]},
+        {"rumours": [{}]},
+        [],
+    ],
+)
+def test_what_cannot_be_planted_is_refused(simulator: SimulatorProcess, document: object) -> None:
+    with pytest.raises(requests.HTTPError, match="422"):
+        simulator.control("answers", document)
+
+
+@pytest.mark.parametrize("document", [{"now": "noon"}, {"now": "2026-03-02T11:00:00"}, {}])
+def test_the_clock_takes_instants_only(simulator: SimulatorProcess, document: object) -> None:
+    with pytest.raises(requests.HTTPError, match="422"):
+        simulator.control("clock", document)
+
+
+def test_the_real_time_goes_on_after_the_clock_is_let_go(simulator: SimulatorProcess) -> None:
+    set_clock(simulator, MORNING)
+    shown = simulator.control("clock", {"now": None})["now"]
+    assert abs(datetime.fromisoformat(shown) - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+def test_behind_a_link_only_sending_the_form_is_an_answer(simulator: SimulatorProcess, api: TrackApi) -> None:
+    survey = str(SURVEYS[0]["uuid"])
+    link = api.create_link_list(LinkList(survey, (line(1),))).links["s-1"]
+
+    page = requests.get(link, timeout=5)
+    assert (page.status_code, SURVEYS[0]["name"] in page.text) == (200, True)
+    assert requests.post(link, data={"score": "11"}, timeout=5).status_code == 422
+    assert answers_of(simulator.url) == []
+
+    assert requests.post(link, data={"score": "8", "comment": "Rápido & fácil"}, timeout=5).ok
+    (answer,) = answers_of(simulator.url)
+    assert (answer.send_id, answer.state, answer.score, answer.comment) == ("s-1", "done", 8, "Rápido & fácil")
+    assert requests.get(f"{simulator.url}/_survey/unknown", timeout=5).status_code == 404
+
+
+def test_every_organisation_reads_its_own(simulator: SimulatorProcess, api: TrackApi) -> None:
+    distribution = api.create_distribution(EMAIL).distribution_id or ""
+    simulator.control("answers", {"answers": [{"send_id": "s-1", "score": 3}]})
+    other = reader(simulator.url, organization="org-2")
+
+    assert list(other.answers(None)) == []
+    with pytest.raises(Refused, match="rejected"):
+        list(other.statuses(distribution))
+
+
+@pytest.mark.parametrize("query", ["page=0", "page=x", "limit=0", "updated_since=yesterday"])
+def test_a_reading_it_does_not_understand_is_refused(simulator: SimulatorProcess, query: str) -> None:
+    url = f"{simulator.url}/v1/organizations/org-1/interactions"
+    assert requests.get(url, timeout=5).status_code == 401
+    assert requests.get(f"{url}?{query}", headers={"Authorization": "Bearer any"}, timeout=5).status_code == 422
+
+
+def test_without_history_only_the_last_status_is_told(simulator: SimulatorProcess, api: TrackApi) -> None:
+    distribution = api.create_distribution(EMAIL).distribution_id
+    simulator.control("answers", {"statuses": [{"send_id": "s-1", "status": "opened"}]})
+    url = f"{simulator.url}{PATH}/{distribution}/status?history=false"
+    told = requests.get(url, headers={"Authorization": "Bearer any"}, timeout=5).json()
+    assert [(each["send_id"], each["status"]) for each in told["statuses"]] == [("s-1", "opened"), ("s-3", "sent")]
+
+
+# --- the process ----------------------------------------------------------------------------------------------------
 
 
 def test_it_starts_quickly_says_nothing_and_goes_away(capfd: pytest.CaptureFixture[str]) -> None:

@@ -8,9 +8,10 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from datetime import date, datetime
+from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from zoneinfo import ZoneInfo
 
 import polars as pl
 from filelock import FileLock
@@ -40,6 +41,9 @@ from track_pipeline.domain.schema import UTC_TIME
 from track_pipeline.errors import ConfigError, TrackPipelineError
 
 T = TypeVar("T")
+
+# The days on which the partitions, and so cooldowns, due days and retention, are counted.
+COHORT_ZONE: Final = ZoneInfo("America/Sao_Paulo")
 
 _WAIT_SECONDS: Final = 30
 _CONNECT_SECONDS: Final = 10
@@ -131,13 +135,21 @@ def open_database(url: str) -> Database:
     return database
 
 
-def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> bool:
-    """Inserts the rows that break no unique constraint. True when there was one row and it was new."""
+def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
+    """Inserts the rows that break no unique constraint, and returns how many."""
     if not rows:
-        return False
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    statement = insert(table).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
-    return connection.execute(statement, rows).rowcount == 1
+        return 0
+    statement = _insert(connection, table).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
+    return connection.execute(statement, rows).rowcount
+
+
+def put(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Inserts whole rows, each in the place of the one with its primary key."""
+    if not rows:
+        return
+    statement = _insert(connection, table)
+    values = {column.name: statement.excluded[column.name] for column in table.c if not column.primary_key}
+    connection.execute(statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=values), rows)
 
 
 def one_of(connection: Connection, column: ColumnElement[T], values: Iterable[T]) -> ColumnElement[bool]:
@@ -163,6 +175,15 @@ def matches(column: ColumnElement[Any], value: object) -> ColumnElement[bool]:
 def between(column: ColumnElement[date], days: tuple[date, date] | None) -> ColumnElement[bool]:
     """From the first to the last day, both included; any day when there are none."""
     return true() if days is None else column.between(*days)
+
+
+def start_of(day: date) -> datetime:
+    """The instant at which a day begins for the partitions."""
+    return datetime.combine(day, time(), COHORT_ZONE)
+
+
+def _insert(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
+    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
 
 
 def _parse(url: str) -> URL:

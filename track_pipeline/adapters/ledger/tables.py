@@ -91,6 +91,7 @@ sends: Final = Table(
     Index("ix_sends_cpf_key", "cpf_key"),
     Index("ix_sends_phone_key", "phone_key"),
     Index("ix_sends_email_key", "email_key"),
+    Index("ix_sends_claimed_at", "claimed_at"),
     Index("ix_sends_open", "cohort_date", sqlite_where=_STILL_OPEN, postgresql_where=_STILL_OPEN),
 )
 
@@ -172,11 +173,66 @@ opt_outs: Final = Table(
     ),
 )
 
+# The first finished answer to a send. `score` is 0 to 10, null where it was left open.
 answers: Final = Table(
     "answers",
     metadata,
     Column("send_id", String(32), primary_key=True),
     Column("answered_at", UtcDateTime, nullable=False),
+    Column("score", Integer),
+    Column("interaction_id", String),
+    Column("received_at", UtcDateTime, nullable=False),
+)
+
+# Apart from the answers, because people write names into them; nothing that counts or lists reads this table.
+comments: Final = Table(
+    "comments",
+    metadata,
+    Column("send_id", String(32), primary_key=True),
+    Column("comment", String, nullable=False),
+)
+
+# When each status was first true of a send: sent, delivered, opened, bounced, refused, failed, unsubscribed, other.
+deliveries: Final = Table(
+    "deliveries",
+    metadata,
+    Column("send_id", String(32), primary_key=True),
+    Column("status", String, primary_key=True),
+    Column("at", UtcDateTime, nullable=False),
+)
+
+# How fresh is what Track.co told: `source` is `answers`, `statuses` or `opt_outs`, `cursor` where to read on.
+refreshes: Final = Table(
+    "refreshes",
+    metadata,
+    Column("source", String, primary_key=True),
+    Column("refreshed_at", UtcDateTime, nullable=False),
+    Column("cursor", UtcDateTime),
+)
+
+# Every encounter of a person, also those that are not asked about; a row for each of the person's keys.
+sightings: Final = Table(
+    "sightings",
+    metadata,
+    Column("cohort_date", Date, primary_key=True),
+    Column("hospital", String, primary_key=True),
+    Column("database", String, primary_key=True),
+    Column("encounter_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("person_key", String, primary_key=True),
+    Column("died", Boolean, nullable=False),
+    Index("ix_sightings_person", "person_key", "cohort_date"),
+)
+
+# The newest evidence that a person wants to be written to through a channel.
+consents: Final = Table(
+    "consents",
+    metadata,
+    Column("person_key", String, primary_key=True),
+    Column("channel", String, primary_key=True),
+    Column("source", String, nullable=False),
+    Column("given_at", Date, nullable=False),
+    Column("text_version", String, nullable=False),
+    Column("recorded_at", UtcDateTime, nullable=False),
 )
 
 # `scope` is `all`, `hospital:<code>` or `channel:<name>`.
