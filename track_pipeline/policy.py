@@ -106,6 +106,13 @@ class ReminderPolicy(_Strict):
         return self
 
 
+class FeedbackPolicy(_Strict):
+    """How fresh what Track.co knows must be, and how far back its delivery statuses are read."""
+
+    max_answer_age_hours: Annotated[float, Field(gt=0, le=48)]
+    status_days: Annotated[int, Field(ge=1, le=15)]
+
+
 class NpsPolicy(_Strict):
     """From how many answers on a score is shown, and believed."""
 
@@ -156,6 +163,7 @@ class Policy(_Strict):
     quarantine: QuarantinePolicy
     gates: GatePolicy
     reminders: ReminderPolicy
+    feedback: FeedbackPolicy
     nps: NpsPolicy
     line_fields: LineFields
 

@@ -32,10 +32,11 @@ from pathlib import Path
 from track_pipeline.domain.areas import Area
 from track_pipeline.policy import load_policy
 from track_pipeline.runtime import Runtime
-from track_pipeline.services.dispatch import Partition
+from track_pipeline.services.sending import Partition
 from track_pipeline.settings import load_settings
 
-settings = load_settings({{"TRACK_HOME": sys.argv[1], "TRACK_API_URL": sys.argv[2], "TRACK_NOW": "{NOW.isoformat()}"}}, None)
+environment = {{"TRACK_HOME": sys.argv[1], "TRACK_API_URL": sys.argv[2], "TRACK_NOW": "{NOW.isoformat()}"}}
+settings = load_settings(environment, None)
 policy = load_policy()
 sending = policy.sending.model_copy(update={{"batch_size": {BATCH}}})
 runtime = Runtime(settings, policy=policy.model_copy(update={{"sending": sending}}))

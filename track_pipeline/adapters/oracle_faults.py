@@ -11,15 +11,13 @@ from typing import Final
 import oracledb
 from pydantic import BaseModel, ConfigDict
 
-from track_pipeline.errors import TrackPipelineError
-
 _ORA_CODE: Final = re.compile(r"ORA-\d{5}")
 # Object names of a statement, as Oracle quotes them in the messages of these codes; they quote nothing else.
 _OBJECT_NAME: Final = re.compile(r'"[A-Z0-9_$#]+"(?:\."[A-Z0-9_$#]+")*')
 _NAMING_OBJECTS: Final = ("ORA-00942", "ORA-00904")
 
 
-class TooManyRowsError(TrackPipelineError):
+class TooManyRowsError(Exception):
     """A hospital-day has more rows than the policy allows; it is refused whole, never cut."""
 
 

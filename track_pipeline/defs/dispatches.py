@@ -14,9 +14,10 @@ from track_pipeline.defs.naming import OWNERS, check, key_of, results
 from track_pipeline.defs.partitions import place_of
 from track_pipeline.domain.areas import AREAS, Area
 from track_pipeline.runtime import Runtime
-from track_pipeline.services.dispatch import Approval, DispatchReport, Partition
+from track_pipeline.services.dispatch import Approval
 from track_pipeline.services.invitation import INVITATION
 from track_pipeline.services.messages import LineChannel
+from track_pipeline.services.sending import Partition, SendReport
 from track_pipeline.services.status import funnel_of
 
 STEPS: Final[dict[LineChannel, str]] = {
@@ -76,7 +77,7 @@ def _dispatch(channel: LineChannel, area: Area, partitions: dg.MultiPartitionsDe
     return dispatch
 
 
-def _metadata(report: DispatchReport) -> dict[str, int | str]:
+def _metadata(report: SendReport) -> dict[str, int | str]:
     counts: dict[str, int | str] = {
         "lines": report.lines,
         "sent_earlier": report.earlier,

@@ -56,6 +56,8 @@ class Suppression(StrEnum):
     QUARANTINE = "quarantine"
     ALREADY_ASKED = "already_asked"
     STALE = "stale"
+    ANSWERED = "answered"
+    TOO_MANY = "too_many"
 
 
 class Withheld(StrEnum):

@@ -147,7 +147,7 @@ def _channel(wave: Wave, hospital: Hospital, policy: ReminderPolicy) -> pl.Expr:
     order = policy.channels_7d if wave == "reminder_7d" else policy.channels_14d
     usable = {channel: _is_usable(channel) for channel in order if channel in hospital.channels}
     other_than_before = {
-        channel: holds & pl.col("reminded_7d_channel").ne_missing(pl.lit(channel)) for channel, holds in usable.items()
+        channel: holds & (pl.col("reminded_7d_channel") != channel) for channel, holds in usable.items()
     }
     return pl.coalesce(
         pl.when(holds).then(pl.lit(channel)) for each in (other_than_before, usable) for channel, holds in each.items()

@@ -8,7 +8,7 @@ import polars as pl
 from track_pipeline.adapters.lake import Lake, NotInLake, open_private
 from track_pipeline.domain.areas import AREAS
 from track_pipeline.registry import Hospital
-from track_pipeline.services.dispatch import SURVEY_LINK
+from track_pipeline.services.sending import SURVEY_LINK
 
 
 def export_links(lake: Lake, hospital: Hospital, day: date, path: Path) -> int:

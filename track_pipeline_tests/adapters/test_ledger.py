@@ -1,7 +1,7 @@
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from itertools import count
+from itertools import chain, count
 from typing import Any, Literal
 
 import polars as pl
@@ -9,54 +9,26 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
-from sqlalchemy import insert
 
-from track_pipeline.adapters.ledger import Claim, Ledger
+from track_pipeline.adapters.ledger import Ledger
 from track_pipeline.adapters.ledger.claims import LINES
 from track_pipeline.adapters.ledger.encounters import DECIDED, EXTRACTED
-from track_pipeline.adapters.ledger.tables import answers
 from track_pipeline_tests.adapters.conftest import FakeClock
+from track_pipeline_tests.adapters.ledger_lines import (
+    DAY,
+    INVITE,
+    NOW,
+    REMINDER_7D,
+    REMINDER_14D,
+    answer,
+    batch,
+    claim,
+    claim_ids,
+    line,
+    send,
+)
 
-DAY = date(2025, 3, 9)
-NOW = datetime(2025, 3, 10, 11, tzinfo=UTC)
-INVITE = Claim("invite", DAY, "run", "policy", "rules", any_survey_since=None, this_survey_since=None)
 QUARANTINE = replace(INVITE, any_survey_since=NOW - timedelta(days=7), this_survey_since=NOW - timedelta(days=30))
-
-
-def line(encounter_id: int = 1, **changes: Any) -> dict[str, Any]:
-    return {
-        "hospital": "HMS",
-        "database": "HMS",
-        "encounter_id": encounter_id,
-        "unit": "HMS",
-        "area": "exames",
-        "setor": "RAIO X",
-        "survey_uuid": "survey",
-        "channel": "email",
-        "cpf_key": f"cpf-{encounter_id}",
-        "phone_key": None,
-        "email_key": f"email-{encounter_id}",
-        "extra": False,
-    } | changes
-
-
-def batch(*lines: dict[str, Any]) -> pl.DataFrame:
-    return pl.DataFrame(lines, schema=LINES)
-
-
-def claim(ledger: Ledger, *lines: dict[str, Any], claim: Claim = INVITE) -> list[str]:
-    """Claims the lines and returns the verdicts."""
-    return ledger.claim(batch(*lines), claim).get_column("verdict").to_list()
-
-
-def claim_ids(ledger: Ledger, *lines: dict[str, Any], claim: Claim = INVITE) -> list[str]:
-    return ledger.claim(batch(*lines), claim).get_column("send_id").to_list()
-
-
-def send(ledger: Ledger, *lines: dict[str, Any], claim: Claim = INVITE) -> list[str]:
-    ids = claim_ids(ledger, *lines, claim=claim)
-    assert ledger.settle(ids, "sent") == len(lines)
-    return ids
 
 
 def row(encounter_id: int = 1, **changes: Any) -> dict[str, Any]:
@@ -86,11 +58,6 @@ def register(ledger: Ledger, *rows: dict[str, Any], day: date = DAY) -> None:
 def hold(ledger: Ledger, encounter_id: int, held: str) -> None:
     rows = pl.DataFrame({"database": ["HMS"], "encounter_id": [encounter_id], "held": [held]})
     ledger.hold("HMS", DAY, "exames", rows)
-
-
-def answer(ledger: Ledger, send_id: str, at: datetime) -> None:
-    with ledger._database.write() as connection:
-        connection.execute(insert(answers), {"send_id": send_id, "answered_at": at})
 
 
 def outcomes(ledger: Ledger, **kwargs: Any) -> list[tuple[str, str, int]]:
@@ -147,9 +114,8 @@ def test_an_encounter_is_asked_once(ledger: Ledger, changes: dict[str, Any], ver
 
 def test_waves_are_claimed_apart(ledger: Ledger) -> None:
     send(ledger, line())
-    reminder = replace(INVITE, wave="reminder_7d")
-    assert claim(ledger, line(), claim=reminder) == ["claimed"]
-    assert claim(ledger, line(), claim=reminder) == ["already"]
+    assert claim(ledger, line(), claim=REMINDER_7D) == ["claimed"]
+    assert claim(ledger, line(), claim=REMINDER_7D) == ["already"]
 
 
 def test_after_a_rejection_another_channel_is_free_and_the_same_is_not(ledger: Ledger) -> None:
@@ -214,7 +180,7 @@ def test_a_person_is_left_alone_for_a_while(
 
 def test_a_rejected_invitation_or_a_reminder_is_no_reason_for_quarantine(ledger: Ledger) -> None:
     ledger.settle(claim_ids(ledger, line(1)), "rejected")
-    send(ledger, line(3, cpf_key="cpf-1"), claim=replace(INVITE, wave="reminder_7d"))
+    send(ledger, line(3, cpf_key="cpf-1"), claim=REMINDER_7D)
     assert claim(ledger, line(2, cpf_key="cpf-1"), claim=QUARANTINE) == ["claimed"]
 
 
@@ -346,7 +312,7 @@ def test_unresolved_is_by_place_channel_and_encounter(ledger: Ledger) -> None:
 
 def test_sends_of_a_partition_by_wave_and_channel(ledger: Ledger, clock: FakeClock) -> None:
     claim(ledger, line(1), line(2, channel="whatsapp"))
-    claim(ledger, line(1), claim=replace(INVITE, wave="reminder_7d"))
+    claim(ledger, line(1), claim=REMINDER_7D)
     found = ledger.settled("HMS", DAY, "invite")
     assert found.select("encounter_id", "channel", "state").rows() == [
         (1, "email", "claimed"),
@@ -363,7 +329,7 @@ def test_asked_leaves_out_extra_links_and_reminders_and_puts_the_standing_one_fi
     ledger.settle(claim_ids(ledger, line(1)), "rejected")
     send(ledger, line(1, channel="whatsapp"))
     claim(ledger, line(1, channel="link", extra=True))
-    claim(ledger, line(1), claim=replace(INVITE, wave="reminder_7d"))
+    claim(ledger, line(1), claim=REMINDER_7D)
     assert ledger.asked("HMS", DAY).rows() == [
         ("HMS", 1, "exames", "survey", "whatsapp", "sent"),
         ("HMS", 1, "exames", "survey", "email", "rejected"),
@@ -376,7 +342,7 @@ def test_recent_contacts_are_found_by_any_key_within_the_days(ledger: Ledger) ->
     send(ledger, line(3, cpf_key="cpf-1"), claim=replace(INVITE, cohort_date=DAY - timedelta(days=2)))
     ledger.settle(claim_ids(ledger, line(4, cpf_key="cpf-1")), "rejected")
     claim(ledger, line(5, cpf_key="cpf-1", channel="link", extra=True))
-    (reminder,) = send(ledger, line(1), claim=replace(INVITE, wave="reminder_7d"))
+    (reminder,) = send(ledger, line(1), claim=REMINDER_7D)
     answer(ledger, reminder, datetime(2025, 3, 12, 1, tzinfo=UTC))
 
     found = ledger.recent_contacts(
@@ -591,11 +557,10 @@ def test_the_funnel_counts_every_encounter_once(ledger: Ledger, found: list[dict
 
 def test_reminders_and_answers_are_counted_by_the_day_of_the_encounter(ledger: Ledger) -> None:
     invited = send(ledger, line(1), line(2))
-    for wave in ("reminder_7d", "reminder_14d"):
-        (reminder,) = send(ledger, line(1), claim=replace(INVITE, wave=wave))
-        answer(ledger, reminder, NOW)
-    claim(ledger, line(2), claim=replace(INVITE, wave="reminder_7d"))
-    answer(ledger, invited[1], NOW)
+    reminders = [send(ledger, line(1), claim=wave) for wave in (REMINDER_7D, REMINDER_14D)]
+    claim(ledger, line(2), claim=REMINDER_7D)
+    for send_id in (*chain(*reminders), invited[1]):
+        answer(ledger, send_id, NOW)
     assert ledger.reminded().rows() == [
         (DAY, "HMS", "exames", "reminder_14d", 1),
         (DAY, "HMS", "exames", "reminder_7d", 1),

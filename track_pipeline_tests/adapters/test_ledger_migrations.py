@@ -6,13 +6,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from track_pipeline.adapters.ledger import LedgerError, open_ledger
 from track_pipeline.adapters.ledger.database import open_database
-from track_pipeline.adapters.ledger.tables import UtcDateTime, metadata
+from track_pipeline.adapters.ledger.migrate import config
+from track_pipeline.adapters.ledger.tables import UtcDateTime, answers, metadata
 from track_pipeline.errors import ConfigError
 
 
@@ -23,6 +25,18 @@ def now() -> datetime:
 def test_migrations_make_exactly_the_tables_of_the_code(ledger_url: str) -> None:
     with closing(open_database(ledger_url)) as database, database.read() as connection:
         assert compare_metadata(MigrationContext.configure(connection, opts={"compare_type": True}), metadata) == []
+
+
+def test_answers_of_the_first_ledger_are_carried_over(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("track_pipeline.adapters.ledger.database.upgrade", lambda c: command.upgrade(config(c), "0001"))
+        with closing(open_database(ledger_url)) as database, database.write() as connection:
+            values = {"send_id": "s1", "answered_at": datetime(2025, 3, 10, 11, tzinfo=UTC)}
+            connection.execute(text("INSERT INTO answers VALUES (:send_id, :answered_at)"), values)
+    with closing(open_database(ledger_url)) as database, database.read() as connection:
+        answer = connection.execute(select(answers)).one()
+    assert (answer.send_id, answer.score, answer.interaction_id) == ("s1", None, None)
+    assert answer.received_at == answer.answered_at
 
 
 def test_opening_again_keeps_what_is_there(ledger_url: str) -> None:

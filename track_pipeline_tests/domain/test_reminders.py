@@ -257,9 +257,18 @@ def test_who_is_not_in_the_lake_any_more_cannot_be_reminded() -> None:
     assert words(reminders) == [Withheld.NO_CONTACT, Withheld.ANSWERED]
 
 
-@pytest.mark.parametrize("unknown", ["answered", "died_since", "returned_since", "opted_out"])
-def test_nobody_is_written_to_on_a_doubt(unknown: str) -> None:
-    assert decided({unknown: None}).item(0, "result") == WITHHELD
+@pytest.mark.parametrize(
+    ("unknown", "reason"),
+    [
+        (["answered"], Withheld.ANSWERED),
+        (["opted_out"], Withheld.OPTED_OUT),
+        (["died_since"], Withheld.DECEASED),
+        (["returned_since"], Withheld.RETURNED),
+        (["email_bounced", "whatsapp_bounced"], Withheld.BOUNCED),
+    ],
+)
+def test_nobody_is_written_to_on_a_doubt(unknown: list[str], reason: Withheld) -> None:
+    assert word(dict.fromkeys(unknown)) == reason
 
 
 # The frame.

@@ -26,6 +26,7 @@ from track_pipeline.services.dispatch import (
     Partition,
 )
 from track_pipeline.services.messages import LineChannel, Mailroom
+from track_pipeline.services.sending import DispatchStopped, Outbox, Partition
 from track_pipeline.services.status import funnel_of
 from track_pipeline.surveys import SurveyCatalog
 from track_pipeline_tests.builders import DAY, encounters, hospital, planned
@@ -65,10 +66,8 @@ class Office:
         sending = policy.sending.model_copy(update={"batch_size": self.batch_size})
         policy = policy.model_copy(update={"sending": sending})
         mailroom = Mailroom(self.track, self.catalog, policy, lambda: self.now)
-        dispatcher = Dispatcher(
-            self.lake, self.ledger, mailroom, policy, {"HMS": "rules-1"}, lambda: self.now, self.sends
-        )
-        return dispatcher.dispatch(Partition(self.hospital, DAY, AREA, channel), run_id, approval)
+        outbox = Outbox(self.lake, self.ledger, mailroom, policy, {"HMS": "rules-1"}, lambda: self.now, self.sends)
+        return Dispatcher(outbox).dispatch(Partition(self.hospital, DAY, AREA, channel), run_id, approval)
 
     def funnel(self) -> dict[str, Any]:
         funnel = funnel_of(self.ledger, DAY, "HMS", AREA)

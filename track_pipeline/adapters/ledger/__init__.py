@@ -6,6 +6,7 @@ SQLite by default, PostgreSQL in production, one code for both. It keeps keyed h
 from track_pipeline.adapters.ledger.claims import Claim, ClaimVerdict, SendChannel, Wave
 from track_pipeline.adapters.ledger.database import LedgerError
 from track_pipeline.adapters.ledger.encounters import EncounterHistory
+from track_pipeline.adapters.ledger.feedback import Recorded, Source
 from track_pipeline.adapters.ledger.funnel import NO_OUTCOME
 from track_pipeline.adapters.ledger.ledger import Ledger, open_ledger
 
@@ -16,7 +17,9 @@ __all__ = [
     "EncounterHistory",
     "Ledger",
     "LedgerError",
+    "Recorded",
     "SendChannel",
+    "Source",
     "Wave",
     "open_ledger",
 ]

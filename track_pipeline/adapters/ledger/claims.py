@@ -13,7 +13,10 @@ from track_pipeline.domain.identity import KEY_COLUMNS
 
 Wave = Literal["invite", "reminder_7d", "reminder_14d"]
 SendChannel = Literal["email", "whatsapp", "link"]
-ClaimVerdict = Literal["claimed", "already", "already_asked", "opted_out", "quarantine"]
+ClaimVerdict = Literal["claimed", "already", "already_asked", "answered", "opted_out", "too_many", "quarantine"]
+
+# Reminders that an encounter may get in all, whatever their waves.
+MOST_REMINDERS: Final = 2
 
 # What a send is about, and what makes it the same send (within a wave).
 ENCOUNTER: Final = ("hospital", "database", "encounter_id")
@@ -43,7 +46,7 @@ class Claim:
     """What all lines of a batch have in common.
 
     cohort_date: the day of the partition. any_survey_since, this_survey_since: a person invited to any survey, or
-    to the line's own, at or after that instant is in quarantine; None for no such quarantine.
+    to the line's own, at or after that instant is in quarantine; None for no such quarantine, as on reminders.
     """
 
     wave: Wave
@@ -60,21 +63,25 @@ def judge(
 ) -> pl.Series:
     """The verdict on each line (`LINES`), in their order; the first that applies.
 
-    asked: sends of this wave to these encounters, columns hospital, database, encounter_id, survey_uuid, channel,
-    extra, state. opted_out: person_key, channel. invited: standing invitations to these people, columns person_key,
-    hospital, database, encounter_id, survey_uuid, claimed_at; one row per key.
+    asked: sends of any wave to these encounters, columns hospital, database, encounter_id, survey_uuid, wave, channel,
+    extra, state, answered. opted_out: person_key, channel. invited: standing invitations to these people, columns
+    person_key, hospital, database, encounter_id, survey_uuid, claimed_at; one row per key.
 
     `already`: this very send exists. `already_asked`: the encounter was asked in this wave, by another survey or
-    channel. `opted_out`: the person refuses the channel, or all. `quarantine`: the person was invited not long ago,
-    for another encounter. Extra lines are subject to the first and the third only. Earlier lines of the batch
-    count as sends.
+    channel. `answered`: a send of any wave to the encounter has an answer. `opted_out`: the person refuses the
+    channel, or all. `too_many`: the encounter had `MOST_REMINDERS`, those of unknown outcome counted. `quarantine`:
+    the person was invited not long ago, for another encounter. Extra lines are subject to `already`, `answered` and
+    `opted_out` only. Earlier lines of the batch count as sends.
     """
     lines = lines.select(pl.col(name).cast(kind) for name, kind in LINES.items()).with_row_index("line")
+    of_wave = asked.filter(pl.col("wave") == claim.wave)
     refused = pl.concat(
         [
-            _verdict("already", lines.join(asked, on=_SEND, how="semi")),
-            _verdict("already_asked", _regular(lines).join(_standing(asked), on=ENCOUNTER, how="semi")),
+            _verdict("already", lines.join(of_wave, on=_SEND, how="semi")),
+            _verdict("already_asked", _regular(lines).join(_standing(of_wave), on=ENCOUNTER, how="semi")),
+            _verdict("answered", lines.join(asked.filter("answered"), on=ENCOUNTER, how="semi")),
             _verdict("opted_out", _refused_by_person(lines, opted_out)),
+            _verdict("too_many", _regular(lines).join(_reminded_enough(asked), on=ENCOUNTER, how="semi")),
             _verdict("quarantine", _invited_lately(_regular(lines), claim, invited)),
         ]
     ).unique("line", keep="first", maintain_order=True)
@@ -93,6 +100,11 @@ def _regular(lines: pl.DataFrame) -> pl.DataFrame:
 
 def _standing(asked: pl.DataFrame) -> pl.DataFrame:
     return asked.filter(~pl.col("extra"), pl.col("state") != "rejected")
+
+
+def _reminded_enough(asked: pl.DataFrame) -> pl.DataFrame:
+    reminders = _standing(asked).filter(pl.col("wave") != "invite")
+    return reminders.group_by(ENCOUNTER).len().filter(pl.col("len") >= MOST_REMINDERS)
 
 
 def _by_person(lines: pl.DataFrame) -> pl.DataFrame:

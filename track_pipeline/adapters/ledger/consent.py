@@ -1,20 +1,25 @@
-"""Who refuses to be written to, and what is paused.
+"""Who refuses to be written to, who agreed to be, and what is paused.
 
 Opt-outs are of people (keyed hashes) and permanent until undone; pauses are of hospitals and channels.
 """
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Final, Literal
 
 import polars as pl
 from sqlalchemy import Connection, delete, select, update
 
-from track_pipeline.adapters.ledger.database import Store, fetch, insert_new, one_of
-from track_pipeline.adapters.ledger.tables import opt_outs, pauses
+from track_pipeline.adapters.ledger.database import Store, fetch, insert_new, one_of, put
+from track_pipeline.adapters.ledger.tables import consents, opt_outs, pauses
 
 OptOutChannel = Literal["all", "email", "whatsapp"]
 
+# What may be brought in about many people at once.
+OPT_OUTS: Final = pl.Schema({"person_key": pl.String(), "channel": pl.String(), "source": pl.String()})
+CONSENTS: Final = pl.Schema({**OPT_OUTS, "given_at": pl.Date(), "text_version": pl.String()})
+
 _ACTIVE = opt_outs.c.removed_at.is_(None)
+_ONE: Final = ["person_key", "channel"]
 
 
 def active_opt_outs(connection: Connection, keys: Iterable[str]) -> pl.DataFrame:
@@ -28,9 +33,14 @@ class Consent(Store):
 
     def opt_out(self, person_key: str, channel: OptOutChannel, source: str) -> bool:
         """Records that a person refuses a channel; False when they already did."""
-        row = {"person_key": person_key, "channel": channel, "source": source, "added_at": self._clock()}
+        row = {"person_key": person_key, "channel": channel, "source": source}
+        return self.opt_out_many(pl.DataFrame([row], schema=OPT_OUTS)) > 0
+
+    def opt_out_many(self, rows: pl.DataFrame) -> int:
+        """Records that people (`OPT_OUTS`) refuse a channel; returns for how many of the rows that is new."""
+        rows = rows.select(OPT_OUTS.names()).with_columns(added_at=pl.lit(self._clock()))
         with self._database.write() as connection:
-            return insert_new(connection, opt_outs, [row])
+            return insert_new(connection, opt_outs, rows.to_dicts())
 
     def opt_in(self, person_key: str, channel: OptOutChannel) -> bool:
         """Undoes the person's opt-out of exactly that channel; False when there is none."""
@@ -49,11 +59,30 @@ class Consent(Store):
         with self._database.read() as connection:
             return active_opt_outs(connection, keys)
 
+    def record_consents(self, rows: pl.DataFrame) -> int:
+        """Records evidence of consent (`CONSENTS`), the newest per person and channel; returns how many had none."""
+        rows = rows.select(CONSENTS.names()).with_columns(recorded_at=pl.lit(self._clock()))
+        with self._database.write() as connection:
+            which = one_of(connection, consents.c.person_key, rows.get_column("person_key"))
+            known = fetch(connection, select(consents).where(which))
+            # Of two on one day, the one that was there stays.
+            newest = pl.concat([known, rows.select(known.columns)]).sort(
+                "given_at", descending=True, maintain_order=True
+            ).unique(_ONE, keep="first", maintain_order=True)  # fmt: skip
+            put(connection, consents, newest.join(known, on=[*_ONE, "given_at"], how="anti").to_dicts())
+            return newest.height - known.height
+
+    def consented(self, keys: Iterable[str], channel: str) -> pl.DataFrame:
+        """Who of those people agreed to the channel: person_key."""
+        statement = select(consents.c.person_key).where(consents.c.channel == channel)
+        with self._database.read() as connection:
+            return fetch(connection, statement.where(one_of(connection, consents.c.person_key, keys)))
+
     def pause(self, scope: str, reason: str, source: str) -> bool:
         """Pauses `all`, `hospital:<code>` or `channel:<name>`; False, and no change, when it already is paused."""
         row = {"scope": scope, "reason": reason, "source": source, "since": self._clock()}
         with self._database.write() as connection:
-            return insert_new(connection, pauses, [row])
+            return insert_new(connection, pauses, [row]) > 0
 
     def resume(self, scope: str) -> bool:
         """Ends a pause; False when there is none."""

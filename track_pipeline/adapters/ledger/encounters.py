@@ -9,7 +9,7 @@ from datetime import UTC, date
 from typing import Any, Final
 
 import polars as pl
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, exists, insert, select, update
 
 from track_pipeline.adapters.ledger.database import Store, fetch, insert_new
 from track_pipeline.adapters.ledger.sends import IS_INVITATION
@@ -109,27 +109,38 @@ class Encounters(Store):
         """
         if rows.is_empty():
             return
-        now, what = self._clock(), pl.col("held").str.split_exact(":", 1).struct
-        journal = rows.select(
-            *_KEY,
-            hospital=pl.lit(hospital),
-            cohort_date=pl.lit(cohort_date),
-            result=what.field("field_0"),
-            reason=what.field("field_1"),
-            rule=pl.lit(""),
-            version=pl.lit(""),
-            updated_at=pl.lit(now),
-        )
+        what = pl.col("held").str.split_exact(":", 1).struct
+        said = rows.select(*_KEY, result=what.field("field_0"), reason=what.field("field_1"))
         statement = update(encounters).where(
             _of_partition(hospital, cohort_date, area),
             encounters.c.database == bindparam("of_database"),
             encounters.c.encounter_id == bindparam("of_encounter"),
             encounters.c.result == PLANNED,
         )
-        values = rows.select("held", of_database="database", of_encounter="encounter_id", updated_at=pl.lit(now))
+        values = rows.select(
+            "held", of_database="database", of_encounter="encounter_id", updated_at=pl.lit(self._clock())
+        )
         with self._database.write() as connection:
             connection.execute(statement, values.to_dicts())
-            _journal(connection, journal, step="dispatch", version="version")
+            self._note(connection, hospital, cohort_date, "dispatch", said)
+
+    def note(self, hospital: str, cohort_date: date, step: str, rows: pl.DataFrame) -> None:
+        """Journals what a step decided about encounters: database, encounter_id, result, reason (empty for none)."""
+        with self._database.write() as connection:
+            self._note(connection, hospital, cohort_date, step, rows)
+
+    def _note(self, connection: Connection, hospital: str, cohort_date: date, step: str, rows: pl.DataFrame) -> None:
+        journal = rows.select(
+            *_KEY,
+            "result",
+            pl.col("reason").fill_null(""),
+            hospital=pl.lit(hospital),
+            cohort_date=pl.lit(cohort_date),
+            rule=pl.lit(""),
+            version=pl.lit(""),
+            updated_at=pl.lit(self._clock()),
+        )
+        _journal(connection, journal, step=step, version="version")
 
     def volumes(self, hospital: str, area: str, dates: Iterable[date]) -> dict[date, int]:
         """Rows per day of the hospital's area; a day that was never extracted is not among them."""

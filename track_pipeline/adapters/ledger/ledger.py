@@ -9,12 +9,16 @@ from datetime import UTC, datetime
 from track_pipeline.adapters.ledger.consent import Consent
 from track_pipeline.adapters.ledger.database import open_database
 from track_pipeline.adapters.ledger.encounters import Encounters
+from track_pipeline.adapters.ledger.erasure import Erasure
+from track_pipeline.adapters.ledger.feedback import Feedback
 from track_pipeline.adapters.ledger.funnel import Funnel
+from track_pipeline.adapters.ledger.reminders import Reminders
+from track_pipeline.adapters.ledger.responses import Responses
 from track_pipeline.adapters.ledger.sends import Sends
 
 
-class Ledger(Sends, Encounters, Funnel, Consent):
-    """The permanent record of sends, decisions and opt-outs; safe to share between threads.
+class Ledger(Sends, Encounters, Feedback, Reminders, Funnel, Responses, Consent, Erasure):
+    """The permanent record of sends, decisions, answers and opt-outs; safe to share between threads.
 
     Every method is one transaction, committed when it returns; those that write take turns across processes.
     All raise LedgerError when the database cannot be reached, read or written.

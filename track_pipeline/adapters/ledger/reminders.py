@@ -3,7 +3,7 @@
 Whether a person is reminded is decided elsewhere, and for good only by a claim.
 """
 
-from datetime import UTC, date, timedelta
+from datetime import date, timedelta
 from typing import Final
 
 import polars as pl
@@ -15,6 +15,7 @@ from track_pipeline.adapters.ledger.database import Store, fetch, one_of, start_
 from track_pipeline.adapters.ledger.sends import IS_ANSWERED, IS_INVITATION, OUTCOME_ORDER, PERSON, of_encounters
 from track_pipeline.adapters.ledger.tables import answers, deliveries, sends, sightings
 from track_pipeline.domain.identity import KEY_COLUMNS
+from track_pipeline.domain.reminders import CANDIDATES
 
 # Statuses of a message that will not arrive at that address or number.
 FAILED: Final = ("bounced", "refused", "failed")
@@ -40,14 +41,12 @@ class Reminders(Store):
                 connection.execute(insert(sightings), values.to_dicts())
 
     def reminder_candidates(self, hospital: str, cohort_date: date, area: str) -> pl.DataFrame:
-        """The encounters of a partition and area whose invitation was sent, a row each, in order of inviting.
+        """The encounters of a partition and area whose invitation was sent (`CANDIDATES`), in order of inviting.
 
-        database, encounter_id, unit, setor, survey_uuid, invite_channel, invited_at (UTC), cpf_key, phone_key,
-        email_key. answered: by whatever send. email_bounced, whatsapp_bounced: a message did not arrive (`FAILED`).
-        died_since, returned_since: the person was seen to have died on that day or later, or to have another
-        encounter on a later day, in any hospital. reminded_7d, reminded_14d: the state of that reminder or null, of
-        several the one that tells; with `_channel` and `_at` (UTC), when it was claimed. opted_out: a list of
-        `all`, `email`, `whatsapp`. Without any key nothing is known of a person, who therefore is no candidate.
+        An answer to any send counts for the encounter, as does a message that did not arrive (`FAILED`) for its
+        channel. The person was seen, by any key and in any hospital, to have died on that day or later, or to have
+        another encounter on a later day. Of several reminders of a wave, the one that tells. Without any key nothing
+        is known of a person, who therefore is no candidate.
         """
         with self._database.read() as connection:
             invited = _invited(connection, hospital, cohort_date, area)
@@ -67,7 +66,9 @@ class Reminders(Store):
         )
         for found in (_told_by(sent), since, refused):
             invited = invited.join(found, on=_KEY, how="left", maintain_order="left")
-        return invited.with_columns(pl.col(pl.Boolean).fill_null(value=False), pl.col("opted_out").fill_null([]))
+        return invited.with_columns(
+            pl.col(pl.Boolean).fill_null(value=False), pl.col("opted_out").fill_null([])
+        ).select(pl.col(name).cast(kind) for name, kind in CANDIDATES.items())  # fmt: skip
 
     def cohorts_due(self, wave: Wave, invited_from: date, invited_to: date) -> list[tuple[date, str]]:
         """Cohort days and hospitals with invitations sent on those days (both included) that nothing came of.
@@ -123,7 +124,8 @@ def _sends_to(connection: Connection, hospital: str, invited: pl.DataFrame) -> p
     """All sends to encounters of the hospital, of several of one wave the most telling first."""
     failed = exists().where(deliveries.c.send_id == sends.c.send_id, deliveries.c.status.in_(FAILED))
     statement = select(
-        *(sends.c[name] for name in (*_KEY, "wave", "channel", "state", "claimed_at")),
+        *(sends.c[name] for name in (*_KEY, "wave", "channel", "state")),
+        sends.c.claimed_at.label("at"),
         IS_ANSWERED.label("answered"),
         failed.label("failed"),
     ).where(of_encounters(connection, invited.with_columns(hospital=pl.lit(hospital))))
@@ -133,21 +135,15 @@ def _sends_to(connection: Connection, hospital: str, invited: pl.DataFrame) -> p
 def _told_by(sent: pl.DataFrame) -> pl.DataFrame:
     """What all sends of an encounter say together."""
 
-    def of_wave(column: str, wave: Wave) -> pl.Expr:
-        return pl.col(column).filter(pl.col("wave") == wave).first()
+    def reminded(days: str) -> pl.Expr:
+        first = pl.col("state", "channel", "at").filter(pl.col("wave") == f"reminder_{days}").first()
+        return first.name.prefix(f"reminded_{days}_")
 
-    waves: tuple[tuple[str, Wave], ...] = (("reminded_7d", "reminder_7d"), ("reminded_14d", "reminder_14d"))
+    def bounced(channel: str) -> pl.Expr:
+        return pl.col("failed").filter(pl.col("channel") == channel).any().alias(f"{channel}_bounced")
+
     return sent.group_by(_KEY).agg(
-        pl.col("answered").any(),
-        *(
-            pl.col("failed").filter(pl.col("channel") == channel).any().alias(f"{channel}_bounced")
-            for channel in ("email", "whatsapp")
-        ),
-        *(
-            of_wave(column, wave).alias(f"{name}{suffix}")
-            for name, wave in waves
-            for suffix, column in (("", "state"), ("_channel", "channel"), ("_at", "claimed_at"))
-        ),
+        pl.col("answered").any(), bounced("email"), bounced("whatsapp"), reminded("7d"), reminded("14d")
     )
 
 

@@ -4,6 +4,7 @@ Here is the SQL and the transaction; who may be claimed is decided in `claims`.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import date
 from typing import Any, Final, Literal
 from uuid import uuid4
@@ -16,6 +17,7 @@ from sqlalchemy import (
     and_,
     case,
     delete,
+    exists,
     func,
     insert,
     select,
@@ -25,19 +27,17 @@ from sqlalchemy import (
 
 from track_pipeline.adapters.ledger.claims import ENCOUNTER, LINES, Claim, SendChannel, Wave, judge
 from track_pipeline.adapters.ledger.consent import active_opt_outs
-from track_pipeline.adapters.ledger.database import Store, fetch, insert_new, matches, one_of
+from track_pipeline.adapters.ledger.database import COHORT_ZONE, Store, fetch, insert_new, matches, one_of
 from track_pipeline.adapters.ledger.tables import answers, decisions, sends
 from track_pipeline.domain.identity import KEY_COLUMNS
 
 _OPEN: Final = ("claimed", "unknown")
-_KEYS: Final = tuple(sends.c[name] for name in KEY_COLUMNS)
-
-# The days on which the partitions, and so the cooldowns, are counted.
-_COHORT_ZONE: Final = "America/Sao_Paulo"
+PERSON: Final = tuple(sends.c[name] for name in KEY_COLUMNS)
 
 # Of several sends to one encounter, the one that tells what became of it comes first.
 OUTCOME_ORDER: Final = case((sends.c.state == "sent", 0), (sends.c.state.in_(_OPEN), 1), else_=2)
 IS_INVITATION: Final = and_(sends.c.wave == "invite", ~sends.c.extra)
+IS_ANSWERED: Final = exists().where(answers.c.send_id == sends.c.send_id)
 
 
 class Sends(Store):
@@ -50,12 +50,15 @@ class Sends(Store):
         `send_id` and `batch_id`. Claims take turns across processes: no two can hold one encounter or person.
         Raises LedgerError; nothing may be sent then.
         """
+        if claim.wave != "invite":
+            # A reminder belongs to an invitation that has respected it.
+            claim = replace(claim, any_survey_since=None, this_survey_since=None)
         batch_id = uuid4().hex
         with self._database.write() as connection:
             verdicts = judge(
                 lines,
                 claim,
-                asked=_asked(connection, lines, claim),
+                asked=_asked(connection, lines),
                 opted_out=active_opt_outs(connection, _person_keys(lines)),
                 invited=_invited(connection, lines, claim),
             )
@@ -182,6 +185,12 @@ class Sends(Store):
                 connection, statement.order_by(OUTCOME_ORDER, sends.c.encounter_id, sends.c.database, sends.c.send_id)
             )
 
+    def keys_of_sends(self, send_ids: Iterable[str]) -> pl.DataFrame:
+        """Whose sends these are: send_id, channel, cpf_key, phone_key, email_key; unknown sends are left out."""
+        with self._database.read() as connection:
+            which = one_of(connection, sends.c.send_id, send_ids)
+            return fetch(connection, select(sends.c.send_id, sends.c.channel, *PERSON).where(which))
+
     def recent_contacts(self, keys: Iterable[str], *, cohort_from: date, cohort_before: date) -> pl.DataFrame:
         """Standing invitations, of any hospital, to people with one of the keys: one row per key and invitation.
 
@@ -199,10 +208,10 @@ class Sends(Store):
                 connection,
                 select(*encounter, answered_at)
                 .join(answers, answers.c.send_id == sends.c.send_id)
-                .where(_of_encounters(connection, found))
+                .where(of_encounters(connection, found))
                 .group_by(*encounter),
             )
-        answered_on = pl.col("answered_at").dt.convert_time_zone(_COHORT_ZONE).dt.date()
+        answered_on = pl.col("answered_at").dt.convert_time_zone(COHORT_ZONE.key).dt.date()
         return (
             found.join(answered, on=ENCOUNTER, how="left", maintain_order="left")
             .with_columns(answered_on=answered_on)
@@ -227,12 +236,12 @@ def _standing_invitations(
             select(key.label("person_key"), *columns).where(
                 one_of(connection, key, keys), IS_INVITATION, sends.c.state != "rejected", *conditions
             )
-            for key in _KEYS
+            for key in PERSON
         )
     )
 
 
-def _of_encounters(connection: Connection, frame: pl.DataFrame) -> ColumnElement[bool]:
+def of_encounters(connection: Connection, frame: pl.DataFrame) -> ColumnElement[bool]:
     """Sends to the encounters of a frame and a few more, where two databases use one number: as the index finds."""
     return and_(
         one_of(connection, sends.c.hospital, frame.get_column("hospital")),
@@ -240,9 +249,10 @@ def _of_encounters(connection: Connection, frame: pl.DataFrame) -> ColumnElement
     )
 
 
-def _asked(connection: Connection, lines: pl.DataFrame, claim: Claim) -> pl.DataFrame:
-    columns = [sends.c[name] for name in (*ENCOUNTER, "survey_uuid", "channel", "extra", "state")]
-    return fetch(connection, select(*columns).where(_of_encounters(connection, lines), sends.c.wave == claim.wave))
+def _asked(connection: Connection, lines: pl.DataFrame) -> pl.DataFrame:
+    columns = [sends.c[name] for name in (*ENCOUNTER, "survey_uuid", "wave", "channel", "extra", "state")]
+    statement = select(*columns, IS_ANSWERED.label("answered")).where(of_encounters(connection, lines))
+    return fetch(connection, statement)
 
 
 def _invited(connection: Connection, lines: pl.DataFrame, claim: Claim) -> pl.DataFrame:

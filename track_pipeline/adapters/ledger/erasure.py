@@ -1,0 +1,52 @@
+"""What is forgotten, after a while or because a person asks for it (LGPD, article 18).
+
+That somebody was written to is never forgotten, only who it was: nobody must be asked twice, and counts must stay.
+"""
+
+from collections.abc import Iterable
+from datetime import date
+
+from sqlalchemy import delete, or_, select, update
+
+from track_pipeline.adapters.ledger.database import Store, fetch, insert_new, one_of, start_of
+from track_pipeline.adapters.ledger.sends import PERSON
+from track_pipeline.adapters.ledger.tables import answers, comments, consents, opt_outs, sends, sightings
+
+
+class Erasure(Store):
+    """The part of the ledger that forgets."""
+
+    def purge(self, before: date) -> dict[str, int]:
+        """Deletes sightings of earlier days and comments of earlier answers; returns how many of each, by table."""
+        earlier = select(answers.c.send_id).where(answers.c.answered_at < start_of(before))
+        conditions = {sightings: sightings.c.cohort_date < before, comments: comments.c.send_id.in_(earlier)}
+        with self._database.write() as connection:
+            return {
+                table.name: connection.execute(delete(table).where(condition)).rowcount
+                for table, condition in conditions.items()
+            }
+
+    def erase_person(self, keys: Iterable[str]) -> dict[str, int]:
+        """Forgets who the sends with any of the keys went to; returns the rows touched, by table.
+
+        Deletes the comments to these sends, and sightings and consents of the person: of the keys given and of those
+        beside them on a send. The sends stay, without keys. All these keys are opted out of everything, for good.
+        """
+        given = set(keys)
+        with self._database.write() as connection:
+            theirs = or_(*(one_of(connection, key, given) for key in PERSON))
+            found = fetch(connection, select(sends.c.send_id, *PERSON).where(theirs))
+            person = given.union(*(found.get_column(key.name).drop_nulls() for key in PERSON))
+            send_ids = found.get_column("send_id")
+            statements = {
+                comments: delete(comments).where(one_of(connection, comments.c.send_id, send_ids)),
+                sightings: delete(sightings).where(one_of(connection, sightings.c.person_key, person)),
+                consents: delete(consents).where(one_of(connection, consents.c.person_key, person)),
+                sends: update(sends)
+                .where(one_of(connection, sends.c.send_id, send_ids))
+                .values(dict.fromkeys((key.name for key in PERSON), None)),
+            }
+            refusal = {"channel": "all", "source": "erasure", "added_at": self._clock()}
+            refusals = [{"person_key": key, **refusal} for key in sorted(person)]
+            touched = {table.name: connection.execute(statement).rowcount for table, statement in statements.items()}
+            return touched | {opt_outs.name: insert_new(connection, opt_outs, refusals)}

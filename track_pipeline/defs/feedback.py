@@ -1,0 +1,59 @@
+"""`answers`: what Track.co knows of the sends, brought into the ledger. Contacts nobody.
+
+The hourly job keeps it fresh; the reminder jobs read it once more before they write to anybody.
+"""
+
+from typing import Final
+
+import dagster as dg
+
+from track_pipeline.defs.failures import told_to_the_operator
+from track_pipeline.defs.naming import OWNERS
+from track_pipeline.defs.partitions import TIME_ZONE
+from track_pipeline.runtime import Runtime
+
+ANSWERS: Final = dg.AssetKey("answers")
+
+
+@dg.asset(
+    key=ANSWERS,
+    group_name="feedback",
+    owners=OWNERS,
+    kinds={"track"},
+    pool="track_api",
+    description=(
+        "Answers, delivery statuses and opt-outs of Track.co, joined to their sends by `send_id`. Incremental and "
+        "idempotent; no reminder goes unless this is fresh."
+    ),
+)
+def answers(
+    runtime: dg.ResourceParam[Runtime],
+) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster reads the bare class
+    """Reads what is new at Track.co."""
+    with told_to_the_operator():
+        report = runtime.feedback.refresh()
+        return dg.MaterializeResult(
+            metadata={
+                "new_answers": report.new_answers,
+                "partial_answers": report.partial_answers,
+                "new_statuses": report.new_statuses,
+                "new_opt_outs": report.new_opt_outs,
+                "answers_to_sends_of_others": report.strangers,
+                "skipped": dg.MetadataValue.json(dict(report.skipped)),
+                "detractors": dg.MetadataValue.json(dict(report.detractors)),
+            }
+        )
+
+
+def feedback_definitions(status: dg.DefaultScheduleStatus) -> dg.Definitions:
+    """The asset and its hourly schedule."""
+    job = dg.define_asset_job("read_answers", selection=[ANSWERS], executor_def=dg.in_process_executor)
+    hourly = dg.ScheduleDefinition(
+        name="answers_hourly",
+        job=job,
+        cron_schedule="5 * * * *",
+        execution_timezone=TIME_ZONE,
+        default_status=status,
+        description="Reads answers, delivery statuses and opt-outs every hour.",
+    )
+    return dg.Definitions(assets=[answers], jobs=[job], schedules=[hourly])

@@ -1,0 +1,159 @@
+"""`reminder_7d/<area>`, `reminder_14d/<area>`: the second and third time somebody is written to, and the last.
+
+Partitions are cohorts (the day of the encounter), and a key exists once its reminder is due. These contact
+patients: no retry policy, no automation condition, no single-run backfill.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime, time, timedelta
+from typing import Final
+
+import dagster as dg
+
+from track_pipeline.defs.failures import told_to_the_operator
+from track_pipeline.defs.feedback import ANSWERS
+from track_pipeline.defs.naming import OWNERS, key_of
+from track_pipeline.defs.partitions import FIRST_DAY, TIME_ZONE, partition_key, place_of
+from track_pipeline.domain.areas import AREAS, Area
+from track_pipeline.domain.reminders import WAVE_DAYS, Wave
+from track_pipeline.domain.sending import window_is_open
+from track_pipeline.registry import Registry
+from track_pipeline.runtime import Runtime
+from track_pipeline.services.invitation import INVITATION
+from track_pipeline.services.reminders import WAVES, ReminderReport
+
+# Reminders start when the daily job has had its time; the sensors come after the schedule, and only then.
+_SCHEDULE_HOUR: Final = 10
+_SENSORS_FROM: Final = time(10, 30)
+
+
+def cohorts(registry: Registry, wave: Wave, *, in_demo: bool) -> dg.MultiPartitionsDefinition:
+    """Day of the encounter x hospital; the key of a day appears when its reminder falls due.
+
+    The invitation of day D leaves on D+1, so the reminder of seven days is due on D+8: `end_offset` -7. The demo
+    fast-forwards its clock, which Dagster cannot know of: there a cohort exists at once, and the rules still wait.
+    """
+    offset = 0 if in_demo else -WAVE_DAYS[wave]
+    return dg.MultiPartitionsDefinition(
+        {
+            "date": dg.DailyPartitionsDefinition(start_date=FIRST_DAY, timezone=TIME_ZONE, end_offset=offset),
+            "hospital": dg.StaticPartitionsDefinition(list(registry.codes)),
+        }
+    )
+
+
+def reminder_definitions(
+    registry: Registry, schedules: dg.DefaultScheduleStatus, sensors: dg.DefaultSensorStatus, *, in_demo: bool
+) -> dg.Definitions:
+    """Assets, jobs, schedules and sensors of both waves."""
+    waves = [_wave_definitions(registry, wave, schedules, sensors, in_demo=in_demo) for wave in WAVES]
+    return dg.Definitions.merge(*waves)
+
+
+def _wave_definitions(
+    registry: Registry,
+    wave: Wave,
+    schedules: dg.DefaultScheduleStatus,
+    sensors: dg.DefaultSensorStatus,
+    *,
+    in_demo: bool,
+) -> dg.Definitions:
+    partitions = cohorts(registry, wave, in_demo=in_demo)
+    assets = [_reminder(wave, area, partitions) for area in AREAS]
+    # Answers are read first, in the same run: nobody is reminded who answered a minute ago.
+    selection = dg.AssetSelection.assets(*assets) | dg.AssetSelection.assets(ANSWERS)
+    job = dg.define_asset_job(wave, selection=selection, executor_def=dg.in_process_executor)
+    daily = dg.build_schedule_from_partitioned_job(
+        job,
+        name=f"{wave}_daily",
+        description=f"The cohort whose reminder falls due today, at {_SCHEDULE_HOUR}:00 in São Paulo.",
+        hour_of_day=_SCHEDULE_HOUR,
+        minute_of_hour=0,
+        default_status=schedules,
+    )
+
+    @dg.sensor(
+        name=f"{wave}_stragglers",
+        job=job,
+        minimum_interval_seconds=600,
+        default_status=sensors,
+        description="Cohorts with reminders that are due and did not go: sent late, missed, or refused for stale answers.",
+    )
+    def stragglers(
+        context: dg.SensorEvaluationContext, runtime: dg.ResourceParam[Runtime]
+    ) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        yield from _due(runtime, wave, runtime.clock())
+
+    @dg.asset_sensor(
+        asset_key=ANSWERS,
+        name=f"{wave}_fresh_answers",
+        job=job,
+        default_status=sensors,
+        description="As the stragglers, at once when answers have been read.",
+    )
+    def fresh_answers(
+        context: dg.SensorEvaluationContext, event: dg.EventLogEntry, runtime: dg.ResourceParam[Runtime]
+    ) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        yield from _due(runtime, wave, runtime.clock())
+
+    return dg.Definitions(assets=assets, jobs=[job], schedules=[daily], sensors=[stragglers, fresh_answers])
+
+
+def _due(runtime: Runtime, wave: Wave, now: datetime) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """A request per cohort and hospital with reminders due, once a day each; the ledger alone is asked."""
+    newest_day = now.astimezone(runtime.registry.hospitals[0].zone).date() - timedelta(days=WAVE_DAYS[wave])
+    oldest_day = newest_day - timedelta(days=runtime.policy.reminders.catch_up_days)
+    requested = False
+    for day, code in runtime.ledger.cohorts_due(wave, oldest_day, newest_day):
+        if code in runtime.registry.codes and _may_start(runtime, code, now):
+            requested = True
+            key = partition_key(day, code)
+            yield dg.RunRequest(partition_key=key, run_key=f"{wave}|{key}|{now:%Y-%m-%d}")
+    if not requested:
+        yield dg.SkipReason(f"no reminder of {wave} is due and may start now")
+
+
+def _may_start(runtime: Runtime, code: str, now: datetime) -> bool:
+    hospital = runtime.registry.hospital(code)
+    local = now.astimezone(hospital.zone)
+    return local.time() >= _SENSORS_FROM and window_is_open(hospital.send_window, local)
+
+
+def _reminder(wave: Wave, area: Area, partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=key_of(wave, area),
+        deps=[key_of(INVITATION, area), ANSWERS],
+        partitions_def=partitions,
+        group_name=area.value,
+        owners=OWNERS,
+        kinds={"track"},
+        pool="track_api",
+        description=(
+            f"Reminders of {area.label} to those who were invited {WAVE_DAYS[wave]} days ago and did not answer, are "
+            "not opted out, have not died or come back since. At most one per person and wave, whatever is re-run."
+        ),
+    )
+    def reminder(
+        context: dg.AssetExecutionContext, runtime: dg.ResourceParam[Runtime]
+    ) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster reads the bare class
+        with told_to_the_operator():
+            hospital, day = place_of(context, runtime.registry)
+            report = runtime.reminder.remind(hospital, day, area, wave, context.run_id)
+            return dg.MaterializeResult(metadata=_metadata(report))
+
+    return reminder
+
+
+def _metadata(report: ReminderReport) -> dict[str, dg.MetadataValue]:
+    counts = {
+        "candidates": report.candidates,
+        "due": report.lines,
+        "sent": report.sent,
+        "rejected": report.rejected,
+        "unknown": report.unknown,
+    }
+    return {name: dg.MetadataValue.int(count) for name, count in counts.items()} | {
+        "candidates_by_result": dg.MetadataValue.json(report.results),
+        "held": dg.MetadataValue.json(report.held),
+    }
+

@@ -1,0 +1,161 @@
+"""What comes back from Track.co, into the ledger: answers, delivery statuses, opt-outs. Contacts nobody.
+
+Read again and again with an overlap, so that nothing is missed; what is delivered twice counts once. Comments may
+hold personal data: they go straight into their own table and are counted nowhere.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final, TypeVar
+
+import polars as pl
+
+from track_pipeline.adapters.ledger import Ledger
+from track_pipeline.adapters.track_answers import Answer, DeliveryStatus, OptOut, Page, SurveyReader
+from track_pipeline.adapters.track_api import Refused
+from track_pipeline.domain.identity import KEY_COLUMNS, Hasher
+from track_pipeline.domain.nps import band
+from track_pipeline.domain.schema import UTC_TIME
+from track_pipeline.policy import Policy
+from track_pipeline.services.people import NoSuchContact, person_keys
+
+logger = logging.getLogger(__name__)
+
+# What arrives at Track.co while pages are read may be missed by that read: the next one starts earlier.
+_OVERLAP: Final = timedelta(hours=1)
+
+# Statuses that say the person, or the provider for the person, refuses the channel.
+_REFUSALS: Final = {"unsubscribed": "Track.co status", "refused": "provider refusal"}
+
+_Row = TypeVar("_Row", Answer, DeliveryStatus, OptOut)
+
+
+@dataclass
+class FeedbackReport:
+    """What one reading brought, in numbers. `skipped`: rows that could not be read, by reason.
+
+    `detractors`: new answers of 0 to 6, by hospital.
+    """
+
+    new_answers: int = 0
+    partial_answers: int = 0
+    new_statuses: int = 0
+    new_opt_outs: int = 0
+    strangers: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+    detractors: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class FeedbackReader:
+    """Brings the ledger up to date with Track.co."""
+
+    reader: SurveyReader
+    ledger: Ledger
+    hasher: Hasher
+    policy: Policy
+    clock: Callable[[], datetime]
+
+    def refresh(self) -> FeedbackReport:
+        """Reads all that is new. Raises SendFailure when Track.co cannot be read; what was read before stays read."""
+        report = FeedbackReport()
+        self._read_opt_outs(report)
+        self._read_answers(report)
+        self._read_statuses(report)
+        for hospital, count in sorted(report.detractors.items()):
+            logger.warning("%s: %d new answers of detractors; see daily_report", hospital, count)
+        return report
+
+    def _read_answers(self, report: FeedbackReport) -> None:
+        started, since = self.clock(), self._since("answers")
+        for page in self.reader.answers(since):
+            rows = _rows_of(page, report)
+            done = [answer for answer in rows if answer.state == "done"]
+            report.partial_answers += len(rows) - len(done)
+            recorded = self.ledger.record_answers(_answers(done))
+            report.new_answers += recorded.new
+            report.strangers += recorded.strangers
+            if recorded.new:
+                report.detractors.update(self._detractors(done, started))
+        self.ledger.refreshed("answers", started)
+
+    def _read_opt_outs(self, report: FeedbackReport) -> None:
+        started, since = self.clock(), self._since("opt_outs")
+        for page in self.reader.opt_outs(since):
+            rows = _rows_of(page, report)
+            by_contact = [
+                (key, row.channel, "Track.co opt-out") for row in rows for key in self._keys_of_contact(row, report)
+            ]
+            by_send = [(row.send_id, row.channel, "Track.co opt-out") for row in rows if row.send_id]
+            report.new_opt_outs += self._opt_out(by_contact) + self._opt_out_senders(by_send)
+        self.ledger.refreshed("opt_outs", started)
+
+    def _read_statuses(self, report: FeedbackReport) -> None:
+        started = self.clock()
+        for distribution in self.ledger.distributions(started - timedelta(days=self.policy.feedback.status_days)):
+            try:
+                pages = list(self.reader.statuses(distribution))
+            except Refused as refusal:
+                report.skipped[f"distribution_{refusal.reason}"] += 1
+                continue
+            rows = [row for page in pages for row in _rows_of(page, report)]
+            report.new_statuses += self.ledger.record_deliveries(_deliveries(rows)).new
+            refused = [(row.send_id, None, _REFUSALS[row.status]) for row in rows if row.status in _REFUSALS]
+            report.new_opt_outs += self._opt_out_senders(refused)
+        self.ledger.refreshed("statuses", started)
+
+    def _since(self, source: str) -> datetime | None:
+        last = self.ledger.last_refresh("answers" if source == "answers" else "opt_outs")
+        return last[1] - _OVERLAP if last and last[1] else None
+
+    def _detractors(self, answers: Iterable[Answer], received_at: datetime) -> Counter[str]:
+        """New answers of detractors by hospital: those that this reading was the first to bring."""
+        unhappy = [a.send_id for a in answers if a.score is not None and band(a.score) == "detractor"]
+        return Counter(self.ledger.hospitals_of_answers(unhappy, received_at))
+
+    def _keys_of_contact(self, row: OptOut, report: FeedbackReport) -> Iterator[str]:
+        for given in ({"email": row.email}, {"phone": row.phone}):
+            if any(given.values()):
+                try:
+                    yield from person_keys(self.hasher, self.policy.placeholders, **given)
+                except NoSuchContact:
+                    report.skipped["opt_out_unreadable"] += 1
+
+    def _opt_out_senders(self, refusals: Iterable[tuple[str, str | None, str]]) -> int:
+        """Opts out whom sends went to, under all their keys; without a channel, the one the send took."""
+        wanted = pl.DataFrame(list(refusals), schema=("send_id", "asked", "source"), orient="row").cast(pl.String)
+        found = self.ledger.keys_of_sends(wanted.get_column("send_id")).join(wanted, on="send_id")
+        rows = (
+            found.with_columns(channel=pl.coalesce("asked", "channel").replace("link", "all"))
+            .unpivot(KEY_COLUMNS, index=["channel", "source"], value_name="person_key")
+            .drop_nulls("person_key")
+        )
+        return self._opt_out(rows.select("person_key", "channel", "source").unique().rows())
+
+    def _opt_out(self, rows: Iterable[tuple[str, ...]]) -> int:
+        frame = pl.DataFrame(list(rows), schema=("person_key", "channel", "source"), orient="row").cast(pl.String)
+        return self.ledger.opt_out_many(frame)
+
+
+def _rows_of(page: Page[_Row], report: FeedbackReport) -> tuple[_Row, ...]:
+    report.skipped.update(page.skipped)
+    return page.rows
+
+
+def _answers(rows: Iterable[Answer]) -> pl.DataFrame:
+    columns = {
+        "send_id": pl.String,
+        "answered_at": UTC_TIME,
+        "score": pl.Int64,
+        "interaction_id": pl.String,
+        "comment": pl.String,
+    }
+    return pl.DataFrame([[getattr(row, name) for name in columns] for row in rows], schema=columns, orient="row")
+
+
+def _deliveries(rows: Iterable[DeliveryStatus]) -> pl.DataFrame:
+    columns = {"send_id": pl.String, "status": pl.String, "at": UTC_TIME}
+    return pl.DataFrame([(row.send_id, row.status, row.at) for row in rows], schema=columns, orient="row")

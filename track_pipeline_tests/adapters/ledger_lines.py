@@ -1,0 +1,75 @@
+"""Lines to be claimed in a ledger, and what becomes of them: what the tests of its parts share.
+
+Every default line is of a person of its own, who does not exist.
+"""
+
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from typing import Any
+
+import polars as pl
+
+from track_pipeline.adapters.ledger import Claim, Ledger, Recorded
+from track_pipeline.adapters.ledger.claims import LINES
+from track_pipeline.adapters.ledger.feedback import ANSWERS, DELIVERIES
+
+DAY = date(2025, 3, 9)
+NOW = datetime(2025, 3, 10, 11, tzinfo=UTC)
+INVITE = Claim("invite", DAY, "run", "policy", "rules", any_survey_since=None, this_survey_since=None)
+REMINDER_7D = replace(INVITE, wave="reminder_7d")
+REMINDER_14D = replace(INVITE, wave="reminder_14d")
+
+
+def line(encounter_id: int = 1, **changes: Any) -> dict[str, Any]:
+    return {
+        "hospital": "HMS",
+        "database": "HMS",
+        "encounter_id": encounter_id,
+        "unit": "HMS",
+        "area": "exames",
+        "setor": "RAIO X",
+        "survey_uuid": "survey",
+        "channel": "email",
+        "cpf_key": f"cpf-{encounter_id}",
+        "phone_key": None,
+        "email_key": f"email-{encounter_id}",
+        "extra": False,
+    } | changes
+
+
+def batch(*lines: dict[str, Any]) -> pl.DataFrame:
+    return pl.DataFrame(lines, schema=LINES)
+
+
+def claim(ledger: Ledger, *lines: dict[str, Any], claim: Claim = INVITE) -> list[str]:
+    """Claims the lines and returns the verdicts."""
+    return ledger.claim(batch(*lines), claim).get_column("verdict").to_list()
+
+
+def claim_ids(ledger: Ledger, *lines: dict[str, Any], claim: Claim = INVITE) -> list[str]:
+    return ledger.claim(batch(*lines), claim).get_column("send_id").to_list()
+
+
+def send(ledger: Ledger, *lines: dict[str, Any], claim: Claim = INVITE) -> list[str]:
+    ids = claim_ids(ledger, *lines, claim=claim)
+    assert ledger.settle(ids, "sent") == len(lines)
+    return ids
+
+
+def answer(
+    ledger: Ledger,
+    send_id: str,
+    at: datetime,
+    score: int | None = None,
+    comment: str | None = None,
+    interaction_id: str | None = None,
+) -> Recorded:
+    return ledger.record_answers(
+        pl.DataFrame([(send_id, at, score, interaction_id, comment)], schema=ANSWERS, orient="row")
+    )
+
+
+def deliver(ledger: Ledger, send_id: str, *statuses: str, at: datetime = NOW) -> Recorded:
+    """Records the statuses, all of one instant."""
+    rows = [(send_id, status, at) for status in statuses]
+    return ledger.record_deliveries(pl.DataFrame(rows, schema=DELIVERIES, orient="row"))
