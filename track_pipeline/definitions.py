@@ -10,8 +10,11 @@ import dagster as dg
 
 from track_pipeline.defs.dispatches import dispatch_assets
 from track_pipeline.defs.extracts import extract_assets
+from track_pipeline.defs.feedback import feedback_definitions
 from track_pipeline.defs.invitations import invitation_assets
 from track_pipeline.defs.partitions import patient_days
+from track_pipeline.defs.reminders import reminder_definitions
+from track_pipeline.defs.reports import report_definitions
 from track_pipeline.defs.schedules import daily_definitions
 from track_pipeline.runtime import Runtime
 from track_pipeline.settings import Settings, load_settings
@@ -28,14 +31,20 @@ def build_defs(settings: Settings, runtime: Runtime | None = None) -> dg.Definit
         settings.check_production(shared.registry)
     partitions = patient_days(shared.registry)
     assets = [extract_assets(partitions), invitation_assets(partitions), *dispatch_assets(partitions)]
-    status = dg.DefaultScheduleStatus.STOPPED if settings.is_demo else dg.DefaultScheduleStatus.RUNNING
+    if settings.is_demo:
+        schedules, sensors = dg.DefaultScheduleStatus.STOPPED, dg.DefaultSensorStatus.STOPPED
+    else:
+        schedules, sensors = dg.DefaultScheduleStatus.RUNNING, dg.DefaultSensorStatus.RUNNING
     return dg.Definitions.merge(
         dg.Definitions(
             assets=assets,
             resources={"runtime": runtime or _own_runtime(settings)},
             executor=dg.in_process_executor,
         ),
-        daily_definitions(assets, partitions, shared.registry, status),
+        daily_definitions(assets, partitions, shared.registry, schedules, sensors),
+        feedback_definitions(schedules),
+        reminder_definitions(shared.registry, schedules, sensors, in_demo=settings.is_demo),
+        report_definitions(schedules),
     )
 
 

@@ -8,13 +8,15 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import cached_property
 
-from track_pipeline.adapters.budget import open_budget
+from track_pipeline.adapters.budget import RequestBudget, open_budget
 from track_pipeline.adapters.clock import clock_for
 from track_pipeline.adapters.hospital_oracle import OracleReader
 from track_pipeline.adapters.lake import Lake
 from track_pipeline.adapters.ledger import Ledger, open_ledger
 from track_pipeline.adapters.reader import HospitalReader
+from track_pipeline.adapters.track_answers import SurveyReader, TrackAnswers
 from track_pipeline.adapters.track_api import SurveySender, TrackApi
+from track_pipeline.adapters.track_mapping import load_mapping
 from track_pipeline.domain.identity import Hasher, keyed_hasher
 from track_pipeline.domain.ruleset import RuleSet
 from track_pipeline.errors import ConfigError
@@ -23,8 +25,11 @@ from track_pipeline.registry import Hospital, Registry, load_registry
 from track_pipeline.rulebook import databases_read, load_rulebook
 from track_pipeline.services.dispatch import Dispatcher
 from track_pipeline.services.extraction import Extractor
+from track_pipeline.services.feedback import FeedbackReader
 from track_pipeline.services.invitation import Planner
 from track_pipeline.services.messages import Mailroom
+from track_pipeline.services.reminders import Reminder
+from track_pipeline.services.sending import Outbox
 from track_pipeline.settings import PRODUCTION_API, Settings
 from track_pipeline.surveys import SurveyCatalog, load_surveys
 
@@ -41,6 +46,7 @@ class Runtime:
         rules: dict[str, RuleSet] | None = None,
         reader: HospitalReader | None = None,
         sender: SurveySender | None = None,
+        feedback_source: SurveyReader | None = None,
         clock: Callable[[], datetime] | None = None,
     ) -> None:
         self.settings = settings
@@ -48,6 +54,7 @@ class Runtime:
         self.policy = policy or load_policy()
         self.clock = clock or clock_for(settings)
         self._rules, self._reader, self._sender = rules, reader, sender
+        self._feedback_source = feedback_source
 
     @cached_property
     def rules(self) -> dict[str, RuleSet]:
@@ -89,20 +96,27 @@ class Runtime:
 
     @cached_property
     def sender(self) -> SurveySender:
-        """Track.co."""
-        if self._sender is not None:
-            return self._sender
+        """Track.co, to write to."""
+        return self._sender or self.track
+
+    @cached_property
+    def track(self) -> TrackApi:
+        """The connection to Track.co."""
         settings = self.settings
         if settings.is_demo and settings.api_url is None:
             raise ConfigError("no Track.co to talk to: start `track simulator` and set TRACK_API_URL to its address")
-        limit = self.policy.sending.requests_per_5_minutes
         return TrackApi(
             settings.api_url or PRODUCTION_API,
             settings.organization_uuid or _demo_organization(),
             settings.api_token.get_secret_value() if settings.api_token else "demo",
-            budget=open_budget(settings.home, settings.ledger, limit),
+            budget=self.budget,
             require_loopback=settings.is_demo,
         )
+
+    @cached_property
+    def budget(self) -> RequestBudget:
+        """Leave to make requests, shared with all other processes."""
+        return open_budget(self.settings.home, self.settings.ledger, self.policy.sending.requests_per_5_minutes)
 
     @property
     def hospitals(self) -> tuple[Hospital, ...]:
@@ -126,16 +140,33 @@ class Runtime:
         return Planner(self.lake, self.ledger, self.rules, self.policy, surveys, self.hasher, self.clock)
 
     @cached_property
-    def dispatcher(self) -> Dispatcher:
-        """Dispatch of plans."""
+    def outbox(self) -> Outbox:
+        """The way out of the house."""
         mailroom = Mailroom(self.sender, self.catalog, self.policy, self.clock)
         versions = {code: rules.version for code, rules in self.rules.items()}
-        return Dispatcher(self.lake, self.ledger, mailroom, self.policy, versions, self.clock, self.settings.sends)
+        return Outbox(self.lake, self.ledger, mailroom, self.policy, versions, self.clock, self.settings.sends)
+
+    @cached_property
+    def dispatcher(self) -> Dispatcher:
+        """Dispatch of plans."""
+        return Dispatcher(self.outbox)
+
+    @cached_property
+    def reminder(self) -> Reminder:
+        """Reminders of cohorts."""
+        return Reminder(self.outbox)
+
+    @cached_property
+    def feedback(self) -> FeedbackReader:
+        """Answers, statuses and opt-outs."""
+        reader = self._feedback_source or TrackAnswers(self.track, load_mapping(self.settings.api_mapping))
+        return FeedbackReader(reader, self.ledger, self.hasher, self.policy, self.clock)
 
     def close(self) -> None:
         """Gives back what was opened."""
-        if "ledger" in self.__dict__:
-            self.ledger.close()
+        for name in ("track", "budget", "ledger"):
+            if name in self.__dict__:
+                getattr(self, name).close()
 
 
 def _demo_organization() -> str:

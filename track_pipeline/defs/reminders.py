@@ -14,9 +14,9 @@ from track_pipeline.defs.failures import told_to_the_operator
 from track_pipeline.defs.feedback import ANSWERS
 from track_pipeline.defs.naming import OWNERS, key_of
 from track_pipeline.defs.partitions import FIRST_DAY, TIME_ZONE, partition_key, place_of
+from track_pipeline.defs.schedules import window_is_open_now
 from track_pipeline.domain.areas import AREAS, Area
 from track_pipeline.domain.reminders import WAVE_DAYS, Wave
-from track_pipeline.domain.sending import window_is_open
 from track_pipeline.registry import Registry
 from track_pipeline.runtime import Runtime
 from track_pipeline.services.invitation import INVITATION
@@ -77,11 +77,9 @@ def _wave_definitions(
         job=job,
         minimum_interval_seconds=600,
         default_status=sensors,
-        description="Cohorts with reminders that are due and did not go: sent late, missed, or refused for stale answers.",
+        description="Cohorts with reminders due that did not go: invited late, missed, or refused for stale answers.",
     )
-    def stragglers(
-        context: dg.SensorEvaluationContext, runtime: dg.ResourceParam[Runtime]
-    ) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    def stragglers(runtime: dg.ResourceParam[Runtime]) -> Iterator[dg.RunRequest | dg.SkipReason]:
         yield from _due(runtime, wave, runtime.clock())
 
     @dg.asset_sensor(
@@ -92,7 +90,7 @@ def _wave_definitions(
         description="As the stragglers, at once when answers have been read.",
     )
     def fresh_answers(
-        context: dg.SensorEvaluationContext, event: dg.EventLogEntry, runtime: dg.ResourceParam[Runtime]
+        _context: dg.SensorEvaluationContext, _event: dg.EventLogEntry, runtime: dg.ResourceParam[Runtime]
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
         yield from _due(runtime, wave, runtime.clock())
 
@@ -114,9 +112,8 @@ def _due(runtime: Runtime, wave: Wave, now: datetime) -> Iterator[dg.RunRequest 
 
 
 def _may_start(runtime: Runtime, code: str, now: datetime) -> bool:
-    hospital = runtime.registry.hospital(code)
-    local = now.astimezone(hospital.zone)
-    return local.time() >= _SENSORS_FROM and window_is_open(hospital.send_window, local)
+    local = now.astimezone(runtime.registry.hospital(code).zone)
+    return local.time() >= _SENSORS_FROM and window_is_open_now(runtime.registry, code, now)
 
 
 def _reminder(wave: Wave, area: Area, partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
@@ -133,9 +130,7 @@ def _reminder(wave: Wave, area: Area, partitions: dg.MultiPartitionsDefinition) 
             "not opted out, have not died or come back since. At most one per person and wave, whatever is re-run."
         ),
     )
-    def reminder(
-        context: dg.AssetExecutionContext, runtime: dg.ResourceParam[Runtime]
-    ) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster reads the bare class
+    def reminder(context: dg.AssetExecutionContext, runtime: dg.ResourceParam[Runtime]) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster reads the bare class
         with told_to_the_operator():
             hospital, day = place_of(context, runtime.registry)
             report = runtime.reminder.remind(hospital, day, area, wave, context.run_id)
@@ -156,4 +151,3 @@ def _metadata(report: ReminderReport) -> dict[str, dg.MetadataValue]:
         "candidates_by_result": dg.MetadataValue.json(report.results),
         "held": dg.MetadataValue.json(report.held),
     }
-

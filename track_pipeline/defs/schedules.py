@@ -1,19 +1,23 @@
-"""When things run: the daily job, and the sweep that fetches what is missing, failed or deferred.
+"""When the daily job runs: every morning, for late discharges, and for what is missing, failed or deferred.
 
 Every request may be repeated without harm; safety is the ledger's. Schedules run by themselves in production only.
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
 
 import dagster as dg
 
 from track_pipeline.defs.partitions import FIRST_DAY, TIME_ZONE, partition_key
+from track_pipeline.domain.sending import window_is_open
 from track_pipeline.registry import Registry
 from track_pipeline.runtime import Runtime
 
-DAILY = "daily"
-SWEEP_DAYS = 7
+DAILY: Final = "daily"
+SWEEP_DAYS: Final = 7
+LATE_DAYS: Final = 3
 
 
 def daily_definitions(
@@ -21,8 +25,9 @@ def daily_definitions(
     partitions: dg.MultiPartitionsDefinition,
     registry: Registry,
     status: dg.DefaultScheduleStatus,
+    sensors: dg.DefaultSensorStatus,
 ) -> dg.Definitions:
-    """The job that reads, plans and sends one hospital-day in one process, and the two schedules that start it."""
+    """The job that reads, plans and sends one hospital-day in one process, and all that starts it."""
     job = dg.define_asset_job(
         DAILY,
         selection=dg.AssetSelection.assets(*assets),
@@ -57,7 +62,46 @@ def daily_definitions(
         for key in sorted(wanted):
             yield dg.RunRequest(partition_key=key, run_key=f"{tick.isoformat()}|{key}")
 
-    return dg.Definitions(jobs=[job], schedules=[at_eight, sweep])
+    @dg.schedule(
+        name="late_discharges",
+        job=job,
+        cron_schedule="0 11 * * *",
+        execution_timezone=TIME_ZONE,
+        default_status=status,
+        description="Reads the 3 days before yesterday again: discharges typed late are asked, nobody else again.",
+    )
+    def late_discharges(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest]:
+        tick = context.scheduled_execution_time
+        for day in sweep_days(tick.date())[-1 - LATE_DAYS : -1]:
+            for code in registry.codes:
+                key = partition_key(day, code)
+                yield dg.RunRequest(partition_key=key, run_key=f"{tick.isoformat()}|late|{key}")
+
+    @dg.sensor(
+        name="deferred_lines",
+        job=job,
+        minimum_interval_seconds=300,
+        default_status=sensors,
+        description="Hospital-days with lines that waited for the send window, as soon as it opens.",
+    )
+    def deferred_lines(runtime: dg.ResourceParam[Runtime]) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        now = runtime.clock()
+        days = sweep_days(now.astimezone(ZoneInfo(TIME_ZONE)).date())
+        requests: list[dg.RunRequest | dg.SkipReason] = [
+            dg.RunRequest(partition_key=key, run_key=f"window|{key}|{now:%Y-%m-%d}")
+            for day, code in runtime.ledger.unsent_partitions(days[0], days[-1], held="deferred:window")
+            if code in registry.codes and window_is_open_now(registry, code, now)
+            for key in [partition_key(day, code)]
+        ]
+        yield from requests or [dg.SkipReason("no line waits for a send window that is open")]
+
+    return dg.Definitions(jobs=[job], schedules=[at_eight, sweep, late_discharges], sensors=[deferred_lines])
+
+
+def window_is_open_now(registry: Registry, code: str, now: datetime) -> bool:
+    """Whether a hospital's send window is open at an instant."""
+    hospital = registry.hospital(code)
+    return window_is_open(hospital.send_window, now.astimezone(hospital.zone))
 
 
 def sweep_days(today: date) -> list[date]:

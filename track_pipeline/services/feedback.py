@@ -9,16 +9,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 
 import polars as pl
 
-from track_pipeline.adapters.ledger import Ledger
+from track_pipeline.adapters.ledger import ANSWERS, DELIVERIES, Ledger
 from track_pipeline.adapters.track_answers import Answer, DeliveryStatus, OptOut, Page, SurveyReader
 from track_pipeline.adapters.track_api import Refused
 from track_pipeline.domain.identity import KEY_COLUMNS, Hasher
 from track_pipeline.domain.nps import band
-from track_pipeline.domain.schema import UTC_TIME
 from track_pipeline.policy import Policy
 from track_pipeline.services.people import NoSuchContact, person_keys
 
@@ -26,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 # What arrives at Track.co while pages are read may be missed by that read: the next one starts earlier.
 _OVERLAP: Final = timedelta(hours=1)
+
+_STATUS_INTERVAL: Final = timedelta(minutes=50)
 
 # Statuses that say the person, or the provider for the person, refuses the channel.
 _REFUSALS: Final = {"unsubscribed": "Track.co status", "refused": "provider refusal"}
@@ -76,6 +77,8 @@ class FeedbackReader:
             done = [answer for answer in rows if answer.state == "done"]
             report.partial_answers += len(rows) - len(done)
             recorded = self.ledger.record_answers(_answers(done))
+            # Whoever answered was reached, whatever was seen of the sending.
+            self.ledger.settle([answer.send_id for answer in done], "sent", reason="answered")
             report.new_answers += recorded.new
             report.strangers += recorded.strangers
             if recorded.new:
@@ -94,7 +97,11 @@ class FeedbackReader:
         self.ledger.refreshed("opt_outs", started)
 
     def _read_statuses(self, report: FeedbackReport) -> None:
+        """Asks of each recent distribution, hence not more often than hourly: each asking is a request."""
         started = self.clock()
+        last = self.ledger.last_refresh("statuses")
+        if last is not None and started - last[0] < _STATUS_INTERVAL:
+            return
         for distribution in self.ledger.distributions(started - timedelta(days=self.policy.feedback.status_days)):
             try:
                 pages = list(self.reader.statuses(distribution))
@@ -107,8 +114,8 @@ class FeedbackReader:
             report.new_opt_outs += self._opt_out_senders(refused)
         self.ledger.refreshed("statuses", started)
 
-    def _since(self, source: str) -> datetime | None:
-        last = self.ledger.last_refresh("answers" if source == "answers" else "opt_outs")
+    def _since(self, source: Literal["answers", "opt_outs"]) -> datetime | None:
+        last = self.ledger.last_refresh(source)
         return last[1] - _OVERLAP if last and last[1] else None
 
     def _detractors(self, answers: Iterable[Answer], received_at: datetime) -> Counter[str]:
@@ -146,16 +153,8 @@ def _rows_of(page: Page[_Row], report: FeedbackReport) -> tuple[_Row, ...]:
 
 
 def _answers(rows: Iterable[Answer]) -> pl.DataFrame:
-    columns = {
-        "send_id": pl.String,
-        "answered_at": UTC_TIME,
-        "score": pl.Int64,
-        "interaction_id": pl.String,
-        "comment": pl.String,
-    }
-    return pl.DataFrame([[getattr(row, name) for name in columns] for row in rows], schema=columns, orient="row")
+    return pl.DataFrame([[getattr(row, name) for name in ANSWERS] for row in rows], schema=ANSWERS, orient="row")
 
 
 def _deliveries(rows: Iterable[DeliveryStatus]) -> pl.DataFrame:
-    columns = {"send_id": pl.String, "status": pl.String, "at": UTC_TIME}
-    return pl.DataFrame([(row.send_id, row.status, row.at) for row in rows], schema=columns, orient="row")
+    return pl.DataFrame([[getattr(row, name) for name in DELIVERIES] for row in rows], schema=DELIVERIES, orient="row")

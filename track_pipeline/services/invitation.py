@@ -9,8 +9,9 @@ import polars as pl
 
 from track_pipeline.adapters.lake import Lake
 from track_pipeline.adapters.ledger import Ledger
-from track_pipeline.domain.areas import AREAS, Area
+from track_pipeline.domain.areas import AREAS, UNCLASSIFIED, Area
 from track_pipeline.domain.identity import KEY_COLUMNS, Hasher
+from track_pipeline.domain.outcomes import Exclusion
 from track_pipeline.domain.plan import LedgerFacts, PlanRequest, identify, make_plan
 from track_pipeline.domain.ruleset import RuleSet
 from track_pipeline.policy import Policy
@@ -38,7 +39,10 @@ class Planner:
         One person is asked once a day, so all areas that have been extracted are weighed together. Raises
         NotInLake when a chosen area has not been extracted.
         """
-        plan = self.plan(hospital, day, areas)
+        request = self._request(hospital, day)
+        identified = self._identified(hospital, day, areas, request)
+        self.ledger.see(hospital.code, day, _seen(identified))
+        plan = self._plan(identified, request)
         plans = {area: plan.filter(pl.col("area") == area.value) for area in areas}
         for area, rows in plans.items():
             self.lake.write(rows, INVITATION, area, day, hospital.code)
@@ -47,14 +51,23 @@ class Planner:
 
     def plan(self, hospital: Hospital, day: date, areas: Sequence[Area] = AREAS) -> pl.DataFrame:
         """The plan of a hospital-day, without writing anything anywhere."""
-        request = PlanRequest(hospital, day, self.clock().astimezone(hospital.zone).date(), self.policy, self.surveys)
-        identified = identify(self._encounters(hospital, day, areas), request, self.hasher)
-        return make_plan(identified, request, self._facts(hospital, day, identified))
+        request = self._request(hospital, day)
+        return self._plan(self._identified(hospital, day, areas, request), request)
 
-    def _encounters(self, hospital: Hospital, day: date, areas: Sequence[Area]) -> pl.DataFrame:
+    def _request(self, hospital: Hospital, day: date) -> PlanRequest:
+        return PlanRequest(hospital, day, self.clock().astimezone(hospital.zone).date(), self.policy, self.surveys)
+
+    def _plan(self, identified: pl.DataFrame, request: PlanRequest) -> pl.DataFrame:
+        classified = identified.filter(pl.col("area").is_not_null())
+        return make_plan(classified, request, self._facts(request.hospital, request.day, classified))
+
+    def _identified(self, hospital: Hospital, day: date, areas: Sequence[Area], request: PlanRequest) -> pl.DataFrame:
+        """Everybody who was extracted, also who is in no area: a front desk's telephone is shared by all of them."""
         read = {area: self.lake.read if area in areas else self.lake.find for area in AREAS}
         frames = [read[area](EXTRACT, area, day, hospital.code) for area in AREAS]
-        return pl.concat(frame for frame in frames if frame is not None)
+        frames.append(self.lake.find(EXTRACT, UNCLASSIFIED, day, hospital.code))
+        encounters = pl.concat(frame for frame in frames if frame is not None)
+        return identify(encounters, request, self.hasher)
 
     def _facts(self, hospital: Hospital, day: date, identified: pl.DataFrame) -> LedgerFacts:
         keys = pl.concat(identified.get_column(column).drop_nulls() for column in KEY_COLUMNS).unique()
@@ -84,3 +97,17 @@ class Planner:
                 policy_version=pl.lit(self.policy.version),
             ),
         )
+
+
+def _seen(identified: pl.DataFrame) -> pl.DataFrame:
+    """Whom the hospital saw that day, one row per key: whoever comes back, or dies, is not reminded of an older visit.
+
+    A cancelled encounter did not take place.
+    """
+    died = pl.col("died") | pl.col("reason").eq_missing(pl.lit(Exclusion.DECEASED.value))
+    return (
+        identified.filter(pl.col("reason").ne_missing(pl.lit(Exclusion.CANCELLED.value)))
+        .with_columns(died=died)
+        .unpivot(KEY_COLUMNS, index=["database", "encounter_id", "died"], value_name="person_key")
+        .select("person_key", "database", "encounter_id", "died")
+    )

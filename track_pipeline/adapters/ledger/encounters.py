@@ -11,7 +11,7 @@ from typing import Any, Final
 import polars as pl
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, exists, insert, select, update
 
-from track_pipeline.adapters.ledger.database import Store, fetch, insert_new
+from track_pipeline.adapters.ledger.database import Store, fetch, insert_new, matches
 from track_pipeline.adapters.ledger.sends import IS_INVITATION
 from track_pipeline.adapters.ledger.tables import decisions, encounters, extracts, sends
 from track_pipeline.domain.plan import PLANNED
@@ -150,8 +150,11 @@ class Encounters(Store):
         with self._database.read() as connection:
             return dict(fetch(connection, statement).rows())
 
-    def unsent_partitions(self, date_from: date, date_to: date) -> list[tuple[date, str]]:
-        """Days (both ends included) and hospitals with planned rows that were neither sent nor suppressed."""
+    def unsent_partitions(self, date_from: date, date_to: date, held: str | None = None) -> list[tuple[date, str]]:
+        """Days (both ends included) and hospitals with planned rows that were neither sent nor suppressed.
+
+        `held`: only those that wait for exactly that, such as `deferred:window`.
+        """
         sent = exists().where(
             sends.c.hospital == encounters.c.hospital,
             sends.c.encounter_id == encounters.c.encounter_id,
@@ -164,6 +167,7 @@ class Encounters(Store):
                 encounters.c.cohort_date.between(date_from, date_to),
                 encounters.c.result == PLANNED,
                 ~encounters.c.held.startswith("suppressed:"),
+                matches(encounters.c.held, held),
                 ~sent,
             )
             .distinct()

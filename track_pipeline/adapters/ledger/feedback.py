@@ -4,6 +4,7 @@ The same news may come any number of times and in any order; what is kept depend
 reminders is in `reminders`, what is counted from them in `responses`.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
@@ -68,6 +69,16 @@ class Feedback(Store):
             # Those of answers that were known stay as they are: gone, where they were purged.
             _replace_comments(connection, changed)
         return _recorded(first.height, known.height, rows, ours)
+
+    def hospitals_of_answers(self, send_ids: Iterable[str], received_from: datetime) -> list[str]:
+        """The hospitals of those answers that were new since an instant, one entry per answer."""
+        with self._database.read() as connection:
+            statement = (
+                select(sends.c.hospital)
+                .join(answers, answers.c.send_id == sends.c.send_id)
+                .where(one_of(connection, sends.c.send_id, send_ids), answers.c.received_at >= received_from)
+            )
+            return list(connection.execute(statement).scalars())
 
     def record_deliveries(self, rows: pl.DataFrame) -> Recorded:
         """Records delivery statuses (`DELIVERIES`), when each was first true; counts pairs of send and status."""

@@ -5,7 +5,7 @@ Here is the SQL and the transaction; who may be claimed is decided in `claims`.
 
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime
 from typing import Any, Final, Literal
 from uuid import uuid4
 
@@ -184,6 +184,14 @@ class Sends(Store):
             return fetch(
                 connection, statement.order_by(OUTCOME_ORDER, sends.c.encounter_id, sends.c.database, sends.c.send_id)
             )
+
+    def distributions(self, since: datetime) -> list[str]:
+        """The ids that Track.co gave to what was sent since an instant, each once."""
+        statement = select(sends.c.distribution_id).where(
+            sends.c.claimed_at >= since, sends.c.distribution_id.is_not(None)
+        )
+        with self._database.read() as connection:
+            return list(connection.execute(statement.distinct().order_by(sends.c.distribution_id)).scalars())
 
     def keys_of_sends(self, send_ids: Iterable[str]) -> pl.DataFrame:
         """Whose sends these are: send_id, channel, cpf_key, phone_key, email_key; unknown sends are left out."""
