@@ -5,6 +5,7 @@ What a command does is in the services; Dagster and polars are imported by the c
 """
 
 import json
+import logging
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -43,25 +44,44 @@ Json = Annotated[bool, typer.Option("--json", help="print JSON instead of a tabl
 OptionalHospital = Annotated[str | None, typer.Option("--hospital", help="hospital code, such as HMS")]
 OptionalDate = Annotated[str | None, typer.Option("--date", help="day of the encounters, YYYY-MM-DD")]
 
+# Short enough for a terminal of 80 columns.
+_HEADERS = {
+    "extracted": "rows",
+    "excluded": "excl.",
+    "planned": "plan",
+    "sent": "sent",
+    "rejected": "rej.",
+    "unknown": "unkn.",
+    "deferred": "defer.",
+    "suppressed": "supp.",
+    "reminded_7d": "7d",
+    "reminded_14d": "14d",
+    "answered": "answ.",
+}
 # Columns in which there is nothing are left out, but for these.
 _ALWAYS = ("extracted", "excluded", "planned", "sent")
-_COLUMNS = ("extracted", "excluded", "planned", "sent", "rejected", "unknown", "deferred", "suppressed")
+_COLUMNS = tuple(_HEADERS)
 
 
 @app.command()
 def demo(*, as_json: Json = False) -> None:
     """Run yesterday of all hospitals, synthetic, against a Track.co simulator, and show where every row went."""
-    from track_pipeline.demo.run import run_demo
+    from track_pipeline.demo.run import run_demo, steps_of
+    from track_pipeline.registry import load_registry
 
     settings = _settings()
     if not settings.is_demo:
         raise typer.BadParameter("TRACK_ENV is production; the demo is for synthetic hospitals only")
-    with _progress("hospitals", None) as advance:
+    # What failed is printed below, once; the logs are in Dagster.
+    logging.disable(logging.ERROR)
+    hospitals = len(load_registry().only(settings.hospitals).hospitals)
+    with _progress("runs", steps_of(settings, hospitals)) as advance:
         result = run_demo(settings, advance)
     if as_json:
         _print_json(result.rows)
     else:
         _print_status(result.rows)
+        _print_scores(result.scores.to_dicts())
         out.print(f"New sends: {result.new_sends}. The same in Dagster: [bold]track ui --port 3000[/bold]")
     for failure in result.failures:
         err.print(f"[red]{failure}[/red]", highlight=False)
@@ -294,14 +314,16 @@ def _print_rows(rows: list[dict[str, Any]], *, as_json: bool, empty: str) -> Non
 
 
 def _print_status(rows: list[dict[str, Any]]) -> None:
-    """One table a day, without the columns in which there is nothing, and the reasons of the whole."""
+    """One table a day, without the rows and columns in which there is nothing, and the reasons of the whole."""
     shown = [column for column in _COLUMNS if column in _ALWAYS or any(row[column] for row in rows)]
     for day, of_day in groupby(rows, key=lambda row: row["date"]):
-        table = Table("hospital", "area", title=f"{day}: what became of every encounter", box=SIMPLE)
+        table = Table("hospital", "area", title=f"{day}: what became of every encounter", box=SIMPLE, padding=(0, 1, 0, 0))
         for column in shown:
-            table.add_column(column, justify="right")
+            table.add_column(_HEADERS[column], justify="right")
         counted = list(of_day)
         for row in counted:
+            if not row["extracted"]:
+                continue
             table.add_row(row["hospital"], row["area"], *(str(row[column]) for column in shown))
         table.add_section()
         table.add_row("total", "", *(str(sum(row[column] for row in counted)) for column in shown), style="bold")
@@ -311,6 +333,23 @@ def _print_status(rows: list[dict[str, Any]]) -> None:
         reasons.update({f"excluded:{reason}": count for reason, count in row["excluded_by"].items()})
         reasons.update(row["held_by"])
     out.print("  ".join(f"{reason} {count}" for reason, count in reasons.most_common()), highlight=False)
+
+
+def _print_scores(scores: list[dict[str, Any]]) -> None:
+    """NPS per hospital, with its 95 % interval; a dash where the answers are too few to be shown."""
+    if not scores:
+        return
+    table = Table("hospital", title="who answered, reminders included", box=SIMPLE)
+    for column in ("sent", "answered", "rate", "NPS", "95 %"):
+        table.add_column(column, justify="right")
+    for row in scores:
+        nps = "–" if row["nps"] is None else f"{row['nps']:.0f}{'*' if row['preliminary'] else ''}"
+        interval = "–" if row["nps"] is None else f"{row['low']:.0f} to {row['high']:.0f}"
+        rate = "–" if row["response_rate"] is None else f"{row['response_rate']:.0%}"
+        table.add_row(row["hospital"], str(row["sent"]), str(row["answered"]), rate, nps, interval)
+    out.print(table)
+    if any(row["preliminary"] for row in scores):
+        out.print("* fewer than 30 answers: preliminary")
 
 
 def _print_story(story: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from track_pipeline.defs.naming import OWNERS
 from track_pipeline.defs.partitions import TIME_ZONE
 from track_pipeline.runtime import Runtime
 
+READ_ANSWERS: Final = "read_answers"
 ANSWERS: Final = dg.AssetKey("answers")
 
 
@@ -47,7 +48,7 @@ def answers(
 
 def feedback_definitions(status: dg.DefaultScheduleStatus) -> dg.Definitions:
     """The asset and its hourly schedule."""
-    job = dg.define_asset_job("read_answers", selection=[ANSWERS], executor_def=dg.in_process_executor)
+    job = dg.define_asset_job(READ_ANSWERS, selection=[ANSWERS], executor_def=dg.in_process_executor)
     hourly = dg.ScheduleDefinition(
         name="answers_hourly",
         job=job,

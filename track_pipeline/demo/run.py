@@ -1,36 +1,59 @@
-"""The demo: yesterday of every hospital through real Dagster runs, against synthetic hospitals and a simulator."""
+"""The demo: a day of every hospital through real Dagster runs, and the fortnight in which its people answer.
+
+Synthetic hospitals, a simulator of Track.co, a clock that is set forward. With a Track.co of the caller's own
+(`TRACK_API_URL`) only the day itself is run: its clock is not the demo's to set.
+"""
 
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import date, timedelta
-from typing import Any
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from typing import Any, Final
 
 import dagster as dg
+import polars as pl
 
 from track_pipeline.adapters.clock import GROUP_TIME_ZONE, clock_for
 from track_pipeline.definitions import build_defs
+from track_pipeline.defs.feedback import READ_ANSWERS
+from track_pipeline.defs.naming import keys_of
 from track_pipeline.defs.partitions import partition_key
 from track_pipeline.defs.schedules import DAILY
+from track_pipeline.demo.respondents import AnswerModel
 from track_pipeline.demo.simulator import SimulatorProcess
+from track_pipeline.domain.nps import scores
+from track_pipeline.domain.reminders import WAVE_DAYS
+from track_pipeline.domain.sending import is_working_day
 from track_pipeline.instance import open_instance
+from track_pipeline.policy import load_policy
 from track_pipeline.runtime import Runtime
+from track_pipeline.services.reminders import WAVES
 from track_pipeline.services.status import JsonObject, closes, status
 from track_pipeline.settings import Settings
 
 # Dagster's console log would bury the table; the same events are in the instance, for the UI.
-_QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+_QUIET: Final[dict[str, Any]] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+# Of the invitations; with two reminders, about four in ten answer in the end.
+_RESPONSE_RATE: Final = 0.1
+
+Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What a demo came to. `rows` is the status of the day; `new_sends` counts what this very call sent."""
+    """What a demo came to.
+
+    rows: the status of the day. new_sends: invitations that this very call sent. scores: NPS per hospital
+    (`domain.nps.SCORES`), empty when the day alone was run.
+    """
 
     day: date
     rows: list[JsonObject]
     failures: tuple[str, ...]
     new_sends: int
+    scores: pl.DataFrame
 
     @property
     def succeeded(self) -> bool:
@@ -38,45 +61,125 @@ class DemoResult:
         return not self.failures and bool(self.rows) and all(closes(row) for row in self.rows)
 
 
-def run_demo(settings: Settings, on_hospital: Callable[[str], None]) -> DemoResult:
-    """Runs the daily job for yesterday of every hospital; `on_hospital` is told each hospital when it is done."""
-    day = clock_for(settings)().astimezone(GROUP_TIME_ZONE).date() - timedelta(days=1)
-    with track_co(settings) as reachable, open_instance(settings.home) as instance:
-        runtime = Runtime(reachable)
-        try:
-            before = _sent(runtime, day)
-            failures = tuple(_run(runtime, instance, day, on_hospital))
-            return DemoResult(day, status(runtime.ledger, (day, day)), failures, _sent(runtime, day) - before)
-        finally:
-            runtime.close()
+def steps_of(settings: Settings, hospitals: int) -> int:
+    """How many hospital-runs a demo consists of: the day, and two waves of reminders where the clock is its own."""
+    return hospitals if settings.api_url else hospitals * (1 + len(WAVES))
+
+
+def run_demo(settings: Settings, on_run: Progress) -> DemoResult:
+    """Runs yesterday of every hospital, then its reminders; `on_run` is told each run when it is done."""
+    start = clock_for(settings)()
+    day = start.astimezone(GROUP_TIME_ZONE).date() - timedelta(days=1)
+    with _track_co(settings, start) as (reachable, set_clock), open_instance(settings.home) as instance:
+        stage = _Stage(reachable.model_copy(update={"now": start}), instance, day, on_run)
+        before = stage.sent()
+        failures = list(stage.run(DAILY))
+        sent = stage.sent()
+        if set_clock is not None:
+            failures += _fortnight(stage, set_clock)
+        with stage.runtime() as runtime:
+            counts = runtime.ledger.response_counts((day, day))
+            scored = scores(counts, ["hospital"], runtime.policy.nps)
+            rows = status(runtime.ledger, (day, day))
+        return DemoResult(day, rows, tuple(failures), sent - before, scored if set_clock else scored.clear())
 
 
 @contextmanager
 def track_co(settings: Settings) -> Iterator[Settings]:
     """Settings with a Track.co to talk to: the configured one, else a simulator that lives as long as this."""
+    with _track_co(settings, clock_for(settings)()) as (reachable, _):
+        yield reachable
+
+
+@contextmanager
+def _track_co(settings: Settings, now: datetime) -> Iterator[tuple[Settings, Callable[[datetime], None] | None]]:
+    """Also how to set the clock of the simulator; None when Track.co is not ours."""
     if settings.api_url is not None:
-        yield settings
+        yield settings, None
         return
-    with SimulatorProcess() as simulator:
+    with SimulatorProcess(answers=AnswerModel(settings.demo_seed, response_rate=_RESPONSE_RATE)) as simulator:
+
+        def set_clock(instant: datetime) -> None:
+            simulator.control("clock", {"now": instant.isoformat()})
+
+        set_clock(now)
         os.environ["TRACK_API_URL"] = simulator.url
         try:
-            yield settings.model_copy(update={"api_url": simulator.url})
+            yield settings.model_copy(update={"api_url": simulator.url}), set_clock
         finally:
             del os.environ["TRACK_API_URL"]
 
 
-def _run(
-    runtime: Runtime, instance: dg.DagsterInstance, day: date, on_hospital: Callable[[str], None]
-) -> Iterator[str]:
-    job = build_defs(runtime.settings, runtime).resolve_job_def(DAILY)
-    for hospital in runtime.hospitals:
-        key = partition_key(day, hospital.code)
-        result = job.execute_in_process(_QUIET, instance=instance, partition_key=key, raise_on_error=False)
-        on_hospital(hospital.code)
+def _fortnight(stage: "_Stage", set_clock: Callable[[datetime], None]) -> Iterator[str]:
+    """Reads answers the day after, then reminds after 7 and 14 days, on the first working day from then on.
+
+    A fortnight passes in a minute here, so the budget of requests, which is real time's, is not kept.
+    """
+    stage = replace(stage, keeps_budget=False)
+    start = stage.now
+    for days, wave in ((1, None), *((WAVE_DAYS[wave], wave) for wave in WAVES), (WAVE_DAYS[WAVES[-1]] + 4, None)):
+        instant = start + timedelta(days=days)
+        while not is_working_day(instant.astimezone(GROUP_TIME_ZONE).date()):
+            instant += timedelta(days=1)
+        set_clock(instant)
+        later = stage.at(instant)
+        yield from later.read_answers()
+        if wave is not None:
+            yield from later.run(wave, keys_of(wave))
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """A moment of the demo, at which jobs are run for the day's partitions."""
+
+    settings: Settings
+    instance: dg.DagsterInstance
+    day: date
+    on_run: Progress
+    keeps_budget: bool = True
+
+    @property
+    def now(self) -> datetime:
+        return clock_for(self.settings)()
+
+    def at(self, instant: datetime) -> "_Stage":
+        return replace(self, settings=self.settings.model_copy(update={"now": instant}))
+
+    @contextmanager
+    def runtime(self) -> Iterator[Runtime]:
+        policy = load_policy()
+        if not self.keeps_budget:
+            sending = policy.sending.model_copy(update={"requests_per_5_minutes": 1_000_000})
+            policy = policy.model_copy(update={"sending": sending})
+        runtime = Runtime(self.settings, policy=policy)
+        try:
+            yield runtime
+        finally:
+            runtime.close()
+
+    def sent(self) -> int:
+        with self.runtime() as runtime:
+            return sum(row["sent"] for row in status(runtime.ledger, (self.day, self.day)))
+
+    def run(self, job_name: str, assets: list[dg.AssetKey] | None = None) -> Iterator[str]:
+        """Runs a job for every hospital; yields what failed."""
+        with self.runtime() as runtime:
+            job = build_defs(self.settings, runtime).resolve_job_def(job_name)
+            for hospital in runtime.hospitals:
+                key = partition_key(self.day, hospital.code)
+                yield from self._failures(job, key, assets)
+                self.on_run(f"{hospital.code} {job_name}")
+
+    def read_answers(self) -> Iterator[str]:
+        with self.runtime() as runtime:
+            yield from self._failures(build_defs(self.settings, runtime).resolve_job_def(READ_ANSWERS))
+
+    def _failures(
+        self, job: dg.JobDefinition, key: str | None = None, assets: list[dg.AssetKey] | None = None
+    ) -> Iterator[str]:
+        result = job.execute_in_process(
+            _QUIET, instance=self.instance, partition_key=key, asset_selection=assets, raise_on_error=False
+        )
         for event in result.get_step_failure_events():
             failure = event.step_failure_data.user_failure_data
             yield f"{event.step_key}: {failure.description if failure else 'failed'}"
-
-
-def _sent(runtime: Runtime, day: date) -> int:
-    return sum(row["sent"] for row in status(runtime.ledger, (day, day)))

@@ -17,14 +17,7 @@ from track_pipeline.domain.areas import Area
 from track_pipeline.errors import ConfigError
 from track_pipeline.policy import load_policy
 from track_pipeline.registry import Hospital, load_registry
-from track_pipeline.services.dispatch import (
-    Approval,
-    Dispatcher,
-    DispatchReport,
-    DispatchStopped,
-    GateTripped,
-    Partition,
-)
+from track_pipeline.services.dispatch import Approval, Dispatcher, DispatchReport, GateTripped
 from track_pipeline.services.messages import LineChannel, Mailroom
 from track_pipeline.services.sending import DispatchStopped, Outbox, Partition
 from track_pipeline.services.status import funnel_of
