@@ -155,6 +155,14 @@ def resolve(
     out.print(f"{code} {encounter}: {unknown.height} resolved as {verdict}")
 
 
+@app.command()
+def purge() -> None:
+    """Delete patient data older than the policy keeps it; Dagster does the same every night."""
+    with _runtime() as runtime:
+        deleted = runtime.retention.purge()
+    out.print(", ".join(f"{kind} {count}" for kind, count in deleted.items()))
+
+
 @opt_out_app.command("add")
 def opt_out_add(
     *,
@@ -317,7 +325,9 @@ def _print_status(rows: list[dict[str, Any]]) -> None:
     """One table a day, without the rows and columns in which there is nothing, and the reasons of the whole."""
     shown = [column for column in _COLUMNS if column in _ALWAYS or any(row[column] for row in rows)]
     for day, of_day in groupby(rows, key=lambda row: row["date"]):
-        table = Table("hospital", "area", title=f"{day}: what became of every encounter", box=SIMPLE, padding=(0, 1, 0, 0))
+        table = Table(
+            "hospital", "area", title=f"{day}: what became of every encounter", box=SIMPLE, padding=(0, 1, 0, 0)
+        )
         for column in shown:
             table.add_column(_HEADERS[column], justify="right")
         counted = list(of_day)

@@ -15,6 +15,7 @@ from track_pipeline.defs.invitations import invitation_assets
 from track_pipeline.defs.partitions import patient_days
 from track_pipeline.defs.reminders import reminder_definitions
 from track_pipeline.defs.reports import report_definitions
+from track_pipeline.defs.retention import retention_definitions
 from track_pipeline.defs.schedules import daily_definitions
 from track_pipeline.runtime import Runtime
 from track_pipeline.settings import Settings, load_settings
@@ -45,6 +46,7 @@ def build_defs(settings: Settings, runtime: Runtime | None = None) -> dg.Definit
         feedback_definitions(schedules),
         reminder_definitions(shared.registry, schedules, sensors, in_demo=settings.is_demo),
         report_definitions(schedules),
+        retention_definitions(schedules),
     )
 
 

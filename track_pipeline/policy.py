@@ -156,6 +156,7 @@ class Policy(_Strict):
     """All of it; `version` is a digest of the file, kept with every decision."""
 
     version: str
+    retention_days: Annotated[int, Field(ge=18, le=365)]
     source: SourcePolicy
     sending: SendingPolicy
     eligibility: EligibilityPolicy

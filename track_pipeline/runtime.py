@@ -29,6 +29,7 @@ from track_pipeline.services.feedback import FeedbackReader
 from track_pipeline.services.invitation import Planner
 from track_pipeline.services.messages import Mailroom
 from track_pipeline.services.reminders import Reminder
+from track_pipeline.services.retention import Retention
 from track_pipeline.services.sending import Outbox
 from track_pipeline.settings import PRODUCTION_API, Settings
 from track_pipeline.surveys import SurveyCatalog, load_surveys
@@ -161,6 +162,11 @@ class Runtime:
         """Answers, statuses and opt-outs."""
         reader = self._feedback_source or TrackAnswers(self.track, load_mapping(self.settings.api_mapping))
         return FeedbackReader(reader, self.ledger, self.hasher, self.policy, self.clock)
+
+    @cached_property
+    def retention(self) -> Retention:
+        """Deletion of what need not be kept."""
+        return Retention(self.lake, self.ledger, self.policy, self.clock)
 
     def close(self) -> None:
         """Gives back what was opened."""

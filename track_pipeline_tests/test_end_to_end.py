@@ -138,7 +138,7 @@ def test_no_name_or_contact_is_written_anywhere_but_in_the_lake(installation: In
         if path.is_file() and "lake" not in path.relative_to(installation.home).parts
     }
     assert any(name.endswith("ledger.sqlite") for name in haystacks)
-    for planted in ("x" + sorted(personal)[-1] + "x", f"phone {next(v for v in sorted(personal) if v.isdigit())},"):
+    for planted in (f"x{max(personal)}x", f"phone {next(v for v in sorted(personal) if v.isdigit())},"):
         assert _holds_any(planted, personal)
     # Eight digits may also turn up inside a hash or a timestamp: digits count only where no hex digit touches them.
     leaks = {name for name, content in haystacks.items() if _holds_any(content.decode("latin-1"), personal)}

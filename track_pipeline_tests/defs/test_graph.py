@@ -12,13 +12,13 @@ from syrupy.assertion import SnapshotAssertion
 from track_pipeline.definitions import build_defs
 from track_pipeline.settings import load_settings
 
-
 SCHEDULES = (
     "answers_hourly",
     "daily_0800",
     "late_discharges",
     "reminder_7d_daily",
     "reminder_14d_daily",
+    "purge_nightly",
     "report_daily",
     "sweep",
 )
