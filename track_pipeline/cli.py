@@ -34,7 +34,9 @@ app = typer.Typer(
 )
 opt_out_app = typer.Typer(no_args_is_help=True, help="People who do not want to be written to.")
 pause_app = typer.Typer(no_args_is_help=True, help="The switch that stops all sending, of a hospital or a channel.")
+consent_app = typer.Typer(no_args_is_help=True, help="Evidence that people agreed to be written to by WhatsApp.")
 app.add_typer(opt_out_app, name="opt-out")
+app.add_typer(consent_app, name="consent")
 app.add_typer(pause_app, name="pause")
 
 out = Console()
@@ -200,6 +202,20 @@ def opt_out_list(*, as_json: Json = False) -> None:
     """All opt-outs in force."""
     with _runtime() as runtime:
         _print_rows(runtime.ledger.opt_outs().to_dicts(), as_json=as_json, empty="Nobody has opted out.")
+
+
+@opt_out_app.command("import")
+def opt_out_import(file: Path) -> None:
+    """Take a CSV with the columns cpf, phone, email, channel, source; all of it, or nothing and an error per line."""
+    with _runtime() as runtime:
+        out.print(f"{runtime.importer.opt_outs(file)} new opt-outs")
+
+
+@consent_app.command("import")
+def consent_import(file: Path) -> None:
+    """Take a CSV with the columns cpf, phone, email, source, date, text_version; all of it, or nothing."""
+    with _runtime() as runtime:
+        out.print(f"{runtime.importer.consents(file)} new consents")
 
 
 @pause_app.command("add")

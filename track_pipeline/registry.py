@@ -65,6 +65,7 @@ class Hospital(_Strict):
     links: Literal["off", "no_contact", "all"] = "off"
     minors: Literal["exclude", "guardian_contact"] = "exclude"
     reminders: Literal["ours", "track"] = "ours"
+    whatsapp_consent: Literal["assumed", "required"] = "assumed"
     sample: Annotated[float, Field(gt=0, le=1)] = 1.0
     max_age_days: Annotated[int, Field(ge=1, le=30)] = 7
     send_window: SendWindow = SendWindow()

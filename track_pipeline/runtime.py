@@ -26,6 +26,7 @@ from track_pipeline.rulebook import databases_read, load_rulebook
 from track_pipeline.services.dispatch import Dispatcher
 from track_pipeline.services.extraction import Extractor
 from track_pipeline.services.feedback import FeedbackReader
+from track_pipeline.services.imports import Importer
 from track_pipeline.services.invitation import Planner
 from track_pipeline.services.messages import Mailroom
 from track_pipeline.services.reminders import Reminder
@@ -162,6 +163,11 @@ class Runtime:
         """Answers, statuses and opt-outs."""
         reader = self._feedback_source or TrackAnswers(self.track, load_mapping(self.settings.api_mapping))
         return FeedbackReader(reader, self.ledger, self.hasher, self.policy, self.clock)
+
+    @cached_property
+    def importer(self) -> Importer:
+        """Files of opt-outs and consents."""
+        return Importer(self.ledger, self.hasher, self.policy.placeholders)
 
     @cached_property
     def retention(self) -> Retention:

@@ -159,13 +159,17 @@ def plan_request(
 
 
 def ledger_facts(
-    opted_out: Iterable[Row] = (), contacted: Iterable[Row] = (), asked: Iterable[Row] = ()
+    opted_out: Iterable[Row] = (),
+    contacted: Iterable[Row] = (),
+    asked: Iterable[Row] = (),
+    consented: Iterable[Row] = (),
 ) -> LedgerFacts:
     """What the ledger knows; nothing, unless rows are given."""
     return LedgerFacts(
         pl.DataFrame(list(opted_out), schema=_OPTED_OUT),
         pl.DataFrame(list(contacted), schema=_CONTACTED),
         pl.DataFrame(list(asked), schema=_ASKED),
+        pl.DataFrame(list(consented), schema={"person_key": pl.String()}),
     )
 
 

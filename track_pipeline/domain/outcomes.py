@@ -26,6 +26,7 @@ class Exclusion(StrEnum):
     FOREIGN = "foreign"
     INVALID_CONTACT = "invalid_contact"
     NO_CONTACT = "no_contact"
+    NO_CONSENT = "no_consent"
     STALE = "stale"
     DUPLICATE_ENCOUNTER = "duplicate_encounter"
     ALREADY_ASKED = "already_asked"

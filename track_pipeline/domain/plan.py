@@ -65,11 +65,13 @@ class LedgerFacts:
     contacted: person_key, hospital, database, encounter_id, survey_uuid, cohort_date, answered_on; invitations
         of earlier days.
     asked: database, encounter_id, area, survey_uuid, channel; invitations of this very hospital-day.
+    consented: person_key; who is known to have agreed to WhatsApp.
     """
 
     opted_out: pl.DataFrame
     contacted: pl.DataFrame
     asked: pl.DataFrame
+    consented: pl.DataFrame
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def make_plan(identified: pl.DataFrame, request: PlanRequest, ledger: LedgerFact
         area=pl.col("area").replace_strict({area.label: area.value for area in AREAS}, return_dtype=pl.String)
     )
     frame = _with_survey(frame, request)
-    frame = _with_channel(frame, request.hospital, ledger.opted_out)
+    frame = _with_channel(frame, request.hospital, ledger)
     frame = _by_priority(_keep_what_left(frame, ledger.asked))
     if (request.today - request.day).days > request.hospital.max_age_days:
         frame = _exclude(frame, pl.lit(value=True), Exclusion.STALE)
@@ -152,14 +154,24 @@ def _with_survey(frame: pl.DataFrame, request: PlanRequest) -> pl.DataFrame:
     return frame.with_columns(reason=pl.when(missing).then(pl.lit(Exclusion.NO_SURVEY.value)).otherwise("reason"))
 
 
-def _with_channel(frame: pl.DataFrame, hospital: Hospital, opted_out: pl.DataFrame) -> pl.DataFrame:
-    """The first channel, in the hospital's order, with a usable contact and no opt-out; else the reason."""
+def may_get_whatsapp(hospital: Hospital, consented: pl.DataFrame) -> pl.Expr:
+    """Whether a hospital may write to a person by WhatsApp: by policy, or because any of their keys has agreed."""
+    if hospital.whatsapp_consent == "assumed":
+        return pl.lit(value=True)
+    keys = consented.get_column("person_key").implode()
+    return pl.any_horizontal(pl.col(key).is_in(keys) for key in KEY_COLUMNS).fill_null(value=False)
+
+
+def _with_channel(frame: pl.DataFrame, hospital: Hospital, ledger: LedgerFacts) -> pl.DataFrame:
+    """The first channel, in the hospital's order, with a usable contact, consent and no opt-out; else the reason."""
     usable = {"email": pl.col("email_address").is_not_null(), "whatsapp": pl.col("phone_e164").is_not_null()}
     channels: tuple[str, ...] = hospital.channels
     if hospital.links == "no_contact":
         usable["link"] = pl.lit(value=True)
         channels = (*channels, "link")
-    refused = {channel: _opted_out(opted_out, channel) for channel in channels}
+    has_phone = usable["whatsapp"]
+    usable["whatsapp"] = has_phone & may_get_whatsapp(hospital, ledger.consented)
+    refused = {channel: _opted_out(ledger.opted_out, channel) for channel in channels}
     first = pl.coalesce(pl.when(usable[name] & ~refused[name]).then(pl.lit(name)) for name in channels)
     without_opt_out = pl.any_horizontal(usable[name] for name in channels)
     verdicts = [pl.col(f"{kind}_verdict") for kind in ("email", "phone")]
@@ -170,6 +182,8 @@ def _with_channel(frame: pl.DataFrame, hospital: Hospital, opted_out: pl.DataFra
     reason = (
         pl.when(without_opt_out)
         .then(pl.lit(Exclusion.OPTED_OUT.value))
+        .when(has_phone & ~usable["whatsapp"] & pl.lit("whatsapp" in channels))
+        .then(pl.lit(Exclusion.NO_CONSENT.value))
         .when(one_is(Verdict.SHARED))
         .then(pl.lit(Exclusion.SHARED_CONTACT.value))
         .when(one_is(Verdict.PLACEHOLDER))

@@ -76,6 +76,7 @@ class Planner:
             opted_out=self.ledger.opted_out(keys),
             contacted=self.ledger.recent_contacts(keys, cohort_from=day - longest, cohort_before=day),
             asked=self.ledger.asked(hospital.code, day),
+            consented=self.ledger.consented(keys, "whatsapp"),
         )
 
     def _tell_ledger(self, hospital: Hospital, day: date, area: Area, plan: pl.DataFrame) -> None:

@@ -10,6 +10,8 @@ from typing import Final
 import polars as pl
 
 from track_pipeline.domain.areas import Area
+from track_pipeline.domain.identity import KEY_COLUMNS
+from track_pipeline.domain.plan import PLANNED, may_get_whatsapp
 from track_pipeline.domain.reminders import CONTACTS, DUE, WITHHELD, Wave, decide
 from track_pipeline.errors import TrackPipelineError
 from track_pipeline.registry import Hospital
@@ -65,9 +67,16 @@ class Reminder:
         candidates = outbox.ledger.reminder_candidates(hospital.code, day, area)
         plan = outbox.lake.find(INVITATION, area, day, hospital.code)
         # A purged plan leaves nobody to be reminded, each by name: `no_contact`.
-        contacts = pl.DataFrame(schema=CONTACTS) if plan is None else plan.filter(pl.col("result") == "planned")
+        contacts = pl.DataFrame(schema=CONTACTS) if plan is None else self._contacts(hospital, plan)
         decided = decide(candidates, contacts, wave, today, hospital, outbox.policy.reminders)
         return decided.with_columns(hospital=pl.lit(hospital.code), area=pl.lit(area.value), extra=pl.lit(value=False))
+
+    def _contacts(self, hospital: Hospital, plan: pl.DataFrame) -> pl.DataFrame:
+        """The contacts of the planned; phones only of people who may get WhatsApp."""
+        planned = plan.filter(pl.col("result") == PLANNED)
+        keys = pl.concat(planned.get_column(name).drop_nulls() for name in KEY_COLUMNS)
+        agreed = may_get_whatsapp(hospital, self.outbox.ledger.consented(keys, "whatsapp"))
+        return planned.with_columns(phone_e164=pl.when(agreed).then("phone_e164"))
 
     def _demand_fresh_answers(self, hospital: Hospital, day: date) -> None:
         oldest = self.outbox.clock() - timedelta(hours=self.outbox.policy.feedback.max_answer_age_hours)

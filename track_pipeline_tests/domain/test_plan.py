@@ -599,3 +599,14 @@ def test_every_reason_that_a_plan_can_give_is_given_by_a_test_here_or_by_classif
         found |= set(plan_of(encounters(*rows), request, facts).get_column("reason").drop_nulls())
 
     assert found == set(Exclusion) - by_classification - by_eligibility
+
+
+def test_where_consent_is_required_whatsapp_goes_to_who_has_agreed_and_email_to_the_others() -> None:
+    asks_first = hospital(channels=["whatsapp", "email"], whatsapp_consent="required")
+    people = encounters({}, {}, {"email": None})
+    agreed = HASHER("cpf", cpf(1))
+
+    plan = plan_of(people, plan_request(asks_first), ledger_facts(consented=[{"person_key": agreed}]))
+
+    assert plan.get_column("channel").to_list() == ["whatsapp", "email", None]
+    assert plan.get_column("reason").to_list() == [None, None, "no_consent"]
