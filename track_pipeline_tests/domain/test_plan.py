@@ -595,6 +595,7 @@ def test_every_reason_that_a_plan_can_give_is_given_by_a_test_here_or_by_classif
         ([{}], plan_request(), ledger_facts(contacted=[invited()])),
         ([{}], plan_request(), ledger_facts(contacted=[invited(encounter_id=1)])),
         ([{}] * 9, plan_request(hospital(sample=0.1)), ledger_facts()),
+        ([NO_EMAIL], plan_request(hospital(whatsapp_consent="required")), ledger_facts()),
     ):
         found |= set(plan_of(encounters(*rows), request, facts).get_column("reason").drop_nulls())
 
