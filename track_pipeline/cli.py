@@ -387,3 +387,5 @@ def _print_story(story: dict[str, Any]) -> None:
         out.print(f"  {decision['at']}  {decision['step']}: {decision['result']}{reason}{rule}", highlight=False)
     for send in story["sends"]:
         out.print(f"  {send['at']}  {send['wave']} by {send['channel']}: {send['state']}", highlight=False)
+        if send["answered_at"]:
+            out.print(f"  {send['answered_at']}  answered", highlight=False)

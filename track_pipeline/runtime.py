@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import cached_property
 
+from track_pipeline.adapters.alerts import Alerts, LogAlerts
 from track_pipeline.adapters.budget import RequestBudget, open_budget
 from track_pipeline.adapters.clock import clock_for
 from track_pipeline.adapters.hospital_oracle import OracleReader
@@ -50,11 +51,13 @@ class Runtime:
         sender: SurveySender | None = None,
         feedback_source: SurveyReader | None = None,
         clock: Callable[[], datetime] | None = None,
+        alerts: Alerts | None = None,
     ) -> None:
         self.settings = settings
         self.registry = registry or load_registry().only(settings.hospitals)
         self.policy = policy or load_policy()
         self.clock = clock or clock_for(settings)
+        self.alerts = alerts or LogAlerts()
         self._rules, self._reader, self._sender = rules, reader, sender
         self._feedback_source = feedback_source
 
@@ -146,7 +149,8 @@ class Runtime:
         """The way out of the house."""
         mailroom = Mailroom(self.sender, self.catalog, self.policy, self.clock)
         versions = {code: rules.version for code, rules in self.rules.items()}
-        return Outbox(self.lake, self.ledger, mailroom, self.policy, versions, self.clock, self.settings.sends)
+        sends = self.settings.sends
+        return Outbox(self.lake, self.ledger, mailroom, self.policy, versions, self.clock, self.alerts, sends)
 
     @cached_property
     def dispatcher(self) -> Dispatcher:
@@ -162,7 +166,7 @@ class Runtime:
     def feedback(self) -> FeedbackReader:
         """Answers, statuses and opt-outs."""
         reader = self._feedback_source or TrackAnswers(self.track, load_mapping(self.settings.api_mapping))
-        return FeedbackReader(reader, self.ledger, self.hasher, self.policy, self.clock)
+        return FeedbackReader(reader, self.ledger, self.hasher, self.policy, self.clock, self.alerts)
 
     @cached_property
     def importer(self) -> Importer:

@@ -13,6 +13,7 @@ from track_pipeline.defs.failures import told_to_the_operator
 from track_pipeline.defs.naming import OWNERS, check, key_of, results
 from track_pipeline.defs.partitions import place_of
 from track_pipeline.domain.areas import AREAS, Area
+from track_pipeline.domain.funnel import Funnel
 from track_pipeline.runtime import Runtime
 from track_pipeline.services.dispatch import Approval
 from track_pipeline.services.invitation import INVITATION
@@ -70,19 +71,21 @@ def _dispatch(channel: LineChannel, area: Area, partitions: dg.MultiPartitionsDe
             report = runtime.dispatcher.dispatch(Partition(hospital, day, area, channel), context.run_id, approval)
             unsettled = runtime.ledger.unresolved(hospital.code, day, area=area, channel=channel).height
             return dg.MaterializeResult(
-                metadata=_metadata(report) | {"funnel": funnel_of(runtime.ledger, day, hospital.code, area).markdown()},
+                metadata=_metadata(report, funnel_of(runtime.ledger, day, hospital.code, area)),
                 check_results=results(context, key, {"ledger_agrees": (unsettled == 0, f"{unsettled} unknown")}),
             )
 
     return dispatch
 
 
-def _metadata(report: SendReport) -> dict[str, int | str]:
-    counts: dict[str, int | str] = {
+def _metadata(report: SendReport, funnel: Funnel) -> dict[str, dg.MetadataValue]:
+    counts = {
         "lines": report.lines,
         "sent_earlier": report.earlier,
         "sent": report.sent,
         "rejected": report.rejected,
         "unknown": report.unknown,
+    } | {f"held/{reason}": count for reason, count in sorted(report.held.items())}
+    return {name: dg.MetadataValue.int(count) for name, count in counts.items()} | {
+        "funnel": dg.MetadataValue.md(funnel.markdown())
     }
-    return counts | {f"held/{reason}": count for reason, count in sorted(report.held.items())}

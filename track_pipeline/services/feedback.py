@@ -4,7 +4,6 @@ Read again and again with an overlap, so that nothing is missed; what is deliver
 hold personal data: they go straight into their own table and are counted nowhere.
 """
 
-import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from typing import Final, Literal, TypeVar
 
 import polars as pl
 
+from track_pipeline.adapters.alerts import Alert, Alerts
 from track_pipeline.adapters.ledger import ANSWERS, DELIVERIES, Ledger
 from track_pipeline.adapters.track_answers import Answer, DeliveryStatus, OptOut, Page, SurveyReader
 from track_pipeline.adapters.track_api import Refused
@@ -20,8 +20,6 @@ from track_pipeline.domain.identity import KEY_COLUMNS, Hasher
 from track_pipeline.domain.nps import band
 from track_pipeline.policy import Policy
 from track_pipeline.services.people import NoSuchContact, person_keys
-
-logger = logging.getLogger(__name__)
 
 # What arrives at Track.co while pages are read may be missed by that read: the next one starts earlier.
 _OVERLAP: Final = timedelta(hours=1)
@@ -59,6 +57,7 @@ class FeedbackReader:
     hasher: Hasher
     policy: Policy
     clock: Callable[[], datetime]
+    alerts: Alerts
 
     def refresh(self) -> FeedbackReport:
         """Reads all that is new. Raises SendFailure when Track.co cannot be read; what was read before stays read."""
@@ -67,7 +66,8 @@ class FeedbackReader:
         self._read_answers(report)
         self._read_statuses(report)
         for hospital, count in sorted(report.detractors.items()):
-            logger.warning("%s: %d new answers of detractors; see daily_report", hospital, count)
+            text = f"{count} new answers of detractors (0 to 6); somebody may want to call them."
+            self.alerts.send(Alert(hospital, text, "/assets/daily_report"))
         return report
 
     def _read_answers(self, report: FeedbackReport) -> None:

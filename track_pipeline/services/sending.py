@@ -12,6 +12,7 @@ from typing import Final
 
 import polars as pl
 
+from track_pipeline.adapters.alerts import Alert, Alerts
 from track_pipeline.adapters.lake import Lake
 from track_pipeline.adapters.ledger import Claim, Ledger, Wave
 from track_pipeline.adapters.track_api import NotSent, Refused, SendFailure, Stopped, Unknown
@@ -94,6 +95,7 @@ class Outbox:
     policy: Policy
     rules_versions: dict[str, str]
     clock: Callable[[], datetime]
+    alerts: Alerts
     sends: bool
 
     def send(self, partition: Partition, lines: pl.DataFrame, run_id: str, report: SendReport) -> None:
@@ -229,6 +231,8 @@ class _Session:
         partition, ledger = self.partition, self.outbox.ledger
         if isinstance(failure, Stopped) and failure.reason == Deferral.THROTTLED:
             ledger.pause("all", reason=Deferral.THROTTLED, source="Track.co answered 405")
+            text = f"Track.co throttles (405), all sending is paused. {_NEXT_STEP[Deferral.THROTTLED]}"
+            self.outbox.alerts.send(Alert(str(partition), text, "/runs"))
         left = ledger.settled(partition.hospital.code, partition.day, partition.wave, partition.channel)
         rest = pl.concat(unsent).join(left, on=["database", "encounter_id"], how="anti")
         reason = Deferral.UNREACHABLE if isinstance(failure, Unknown) else Deferral(failure.reason)

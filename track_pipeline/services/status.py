@@ -50,11 +50,12 @@ def why(ledger: Ledger, hospital: str, encounter: int) -> JsonObject:
     """The story of an encounter; its shape is an interface others rely on.
 
     hospital, encounter, area, setor, outcome (None when it was never extracted), decisions (at, step, result,
-    reason, rule; oldest first), sends (wave, channel, state, send_id, at). Where two databases of the hospital
-    use the number, both stories are told; `database` tells them apart.
+    reason, rule; oldest first), sends (wave, channel, state, send_id, at, answered_at). Where two databases of
+    the hospital use the number, both stories are told; `database` tells them apart.
     """
     history = ledger.history(hospital, encounter)
     row = max(history.encounters, key=_telling, default=None)
+    answered = {answer["send_id"]: answer["answered_at"].isoformat() for answer in history.answers}
     return {
         "hospital": hospital,
         "encounter": encounter,
@@ -68,7 +69,10 @@ def why(ledger: Ledger, hospital: str, encounter: int) -> JsonObject:
         ],
         "sends": [
             {name: send[name] for name in ("wave", "channel", "state", "reason", "send_id", "database")}
-            | {"at": (send["settled_at"] or send["claimed_at"]).isoformat()}
+            | {
+                "at": (send["settled_at"] or send["claimed_at"]).isoformat(),
+                "answered_at": answered.get(send["send_id"]),
+            }
             for send in history.sends
         ],
     }

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from track_pipeline.adapters.alerts import LogAlerts
 from track_pipeline.adapters.lake import Lake, NotInLake
 from track_pipeline.adapters.ledger import Ledger, open_ledger
 from track_pipeline.adapters.track_api import NotSent, Refused, Stopped, Unknown
@@ -59,7 +60,9 @@ class Office:
         sending = policy.sending.model_copy(update={"batch_size": self.batch_size})
         policy = policy.model_copy(update={"sending": sending})
         mailroom = Mailroom(self.track, self.catalog, policy, lambda: self.now)
-        outbox = Outbox(self.lake, self.ledger, mailroom, policy, {"HMS": "rules-1"}, lambda: self.now, self.sends)
+        outbox = Outbox(
+            self.lake, self.ledger, mailroom, policy, {"HMS": "rules-1"}, lambda: self.now, LogAlerts(), self.sends
+        )
         return Dispatcher(outbox).dispatch(Partition(self.hospital, DAY, AREA, channel), run_id, approval)
 
     def funnel(self) -> dict[str, Any]:

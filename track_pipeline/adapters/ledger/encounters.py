@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, exist
 
 from track_pipeline.adapters.ledger.database import Store, fetch, insert_new, matches
 from track_pipeline.adapters.ledger.sends import IS_INVITATION
-from track_pipeline.adapters.ledger.tables import decisions, encounters, extracts, sends
+from track_pipeline.adapters.ledger.tables import answers, decisions, encounters, extracts, sends
 from track_pipeline.domain.plan import PLANNED
 
 # The rows of a partition and area as the extract found them, and as the invitation decided on them.
@@ -49,6 +49,7 @@ class EncounterHistory:
     encounters: list[dict[str, Any]]
     decisions: list[dict[str, Any]]
     sends: list[dict[str, Any]]
+    answers: list[dict[str, Any]]
 
 
 class Encounters(Store):
@@ -192,7 +193,13 @@ class Encounters(Store):
                     (sends, (sends.c.claimed_at, sends.c.send_id)),
                 )
             }
-        return EncounterHistory(**rows)
+            answered = (
+                select(answers.c.send_id, answers.c.answered_at)
+                .join(sends, sends.c.send_id == answers.c.send_id)
+                .where(sends.c.hospital == hospital, sends.c.encounter_id == encounter_id)
+                .order_by(answers.c.answered_at, answers.c.send_id)
+            )
+            return EncounterHistory(**rows, answers=fetch(connection, answered).to_dicts())
 
 
 def _of_partition(hospital: str, cohort_date: date, area: str) -> ColumnElement[bool]:
