@@ -10,7 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from datetime import date
+from datetime import UTC, date, datetime
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -25,6 +25,7 @@ from track_pipeline.errors import TrackPipelineError
 from track_pipeline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from track_pipeline.adapters.ledger import Ledger
     from track_pipeline.runtime import Runtime
 
 app = typer.Typer(
@@ -97,8 +98,8 @@ def status(*, day: OptionalDate = None, hospital: OptionalHospital = None, as_js
     from track_pipeline.services.status import status as status_of
 
     wanted = _date(day)
-    with _runtime() as runtime:
-        rows = status_of(runtime.ledger, (wanted, wanted) if wanted else None, hospital)
+    with _ledger() as ledger:
+        rows = status_of(ledger, (wanted, wanted) if wanted else None, hospital)
     if as_json:
         _print_json(rows)
     elif rows:
@@ -110,10 +111,11 @@ def status(*, day: OptionalDate = None, hospital: OptionalHospital = None, as_js
 @app.command()
 def why(hospital: str, encounter: int, *, as_json: Json = False) -> None:
     """Why an encounter was, or was not, asked: every decision in order, without a name or a contact."""
+    from track_pipeline.registry import load_registry
     from track_pipeline.services.status import why as why_of
 
-    with _runtime() as runtime:
-        story = why_of(runtime.ledger, runtime.registry.hospital(hospital).code, encounter)
+    with _ledger() as ledger:
+        story = why_of(ledger, load_registry().hospital(hospital).code, encounter)
     if as_json:
         _print_json(story)
     else:
@@ -282,6 +284,18 @@ def main() -> None:
 
 def _settings() -> Settings:
     return load_settings()
+
+
+@contextmanager
+def _ledger() -> "Iterator[Ledger]":
+    """The ledger alone, for commands that only read it: it opens in a fraction of the time."""
+    from track_pipeline.adapters.ledger import open_ledger
+
+    ledger = open_ledger(_settings().ledger, clock=lambda: datetime.now(UTC))
+    try:
+        yield ledger
+    finally:
+        ledger.close()
 
 
 @contextmanager

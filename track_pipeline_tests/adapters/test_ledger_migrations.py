@@ -9,10 +9,11 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import select, text
 
 from track_pipeline.adapters.ledger import LedgerError, open_ledger
-from track_pipeline.adapters.ledger.database import open_database
+from track_pipeline.adapters.ledger.database import HEAD, open_database
 from track_pipeline.adapters.ledger.migrate import config
 from track_pipeline.adapters.ledger.tables import UtcDateTime, answers, metadata
 from track_pipeline.errors import ConfigError
@@ -29,7 +30,7 @@ def test_migrations_make_exactly_the_tables_of_the_code(ledger_url: str) -> None
 
 def test_answers_of_the_first_ledger_are_carried_over(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("track_pipeline.adapters.ledger.database.upgrade", lambda c: command.upgrade(config(c), "0001"))
+        patch.setattr("track_pipeline.adapters.ledger.migrate.upgrade", lambda c: command.upgrade(config(c), "0001"))
         with closing(open_database(ledger_url)) as database, database.write() as connection:
             values = {"send_id": "s1", "answered_at": datetime(2025, 3, 10, 11, tzinfo=UTC)}
             connection.execute(text("INSERT INTO answers VALUES (:send_id, :answered_at)"), values)
@@ -37,6 +38,10 @@ def test_answers_of_the_first_ledger_are_carried_over(ledger_url: str, monkeypat
         answer = connection.execute(select(answers)).one()
     assert (answer.send_id, answer.score, answer.interaction_id) == ("s1", None, None)
     assert answer.received_at == answer.answered_at
+
+
+def test_the_newest_migration_is_the_one_that_opening_looks_for() -> None:
+    assert ScriptDirectory.from_config(config()).get_current_head() == HEAD
 
 
 def test_opening_again_keeps_what_is_there(ledger_url: str) -> None:

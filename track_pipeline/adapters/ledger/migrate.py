@@ -9,8 +9,6 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection
 
@@ -24,12 +22,6 @@ def config(connection: Connection | None = None) -> Config:
     result.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     result.set_main_option("file_template", "%%(rev)s_%%(slug)s")
     return result
-
-
-def is_current(connection: Connection) -> bool:
-    """Whether every migration has been run."""
-    head = ScriptDirectory.from_config(config()).get_current_head()
-    return MigrationContext.configure(connection).get_current_revision() == head
 
 
 def upgrade(connection: Connection) -> None:
