@@ -12,6 +12,8 @@ _CONFIG = """\
 # Written by `track`; the embedded default. Production has its own (deploy/dagster.yaml).
 telemetry:
   enabled: false
+nux: # no invitation to a newsletter over the first page
+  enabled: false
 """
 
 

@@ -5,7 +5,7 @@ and by WhatsApp, and is of a person of its own.
 """
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
@@ -14,7 +14,7 @@ import polars as pl
 from track_pipeline.domain.areas import AREAS, Area
 from track_pipeline.domain.identity import Hasher, keyed_hasher
 from track_pipeline.domain.plan import PLAN, PLANNED, LedgerFacts, PlanRequest, identify, make_plan
-from track_pipeline.domain.schema import ENCOUNTERS
+from track_pipeline.domain.schema import ENCOUNTERS, raw_schema
 from track_pipeline.policy import Policy, load_policy
 from track_pipeline.registry import Hospital
 
@@ -67,6 +67,15 @@ def phone_of(person: int) -> str:
     return f"+55279{81_000_000 + person}"
 
 
+def keys_of(person: int) -> Row:
+    """The keys of the default person of that number: cpf_key, phone_key, email_key."""
+    return {
+        "cpf_key": HASHER("cpf", cpf(person)),
+        "phone_key": HASHER("phone", f"27{phone_of(person)[-8:]}"),
+        "email_key": HASHER("email", email_of(person)),
+    }
+
+
 def survey_of(unit: str, area: Area | str) -> str:
     """The survey that `plan_request` gives a unit's area."""
     return str(uuid5(NAMESPACE_URL, f"tests/{unit}/{area}"))
@@ -110,6 +119,29 @@ def _encounter(place: int, row: Row) -> Row:
     return defaults | {name: value for name, value in row.items() if name != "person"}
 
 
+def raw_encounters(*rows: Row, day: date = DAY) -> pl.DataFrame:
+    """A raw batch of MV: inpatients of HMS who were discharged at noon of the day; the n-th row is the n-th person."""
+    noon = datetime.combine(day, time(12))
+    return pl.DataFrame([_raw(place, noon, row) for place, row in enumerate(rows, start=1)], schema=raw_schema("mv"))
+
+
+def _raw(person: int, noon: datetime, row: Row) -> Row:
+    defaults: Row = {
+        "database": "HMS",
+        "cd_atendimento": person,
+        "dt_atendimento": noon,
+        "dt_alta": noon,
+        "tp_atendimento": "I",
+        "nm_paciente": f"Pessoa Exemplo {person}",
+        "email": email_of(person),
+        "nr_ddi_celular": "55",
+        "nr_ddd_celular": "27",
+        "nr_celular": phone_of(person).removeprefix("+5527"),
+        "nr_cpf": cpf(person),
+    }
+    return defaults | row
+
+
 def planned(*rows: Row) -> pl.DataFrame:
     """A frame of `PLAN`; every row is planned by e-mail unless it says otherwise."""
     return pl.DataFrame([_planned(place, row) for place, row in enumerate(rows, start=1)], schema=PLAN)
@@ -136,10 +168,7 @@ def _planned(person: int, row: Row) -> Row:
         "email_address": email_of(person),
         "phone_e164": phone_of(person),
         "cpf_digits": cpf(person),
-        "cpf_key": HASHER("cpf", cpf(person)),
-        "phone_key": HASHER("phone", f"27{phone_of(person)[-8:]}"),
-        "email_key": HASHER("email", email_of(person)),
-    }
+    } | keys_of(person)
     return defaults | row
 
 

@@ -5,12 +5,13 @@ Which lines, and what their answer means for the ledger, is `dispatch`'s.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Literal
+from datetime import datetime, time, timedelta
+from typing import Final, Literal
 
 import polars as pl
 
 from track_pipeline.adapters.track_api import Distribution, LinkList, SendChannel, SurveySender, WhatsAppTemplate
+from track_pipeline.domain.reminders import WAVE_DAYS
 from track_pipeline.domain.sending import end_of_validity, import_lines
 from track_pipeline.errors import ConfigError
 from track_pipeline.policy import Policy
@@ -18,6 +19,9 @@ from track_pipeline.registry import Hospital
 from track_pipeline.surveys import SurveyCatalog
 
 LineChannel = Literal["email", "whatsapp", "link"]
+
+# When Track.co sends a reminder of its own, in the hospital's time zone.
+_REMINDER_TIME: Final = time(9)
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,13 @@ class Accepted:
     distribution_id: str | None
     refused: Mapping[str, str]
     links: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class _Reminder:
+    at: datetime | None = None
+    channel: SendChannel | None = None
+    template: WhatsAppTemplate | None = None
 
 
 @dataclass(frozen=True)
@@ -64,17 +75,31 @@ class Mailroom:
     ) -> Distribution:
         templates = self.catalog.unit(unit).email_templates
         by_email, by_whatsapp = channel == "email", channel == "whatsapp"
+        local = self.clock().astimezone(hospital.zone)
+        reminder = self._tracks_own_reminder(unit, local) if hospital.reminders == "track" else _Reminder()
+        has_template = by_whatsapp or reminder.template is not None
         return Distribution(
             survey_uuid=survey_uuid,
             channel=channel,
             lines=lines,
-            validity_at=end_of_validity(self.clock().astimezone(hospital.zone), self.policy.sending.validity_days),
+            validity_at=end_of_validity(local, self.policy.sending.validity_days),
             template_invite_hash=templates.invite if by_email else None,
             template_expired_hash=templates.expired if by_email else None,
             template_thanks_hash=templates.thanks if by_email else None,
             whatsapp_template=self._whatsapp_template(unit) if by_whatsapp else None,
-            whatsapp_integration_uuid=str(self.catalog.whatsapp_integration_uuid) if by_whatsapp else None,
+            whatsapp_integration_uuid=str(self.catalog.whatsapp_integration_uuid) if has_template else None,
+            reminder_at=reminder.at,
+            reminder_channel=reminder.channel,
+            whatsapp_reminder_template=reminder.template,
         )
+
+    def _tracks_own_reminder(self, unit: str, local: datetime) -> "_Reminder":
+        """The one reminder that Track.co sends itself, as the original had it: after a week, by WhatsApp if it can."""
+        at = datetime.combine(local.date() + timedelta(days=WAVE_DAYS["reminder_7d"]), _REMINDER_TIME, local.tzinfo)
+        template = self.catalog.unit(unit).whatsapp_template
+        if template is None or self.catalog.whatsapp_integration_uuid is None:
+            return _Reminder(at, "email")
+        return _Reminder(at, "whatsapp", self._whatsapp_template(unit))
 
     def _whatsapp_template(self, unit: str) -> WhatsAppTemplate:
         template = self.catalog.unit(unit).whatsapp_template

@@ -1,82 +1,24 @@
 """What a dispatch does with every answer that Track.co can give, and that no re-run asks anybody twice."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 
-from track_pipeline.adapters.alerts import LogAlerts
-from track_pipeline.adapters.lake import Lake, NotInLake
-from track_pipeline.adapters.ledger import Ledger, open_ledger
+from track_pipeline.adapters.lake import NotInLake
 from track_pipeline.adapters.track_api import NotSent, Refused, Stopped, Unknown
-from track_pipeline.demo.surveys import demo_catalog
-from track_pipeline.domain.areas import Area
 from track_pipeline.errors import ConfigError
 from track_pipeline.policy import load_policy
-from track_pipeline.registry import Hospital, load_registry
-from track_pipeline.services.dispatch import Approval, Dispatcher, DispatchReport, GateTripped
-from track_pipeline.services.messages import LineChannel, Mailroom
-from track_pipeline.services.sending import DispatchStopped, Outbox, Partition
-from track_pipeline.services.status import funnel_of
-from track_pipeline.surveys import SurveyCatalog
-from track_pipeline_tests.builders import DAY, encounters, hospital, planned
-from track_pipeline_tests.fake_sender import FakeSender
-
-AREA = Area.INTERNACAO
-NINE = datetime(2025, 3, 11, 9, tzinfo=ZoneInfo("America/Sao_Paulo"))
-
-
-@dataclass
-class Office:
-    """A hospital-day whose plan is in the lake, a ledger, a Track.co and a clock that can be moved."""
-
-    lake: Lake
-    ledger: Ledger
-    track: FakeSender
-    now: datetime = NINE
-    hospital: Hospital = field(default_factory=hospital)
-    catalog: SurveyCatalog = field(default_factory=lambda: demo_catalog(load_registry()))
-    batch_size: int = 500
-    sends: bool = True
-
-    def plan(self, *rows: dict[str, Any], extract: int | None = None) -> None:
-        plan = planned(*rows)
-        self.lake.write(plan, "invitation", AREA, DAY, "HMS")
-        count = plan.height if extract is None else extract
-        self.lake.write(encounters(*({} for _ in range(count))), "extract", AREA, DAY, "HMS")
-        decided = plan.select(
-            "database", "encounter_id", "unit", "setor", "survey_uuid", "channel", "result", "reason", rule="decided_by"
-        ).with_columns(rules_version=None, policy_version=None)
-        self.ledger.replace_encounters("HMS", DAY, AREA, decided)
-
-    def dispatch(
-        self, channel: LineChannel = "email", approval: Approval | None = None, run_id: str = "run"
-    ) -> DispatchReport:
-        policy = load_policy()
-        sending = policy.sending.model_copy(update={"batch_size": self.batch_size})
-        policy = policy.model_copy(update={"sending": sending})
-        mailroom = Mailroom(self.track, self.catalog, policy, lambda: self.now)
-        outbox = Outbox(
-            self.lake, self.ledger, mailroom, policy, {"HMS": "rules-1"}, lambda: self.now, LogAlerts(), self.sends
-        )
-        return Dispatcher(outbox).dispatch(Partition(self.hospital, DAY, AREA, channel), run_id, approval)
-
-    def funnel(self) -> dict[str, Any]:
-        funnel = funnel_of(self.ledger, DAY, "HMS", AREA)
-        assert funnel.closes
-        counts = {name: getattr(funnel, name) for name in ("sent", "rejected", "unknown", "deferred", "suppressed")}
-        return {name: count for name, count in counts.items() if count} | funnel.held_by
+from track_pipeline.services.dispatch import Approval, GateTripped
+from track_pipeline.services.sending import DispatchStopped
+from track_pipeline_tests.builders import DAY, hospital, planned
+from track_pipeline_tests.office import AREA, NINE, Office
 
 
 @pytest.fixture
 def office(tmp_path: Path) -> Iterator[Office]:
-    office = Office(
-        Lake(tmp_path), open_ledger(f"sqlite:///{tmp_path}/ledger.sqlite", clock=lambda: NINE), FakeSender()
-    )
+    office = Office(tmp_path)
     yield office
     office.ledger.close()
 
@@ -181,6 +123,8 @@ def test_the_throttle_pauses_everything_until_somebody_resumes(office: Office) -
     office.dispatch()
     assert len(office.track.requests) == 1
     assert office.funnel() == {"deferred": 2, "deferred:paused": 2}
+    assert len(office.alerts) == 1
+    assert "captcha" in office.alerts[0].text
 
     office.ledger.resume("all")
     office.dispatch()
@@ -416,3 +360,35 @@ def test_a_link_lost_with_its_answer_is_unknown_too(office: Office) -> None:
         office.dispatch("link")
 
     assert office.funnel() == {"unknown": 1, "unknown:connection_lost": 1}
+
+
+def test_reminders_left_to_track_are_asked_for_with_the_invitation(office: Office) -> None:
+    office.hospital = hospital(reminders="track")
+    office.plan({})
+
+    office.dispatch()
+
+    body = office.track.requests[0].body()
+    in_a_week = datetime(2025, 3, 18, 9, tzinfo=office.hospital.zone)
+    assert (body["reminder_at"], body["reminder_channel"]) == (int(in_a_week.timestamp()), "whatsapp")
+    assert {"whatsapp_reminder_template", "whatsapp_integration_uuid"} <= set(body)
+    assert "whatsapp_template" not in body
+
+
+def test_without_a_template_track_reminds_by_email(office: Office) -> None:
+    office.hospital = hospital(reminders="track")
+    unit = office.catalog.unit("HMS").model_copy(update={"whatsapp_template": None})
+    office.catalog = office.catalog.model_copy(update={"units": (unit,)})
+    office.plan({})
+
+    office.dispatch()
+
+    body = office.track.requests[0].body()
+    assert body["reminder_channel"] == "email"
+    assert not {"whatsapp_reminder_template", "whatsapp_integration_uuid"} & set(body)
+
+
+def test_reminders_of_our_own_leave_no_trace_in_the_invitation(office: Office) -> None:
+    office.plan({})
+    office.dispatch()
+    assert not [key for key in office.track.requests[0].body() if "reminder" in key]
