@@ -12,42 +12,39 @@ from track_pipeline.registry import Hospital
 
 Row = TypeVar("Row", Answer, DeliveryStatus, OptOut)
 
-# A page of rows, or the failure that comes in its place.
-Pages = Sequence[Sequence[Row] | Exception]
-
 
 @dataclass
 class FakeReader:
-    """A SurveyReader that gives the same pages whenever it is asked, and notes what it was asked.
+    """A SurveyReader that says the same whenever it is asked, in pages of `page_size` rows.
 
-    `skipped` is what it says could not be read, on every page.
+    `failures`: what comes after the rows of `answers`, `opt_outs` or `statuses`. `asked_since` notes since when
+    answers were asked for, `asked_for` the distributions whose statuses were.
     """
 
-    answer_pages: Pages[Answer] = ()
-    opt_out_pages: Pages[OptOut] = ()
-    status_pages: dict[str, Pages[DeliveryStatus]] = field(default_factory=dict)
-    skipped: dict[str, int] = field(default_factory=dict)
-    asked: list[tuple[str, datetime | str | None]] = field(default_factory=list)
+    answered: list[Answer] = field(default_factory=list)
+    refused: list[OptOut] = field(default_factory=list)
+    delivered: dict[str, list[DeliveryStatus]] = field(default_factory=dict)
+    failures: dict[str, Exception] = field(default_factory=dict)
+    page_size: int = 1_000
+    asked_since: list[datetime | None] = field(default_factory=list)
+    asked_for: list[str] = field(default_factory=list)
 
     def answers(self, since: datetime | None) -> Iterator[Page[Answer]]:
-        return self._pages(self.answer_pages, "answers", since)
+        self.asked_since.append(since)
+        return self._pages(self.answered, "answers")
 
-    def opt_outs(self, since: datetime | None) -> Iterator[Page[OptOut]]:
-        return self._pages(self.opt_out_pages, "opt_outs", since)
+    def opt_outs(self, since: datetime | None) -> Iterator[Page[OptOut]]:  # noqa: ARG002 - the port's name
+        return self._pages(self.refused, "opt_outs")
 
     def statuses(self, distribution_id: str) -> Iterator[Page[DeliveryStatus]]:
-        return self._pages(self.status_pages.get(distribution_id, ()), "statuses", distribution_id)
+        self.asked_for.append(distribution_id)
+        return self._pages(self.delivered.get(distribution_id, []), "statuses")
 
-    def asked_for(self, source: str) -> list[datetime | str | None]:
-        """With what a source was asked, in order."""
-        return [what for name, what in self.asked if name == source]
-
-    def _pages(self, pages: Pages[Row], source: str, what: datetime | str | None) -> Iterator[Page[Row]]:
-        self.asked.append((source, what))
-        for page in pages:
-            if isinstance(page, Exception):
-                raise page
-            yield Page(tuple(page), self.skipped)
+    def _pages(self, rows: list[Row], source: str) -> Iterator[Page[Row]]:
+        for start in range(0, len(rows), self.page_size):
+            yield Page(tuple(rows[start : start + self.page_size]), {})
+        if source in self.failures:
+            raise self.failures[source]
 
 
 @dataclass
@@ -55,10 +52,8 @@ class FakeHospitals:
     """A HospitalReader: hospital code to the batches of any of its days, or to the failure instead."""
 
     batches: dict[str, Sequence[pl.DataFrame] | Exception] = field(default_factory=dict)
-    read: list[tuple[str, date]] = field(default_factory=list)
 
-    def extract(self, hospital: Hospital, day: date) -> Iterator[pl.DataFrame]:
-        self.read.append((hospital.code, day))
+    def extract(self, hospital: Hospital, day: date) -> Iterator[pl.DataFrame]:  # noqa: ARG002 - the port's name
         batches = self.batches.get(hospital.code, ())
         if isinstance(batches, Exception):
             raise batches

@@ -51,6 +51,7 @@ class Office:
     hospital: Hospital = field(default_factory=hospital)
     catalog: SurveyCatalog = field(default_factory=lambda: demo_catalog(load_registry()))
     batch_size: int = 500
+    validity_days: int = 15
     sends: bool = True
     track: FakeSender = field(default_factory=FakeSender)
     reader: FakeReader = field(default_factory=FakeReader)
@@ -63,7 +64,8 @@ class Office:
     @property
     def policy(self) -> Policy:
         policy = load_policy()
-        sending = policy.sending.model_copy(update={"batch_size": self.batch_size})
+        limits = {"batch_size": self.batch_size, "validity_days": self.validity_days}
+        sending = policy.sending.model_copy(update=limits)
         return policy.model_copy(update={"sending": sending})
 
     @property

@@ -68,7 +68,7 @@ def _dispatch(channel: LineChannel, area: Area, partitions: dg.MultiPartitionsDe
         with told_to_the_operator():
             hospital, day = place_of(context, runtime.registry)
             approval = Approval(frozenset(config.approve_gates), config.approval_reason)
-            report = runtime.dispatcher.dispatch(Partition(hospital, day, area, channel), context.run_id, approval)
+            report = runtime.dispatcher.dispatch(Partition(hospital, day, area, channel), context.run.run_id, approval)
             unsettled = runtime.ledger.unresolved(hospital.code, day, area=area, channel=channel).height
             return dg.MaterializeResult(
                 metadata=_metadata(report, funnel_of(runtime.ledger, day, hospital.code, area)),

@@ -392,3 +392,39 @@ def test_reminders_of_our_own_leave_no_trace_in_the_invitation(office: Office) -
     office.plan({})
     office.dispatch()
     assert not [key for key in office.track.requests[0].body() if "reminder" in key]
+
+
+def test_a_request_that_cannot_be_written_leaves_nothing_claimed(office: Office) -> None:
+    office.hospital = hospital(reminders="track")
+    office.validity_days = 6  # the survey would end before Track.co's reminder of a week
+    office.plan({}, {})
+
+    with pytest.raises(ConfigError, match="nothing was sent"):
+        office.dispatch()
+    assert office.funnel() == {"deferred": 2, "deferred:not_dispatched": 2}
+
+    office.validity_days = 15
+    office.dispatch()
+    assert office.funnel() == {"sent": 2}
+
+
+@pytest.mark.parametrize(
+    ("failure", "outcome"),
+    [
+        (NotSent("busy", "Track.co is busy."), {"deferred": 4, "deferred:busy": 4}),
+        (
+            Unknown("timeout", "No answer."),
+            {"unknown": 2, "unknown:timeout": 2, "deferred": 2, "deferred:unreachable": 2},
+        ),
+    ],
+)
+def test_the_half_of_a_refused_batch_that_was_not_tried_is_not_unknown(
+    office: Office, failure: NotSent | Unknown, outcome: dict[str, int]
+) -> None:
+    office.plan(*({} for _ in range(4)))
+    office.track.script = [Refused("http_422", "Track.co refused the request."), failure]
+
+    with pytest.raises(DispatchStopped):
+        office.dispatch()
+
+    assert office.funnel() == outcome

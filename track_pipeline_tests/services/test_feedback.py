@@ -81,6 +81,25 @@ def test_new_detractors_are_told_of_once_by_hospital_in_numbers(office: Office) 
     assert "2 new answers" in alert.text
 
 
+def test_a_detractor_whom_several_pages_bring_is_told_of_once(office: Office) -> None:
+    office.reader.page_size = 2
+    office.reader.answered = [answer(office, 1, 3), answer(office, 2, 10), answer(office, 1, 3), answer(office, 3, 0)]
+    assert office.refresh().detractors == {"HMS": 2}
+
+
+def test_detractors_are_told_of_although_the_reading_breaks_off_after_them(office: Office) -> None:
+    office.reader.answered = [answer(office, 1, 3)]
+    office.reader.failures = {"statuses": NotSent("unreachable", "Track.co cannot be reached.")}
+    with pytest.raises(NotSent):
+        office.refresh()
+    assert [alert.subject for alert in office.alerts] == ["HMS"]
+
+    office.now += timedelta(hours=1)
+    office.reader.failures = {}
+    assert office.refresh().detractors == {}
+    assert len(office.alerts) == 1
+
+
 def test_an_opt_out_by_send_reaches_every_key_of_the_person(office: Office) -> None:
     office.reader.refused = [OptOut(office.send_id(1), None, None, "all", None)]
     assert office.refresh().new_opt_outs == 3
@@ -148,7 +167,7 @@ def test_what_could_not_be_read_counts_as_old_as_it_was(office: Office) -> None:
     office.reader.failures = {"answers": NotSent("unreachable", "Track.co cannot be reached.")}
     with pytest.raises(NotSent):
         office.refresh()
-    read = {source: office.ledger.last_refresh(source) for source in ("answers", "opt_outs")}  # type: ignore[arg-type]
+    read = {source: office.ledger.last_refresh(source) for source in ("answers", "opt_outs")}
     assert read["answers"] is not None
     assert read["answers"][0] == before
     assert read["opt_outs"] is not None

@@ -1,0 +1,128 @@
+"""An installation whose hospitals and Track.co are lists, with real Dagster definitions over it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from track_pipeline.adapters.reader import SourceError
+from track_pipeline.definitions import build_defs
+from track_pipeline.demo.databases import demo_reader
+from track_pipeline.domain.areas import Area
+from track_pipeline.instance import open_instance
+from track_pipeline.registry import Hospital, load_registry
+from track_pipeline.rulebook import load_rulebook
+from track_pipeline.runtime import Runtime
+from track_pipeline.settings import Settings, load_settings
+from track_pipeline_tests.fake_reader import FakeReader
+from track_pipeline_tests.fake_sender import FakeSender
+
+SAO_PAULO = ZoneInfo("America/Sao_Paulo")
+# A Tuesday; the hospital-day is the Monday before.
+MORNING = datetime(2026, 3, 10, 9, tzinfo=SAO_PAULO)
+DAY = date(2026, 3, 9)
+
+_PRODUCTION = {
+    "TRACK_ENV": "production",
+    "ORGANIZATION_UUID": "organization",
+    "API_TOKEN": "token",
+    "TRACK_SURVEYS_FILE": "surveys.toml",
+    "TRACK_HASH_KEY": "k" * 32,
+    **{f"DB_{what}{his}": "x" for what in ("USERNAME", "PASSWORD") for his in ("", "_TASY")},
+}
+
+
+@dataclass
+class Reader:
+    """The demo's hospitals; those in `failures` are down."""
+
+    settings: Settings
+    failures: dict[str, Exception]
+
+    def extract(self, hospital: Hospital, day: date) -> Iterator[pl.DataFrame]:
+        if hospital.code in self.failures:
+            raise self.failures[hospital.code]
+        registry = load_registry()
+        yield from demo_reader(self.settings, registry, load_rulebook(registry), lambda: MORNING).extract(hospital, day)
+
+    def probe(self, hospital: Hospital) -> dict[str, str]:
+        raise NotImplementedError
+
+
+class Installation:
+    """Definitions, an instance, and everything outside as lists."""
+
+    def __init__(self, home: Path, instance: dg.DagsterInstance) -> None:
+        values = {"TRACK_HOME": str(home), "TRACK_DEMO_VOLUME": "40", "TRACK_HOSPITALS": "HMS,HAC"}
+        self.settings = load_settings(values, None)
+        self.instance = instance
+        self.now = MORNING
+        self.failures: dict[str, Exception] = {}
+        self.sender, self.answers = FakeSender(), FakeReader()
+        self.runtime = Runtime(
+            self.settings,
+            reader=Reader(self.settings, self.failures),
+            sender=self.sender,
+            feedback_source=self.answers,
+            clock=lambda: self.now,
+        )
+        self.defs = build_defs(self.settings, self.runtime)
+
+    def run(self, job: str, day: date | None, hospital: str = "HMS", **options: Any) -> dg.ExecuteInProcessResult:
+        key = None if day is None else dg.MultiPartitionKey({"date": day.isoformat(), "hospital": hospital})
+        return self.defs.resolve_job_def(job).execute_in_process(
+            {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            instance=self.instance,
+            partition_key=key,
+            raise_on_error=False,
+            **options,
+        )
+
+    def status(self, step: str, area: Area, keys: list[str]) -> dict[str, str | None]:
+        """What the web interface shows of partitions `date|hospital`."""
+        asset = dg.AssetKey([step, area.value])
+        partitions = self.defs.resolve_assets_def(asset).partitions_def
+        assert partitions is not None
+        found = self.instance.get_status_by_partition(asset, keys, partitions) or dict.fromkeys(keys)
+        return {key: status and status.value for key, status in found.items()}
+
+    def tick(self, name: str, at: datetime) -> list[dg.RunRequest]:
+        """What a schedule asks for at an instant."""
+        self.now = at
+        schedule = self.defs.resolve_schedule_def(name)
+        context = dg.build_schedule_context(
+            instance=self.instance,
+            scheduled_execution_time=at,
+            repository_def=self.defs.get_repository_def(),
+            resources={"runtime": self.runtime},
+        )
+        return list(schedule.evaluate_tick(context).run_requests or [])
+
+
+def down(*, transient: bool) -> SourceError:
+    """A hospital's database that cannot be read."""
+    return SourceError("HMS", "the listener refused the connection", "try again later", transient=transient)
+
+
+def production_settings(home: Path) -> Settings:
+    """Everything that production demands, all of it invented."""
+    databases = {
+        f"DB_{hospital.database}_{part}": "x" for hospital in load_registry().hospitals for part in ("HOST", "NAME")
+    }
+    return load_settings(_PRODUCTION | databases | {"TRACK_HOME": str(home)}, None)
+
+
+@pytest.fixture
+def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
+    home = tmp_path / "home"
+    monkeypatch.setenv("DAGSTER_HOME", str(home / "dagster"))
+    with open_instance(home) as instance:
+        made = Installation(home, instance)
+        yield made
+        made.runtime.close()
