@@ -10,6 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
 from datetime import UTC, date, datetime
 from itertools import groupby
 from pathlib import Path
@@ -20,6 +21,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from track_pipeline.errors import TrackPipelineError
 from track_pipeline.settings import Settings, load_settings
@@ -27,6 +29,7 @@ from track_pipeline.settings import Settings, load_settings
 if TYPE_CHECKING:
     from track_pipeline.adapters.ledger import Ledger
     from track_pipeline.runtime import Runtime
+    from track_pipeline.services.doctor import Finding
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -157,6 +160,27 @@ def resolve(
             _fail(f"{code} {encounter}: there is no send with an unknown outcome")
         runtime.ledger.resolve(unknown.get_column("send_id"), verdict, reason, by="operator")
     out.print(f"{code} {encounter}: {unknown.height} resolved as {verdict}")
+
+
+@app.command()
+def doctor(*, as_json: Json = False) -> None:
+    """Check everything that a run needs: settings, files, databases, Track.co, ledger, lake, clock, daemons."""
+    from track_pipeline.instance import daemons
+    from track_pipeline.runtime import Runtime
+    from track_pipeline.services.doctor import Doctor
+
+    examination = Doctor(load_settings, Runtime, lambda settings: daemons(settings.home)).examine()
+    with _progress("checks", None) as advance:
+        findings = []
+        for finding in examination:
+            findings.append(finding)
+            advance(finding.check)
+    if as_json:
+        _print_json([asdict(finding) for finding in findings])
+    else:
+        _print_findings(findings)
+    if any(finding.status == "fail" for finding in findings):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -349,6 +373,23 @@ def _print_rows(rows: list[dict[str, Any]], *, as_json: bool, empty: str) -> Non
         for row in rows:
             table.add_row(*(str(value) for value in row.values()))
         out.print(table)
+
+
+def _print_findings(findings: "list[Finding]") -> None:
+    """One row for subjects of which the same was found, with what to do next below; then the count by status."""
+    table = Table("check", "subject", "", "what was found, what to do", box=SIMPLE, padding=(0, 1, 0, 0))
+    colours = {"ok": "green", "warn": "yellow", "fail": "red"}
+    for (check, status, detail, step), same in groupby(
+        findings, key=lambda finding: (finding.check, finding.status, finding.detail, finding.next_step)
+    ):
+        found = Text(detail)
+        if step:
+            found.append(f"\n-> {step}", style="bold")
+        subjects = ", ".join(finding.subject for finding in same)
+        table.add_row(check, subjects, Text(status, style=colours[status]), found)
+    out.print(table)
+    statuses = [finding.status for finding in findings]
+    out.print(", ".join(f"{statuses.count(status)} {status}" for status in ("ok", "warn", "fail")), highlight=False)
 
 
 def _print_status(rows: list[dict[str, Any]]) -> None:

@@ -4,6 +4,7 @@ Production brings a `dagster.yaml` of its own (see deploy/) and does not come he
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import dagster as dg
@@ -31,3 +32,12 @@ def prepare_instance(home: Path) -> Path:
 def open_instance(home: Path) -> dg.DagsterInstance:
     """The instance of the embedded default."""
     return dg.DagsterInstance.from_config(str(prepare_instance(home)))
+
+
+def daemons(home: Path) -> Mapping[str, bool]:
+    """The daemons that the instance needs, and whether each was heard of lately.
+
+    The instance is the one that `DAGSTER_HOME` names, as in production, else that of the embedded default.
+    """
+    with dg.DagsterInstance.get() if os.environ.get("DAGSTER_HOME") else open_instance(home) as instance:
+        return {name: bool(status.healthy) for name, status in instance.get_daemon_statuses().items()}

@@ -1,6 +1,6 @@
 """Sources that are lists: a Track.co that says what it is told to, and hospitals whose days are frames. No network."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import TypeVar
@@ -58,3 +58,6 @@ class FakeHospitals:
         if isinstance(batches, Exception):
             raise batches
         yield from batches
+
+    def probe(self, hospital: Hospital) -> Mapping[str, str]:
+        raise NotImplementedError

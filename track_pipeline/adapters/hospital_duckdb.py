@@ -14,7 +14,7 @@ from typing import Final
 import duckdb
 import polars as pl
 
-from track_pipeline.adapters.reader import SourceError, conform, naming, statement, window
+from track_pipeline.adapters.reader import EMPTY_DAY, SourceError, conform, naming, statement, window
 from track_pipeline.registry import Hospital
 
 # A connection to the database of that alias, holding at least what concerns that day; the reader closes it.
@@ -38,6 +38,12 @@ class DuckDbReader:
                 with closing(self._connect(database, day)) as connection:
                     for frame in _frames(connection, query, day, database):
                         yield conform(frame, hospital.his, database)
+
+    def probe(self, hospital: Hospital) -> dict[str, str]:
+        """See `HospitalReader.probe`."""
+        for _ in self.extract(hospital, EMPTY_DAY):
+            pass
+        return dict.fromkeys(self._databases[hospital.code], f"DuckDB {duckdb.__version__}")
 
 
 def folder_connector(folder: Path) -> Connector:

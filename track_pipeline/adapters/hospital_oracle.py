@@ -13,11 +13,12 @@ from datetime import date
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 
 from track_pipeline.adapters import oracle_session
 from track_pipeline.adapters.oracle_faults import Fault, crash, fault_of
-from track_pipeline.adapters.oracle_session import Query
-from track_pipeline.adapters.reader import SourceError, conform, naming, statement, window
+from track_pipeline.adapters.oracle_session import VERSION, Query
+from track_pipeline.adapters.reader import EMPTY_DAY, SourceError, conform, naming, statement, window
 from track_pipeline.errors import ConfigError
 from track_pipeline.policy import SourcePolicy
 from track_pipeline.registry import Hospital
@@ -39,11 +40,27 @@ class OracleReader:
         """See `HospitalReader.extract`; one batch per database."""
         with naming(hospital):
             for database in self._databases[hospital.code]:
-                query = self._query(hospital, database, day)
-                answer = _ask(query, self._limits.total_seconds)
-                if isinstance(answer, Fault):
-                    raise self._error(hospital, database, query, answer)
-                yield conform(pl.read_ipc_stream(io.BytesIO(answer)), hospital.his, database)
+                rows = pl.read_ipc_stream(io.BytesIO(self._read(hospital, database, day)))
+                yield conform(rows, hospital.his, database)
+
+    def probe(self, hospital: Hospital) -> dict[str, str]:
+        """See `HospitalReader.probe`."""
+        answered = {}
+        with naming(hospital):
+            for database in self._databases[hospital.code]:
+                answer = self._read(hospital, database, EMPTY_DAY)
+                conform(pl.read_ipc_stream(io.BytesIO(answer)), hospital.his, database)
+                about = pa.ipc.read_schema(io.BytesIO(answer)).metadata or {}
+                answered[database] = f"Oracle {about[VERSION.encode()].decode()}, {hospital.driver} driver"
+        return answered
+
+    def _read(self, hospital: Hospital, database: str, day: date) -> bytes:
+        """The rows of a day as an Arrow stream."""
+        query = self._query(hospital, database, day)
+        answer = _ask(query, self._limits.total_seconds)
+        if isinstance(answer, Fault):
+            raise self._error(hospital, database, query, answer)
+        return answer
 
     def _query(self, hospital: Hospital, database: str, day: date) -> Query:
         try:

@@ -14,6 +14,10 @@ import polars as pl
 from track_pipeline.errors import TrackPipelineError
 
 
+class LakeError(TrackPipelineError):
+    """A file of the lake cannot be read or written; what was in the lake still is."""
+
+
 class NotInLake(TrackPipelineError):  # noqa: N818 - read as "the frame is not in the lake"
     """A step was asked for that has not been materialised."""
 
@@ -29,28 +33,47 @@ class Lake:
         return self.root / step / area / day.isoformat() / f"{hospital}.parquet"
 
     def write(self, frame: pl.DataFrame, step: str, area: str, day: date, hospital: str) -> None:
-        """Replaces a partition's frame."""
+        """Replaces a partition's frame. Raises LakeError when there is no room or no right to write."""
         path = self.path(step, area, day, hospital)
-        make_private_folder(path.parent)
-        unfinished = path.with_suffix(f".{os.getpid()}.tmp")
         try:
-            with open_private(unfinished) as file:
-                frame.write_parquet(file)
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+            make_private_folder(path.parent)
+            _write_whole(frame, path)
+        except OSError as error:
+            raise LakeError(
+                f"{hospital} {day}: {step}/{area} could not be written to {path}: {error.strerror}. "
+                "Make room or give this user the right to write there, then run the step again"
+            ) from None
 
     def read(self, step: str, area: str, day: date, hospital: str) -> pl.DataFrame:
-        """A partition's frame. Raises NotInLake naming the asset to materialise first."""
+        """A partition's frame. Raises NotInLake naming the asset to materialise first, LakeError as `find` does."""
         frame = self.find(step, area, day, hospital)
         if frame is None:
             raise NotInLake(f"{hospital} {day}: materialise {step}/{area} first, the lake has no file of it")
         return frame
 
     def find(self, step: str, area: str, day: date, hospital: str) -> pl.DataFrame | None:
-        """A partition's frame, or None when it was never written or has been purged."""
+        """A partition's frame, or None when it was never written or has been purged.
+
+        Raises LakeError when its file cannot be read.
+        """
         path = self.path(step, area, day, hospital)
-        return pl.read_parquet(path) if path.exists() else None
+        try:
+            return pl.read_parquet(path) if path.exists() else None
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise LakeError(
+                f"{hospital} {day}: the file of {step}/{area} cannot be read ({type(error).__name__}): {path}. "
+                "If it is damaged, delete it and materialise that asset again"
+            ) from None
+
+
+def _write_whole(frame: pl.DataFrame, path: Path) -> None:
+    unfinished = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        with open_private(unfinished) as file:
+            frame.write_parquet(file)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def make_private_folder(path: Path) -> None:

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from track_pipeline.adapters.oracle_faults import TooManyRowsError, fault_of
 
 FAULT: Final = 3
+VERSION: Final = "database_version"  # under this name the stream's schema tells it
 NO_SESSION: Final = 4  # the connection took longer than `connect_seconds`
 
 
@@ -96,7 +97,7 @@ def _main() -> int:
     try:
         with _connect(query) as connection:
             limit.cancel()
-            rows = fetch(connection, query)
+            rows = fetch(connection, query).replace_schema_metadata({VERSION: connection.version})
     except Exception as error:  # noqa: BLE001 - its text may quote a row; the table of faults finds the words
         sys.stdout.write(fault_of(error).model_dump_json())
         return FAULT

@@ -4,7 +4,7 @@ How a database is reached belongs to the adapters; which of the rows are surveye
 An unreadable database is a SourceError and never an empty result.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, datetime, time, timedelta
 from typing import Final, Protocol
@@ -14,6 +14,9 @@ import polars as pl
 from track_pipeline.domain.schema import DATABASE_COLUMN, RAW, His
 from track_pipeline.errors import ConfigError, TrackPipelineError
 from track_pipeline.registry import Hospital, package_file
+
+# Nobody was here on that day, and all databases can compare with it.
+EMPTY_DAY: Final = date(1900, 1, 1)
 
 # The function that answers a patient's e-mail is not the same in every Tasy database.
 _EMAIL_COMPL_PF: Final = "TASY.OBTER_COMPL_PF(b.CD_PESSOA_FISICA, 1, 'M')"
@@ -50,6 +53,13 @@ class HospitalReader(Protocol):
 
         Every batch has exactly the columns and types of `raw_schema(hospital.his)`. Each database that the
         hospital reads gives at least one batch, which is empty when the day is. Raises SourceError.
+        """
+        ...
+
+    def probe(self, hospital: Hospital) -> Mapping[str, str]:
+        """Runs the extract's statement for a day without encounters, and checks what comes as `extract` does.
+
+        Alias to the name and version of what answered. Raises SourceError.
         """
         ...
 

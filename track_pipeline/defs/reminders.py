@@ -14,10 +14,10 @@ from track_pipeline.defs.failures import told_to_the_operator
 from track_pipeline.defs.feedback import ANSWERS
 from track_pipeline.defs.naming import OWNERS, key_of
 from track_pipeline.defs.partitions import FIRST_DAY, TIME_ZONE, partition_key, place_of
-from track_pipeline.defs.schedules import window_is_open_now
 from track_pipeline.domain.areas import AREAS, Area
 from track_pipeline.domain.reminders import WAVE_DAYS, Wave
-from track_pipeline.registry import Registry
+from track_pipeline.domain.sending import window_is_open
+from track_pipeline.registry import Hospital, Registry
 from track_pipeline.runtime import Runtime
 from track_pipeline.services.invitation import INVITATION
 from track_pipeline.services.reminders import WAVES, ReminderReport
@@ -103,7 +103,7 @@ def _due(runtime: Runtime, wave: Wave, now: datetime) -> Iterator[dg.RunRequest 
     oldest_day = newest_day - timedelta(days=runtime.policy.reminders.catch_up_days)
     requested = False
     for day, code in runtime.ledger.cohorts_due(wave, oldest_day, newest_day):
-        if code in runtime.registry.codes and _may_start(runtime, code, now):
+        if code in runtime.registry.codes and _may_start(runtime.registry.hospital(code), now):
             requested = True
             key = partition_key(day, code)
             yield dg.RunRequest(partition_key=key, run_key=f"{wave}|{key}|{now:%Y-%m-%d}")
@@ -111,9 +111,10 @@ def _due(runtime: Runtime, wave: Wave, now: datetime) -> Iterator[dg.RunRequest 
         yield dg.SkipReason(f"no reminder of {wave} is due and may start now")
 
 
-def _may_start(runtime: Runtime, code: str, now: datetime) -> bool:
-    local = now.astimezone(runtime.registry.hospital(code).zone)
-    return local.time() >= _SENSORS_FROM and window_is_open_now(runtime.registry, code, now)
+def _may_start(hospital: Hospital, now: datetime) -> bool:
+    local = now.astimezone(hospital.zone)
+    is_ours = hospital.reminders == "ours"
+    return is_ours and local.time() >= _SENSORS_FROM and window_is_open(hospital.send_window, local)
 
 
 def _reminder(wave: Wave, area: Area, partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:

@@ -56,10 +56,14 @@ def daily_definitions(
         tick = context.scheduled_execution_time
         days = sweep_days(tick.date())
         hospital_days = [partition_key(day, code) for day in days for code in registry.codes]
-        wanted = _unfinished(context.instance, keys, partitions, hospital_days)
-        deferred = runtime.ledger.unsent_partitions(days[0], days[-1])
-        wanted |= {partition_key(day, code) for day, code in deferred if code in registry.codes}
-        for key in sorted(wanted):
+        unfinished, busy = _unfinished_and_busy(context.instance, keys, partitions, hospital_days)
+        waiting = {
+            partition_key(day, code)
+            for day, code in runtime.ledger.unsent_partitions(days[0], days[-1])
+            # Where nothing may be sent now, a run would read a hospital for nothing.
+            if code in registry.codes and runtime.settings.sends and window_is_open_now(registry, code, tick)
+        }
+        for key in sorted((unfinished | waiting) - busy):
             yield dg.RunRequest(partition_key=key, run_key=f"{tick.isoformat()}|{key}")
 
     @dg.schedule(
@@ -110,16 +114,16 @@ def sweep_days(today: date) -> list[date]:
     return [day for day in days if day >= date.fromisoformat(FIRST_DAY)]
 
 
-def _unfinished(
+def _unfinished_and_busy(
     instance: dg.DagsterInstance,
     assets: list[dg.AssetKey],
     partitions: dg.MultiPartitionsDefinition,
     keys: list[dg.MultiPartitionKey],
-) -> set[dg.MultiPartitionKey]:
-    """The keys of which some asset is missing or failed and none is being made."""
+) -> tuple[set[dg.MultiPartitionKey], set[dg.MultiPartitionKey]]:
+    """The keys of which some asset is missing or failed, and those of which some asset is being made."""
     finished, busy = set(keys), set[dg.MultiPartitionKey]()
     for asset in assets:
         statuses = instance.get_status_by_partition(asset, keys, partitions) or {}
         finished -= {key for key in keys if statuses.get(key) != dg.AssetPartitionStatus.MATERIALIZED}
         busy |= {key for key in keys if statuses.get(key) == dg.AssetPartitionStatus.IN_PROGRESS}
-    return set(keys) - finished - busy
+    return set(keys) - finished, busy

@@ -62,16 +62,23 @@ class FeedbackReader:
     def refresh(self) -> FeedbackReport:
         """Reads all that is new. Raises SendFailure when Track.co cannot be read; what was read before stays read."""
         report = FeedbackReport()
-        self._read_opt_outs(report)
-        self._read_answers(report)
-        self._read_statuses(report)
+        try:
+            self._read_opt_outs(report)
+            self._read_answers(report)
+            self._read_statuses(report)
+        finally:
+            # Also when the rest cannot be read: to the next reading these answers are not new.
+            self._tell_of_detractors(report)
+        return report
+
+    def _tell_of_detractors(self, report: FeedbackReport) -> None:
         for hospital, count in sorted(report.detractors.items()):
             text = f"{count} new answers of detractors (0 to 6); somebody may want to call them."
             self.alerts.send(Alert(hospital, text, "/assets/daily_report"))
-        return report
 
     def _read_answers(self, report: FeedbackReport) -> None:
         started, since = self.clock(), self._since("answers")
+        counted: set[str] = set()
         for page in self.reader.answers(since):
             rows = _rows_of(page, report)
             done = [answer for answer in rows if answer.state == "done"]
@@ -82,7 +89,10 @@ class FeedbackReader:
             report.new_answers += recorded.new
             report.strangers += recorded.strangers
             if recorded.new:
-                report.detractors.update(self._detractors(done, started))
+                # Pages shift while they are read: an answer may be on two of them.
+                unhappy = _detractors(done) - counted
+                report.detractors.update(self.ledger.hospitals_of_answers(unhappy, started))
+                counted |= unhappy
         self.ledger.refreshed("answers", started)
 
     def _read_opt_outs(self, report: FeedbackReport) -> None:
@@ -118,11 +128,6 @@ class FeedbackReader:
         last = self.ledger.last_refresh(source)
         return last[1] - _OVERLAP if last and last[1] else None
 
-    def _detractors(self, answers: Iterable[Answer], received_at: datetime) -> Counter[str]:
-        """New answers of detractors by hospital: those that this reading was the first to bring."""
-        unhappy = [a.send_id for a in answers if a.score is not None and band(a.score) == "detractor"]
-        return Counter(self.ledger.hospitals_of_answers(unhappy, received_at))
-
     def _keys_of_contact(self, row: OptOut, report: FeedbackReport) -> Iterator[str]:
         for given in ({"email": row.email}, {"phone": row.phone}):
             if any(given.values()):
@@ -150,6 +155,11 @@ class FeedbackReader:
 def _rows_of(page: Page[_Row], report: FeedbackReport) -> tuple[_Row, ...]:
     report.skipped.update(page.skipped)
     return page.rows
+
+
+def _detractors(rows: Iterable[Answer]) -> set[str]:
+    """The sends that were answered by a detractor."""
+    return {row.send_id for row in rows if row.score is not None and band(row.score) == "detractor"}
 
 
 def _answers(rows: Iterable[Answer]) -> pl.DataFrame:

@@ -45,8 +45,22 @@ def day_report(ledger: Ledger, policy: Policy, day: date) -> DayReport:
 
 
 def score_table(counts: pl.DataFrame, by: Sequence[str], policy: Policy) -> str:
-    """Scores (`domain.nps.scores`) of response counts as a Markdown table; hidden ones are a dash."""
-    return _markdown((*by, *_SCORE_COLUMNS), scores(counts, by, policy.nps).select(*by, *_SCORE_COLUMNS).rows())
+    """Scores (`domain.nps.scores`) of response counts as a Markdown table; hidden ones are a dash.
+
+    `by` begins with the hospital. Another table may show the hospital's total: what is hidden here is hidden from
+    subtraction too.
+    """
+    table = _with_cover(scores(counts, by, policy.nps), policy)
+    return _markdown((*by, *_SCORE_COLUMNS), table.select(*by, *_SCORE_COLUMNS).rows())
+
+
+def _with_cover(table: pl.DataFrame, policy: Policy) -> pl.DataFrame:
+    """Hides a hospital's smallest score as well where the hidden ones together have too few answers."""
+    is_hidden = pl.col("nps").is_null()
+    hidden_answers = pl.col("scored").filter(is_hidden).sum().over("hospital")
+    smallest_shown = pl.col("scored").filter(~is_hidden).min().over("hospital")
+    is_cover = hidden_answers.is_between(1, policy.nps.min_answers_shown - 1) & (pl.col("scored") == smallest_shown)
+    return table.with_columns(pl.when(~is_cover).then(name).alias(name) for name in ("nps", "low", "high"))
 
 
 def _funnel_table(rows: list[JsonObject]) -> str:

@@ -15,11 +15,11 @@ import polars as pl
 from track_pipeline.adapters.alerts import Alert, Alerts
 from track_pipeline.adapters.lake import Lake
 from track_pipeline.adapters.ledger import Claim, Ledger, Wave
-from track_pipeline.adapters.track_api import NotSent, Refused, SendFailure, Stopped, Unknown
+from track_pipeline.adapters.track_api import Refused, SendFailure, Stopped, Unknown
 from track_pipeline.domain.areas import Area
 from track_pipeline.domain.outcomes import Deferral, Suppression
 from track_pipeline.domain.sending import window_is_open
-from track_pipeline.errors import TrackPipelineError
+from track_pipeline.errors import ConfigError, TrackPipelineError
 from track_pipeline.policy import Policy
 from track_pipeline.registry import Hospital
 from track_pipeline.services.messages import Accepted, LineChannel, Mailroom
@@ -164,8 +164,14 @@ class _Session:
             if not refused.is_empty():
                 self.outbox.hold(self.partition, refused, f"suppressed:{reason}", self.report)
         claimed = verdicts.filter(pl.col("verdict") == "claimed")
-        if not claimed.is_empty():
+        if claimed.is_empty():
+            return
+        try:
             self._post(claimed, requests_left=_MOST_REQUESTS_PER_BATCH)
+        except (SendFailure, ConfigError):
+            # What is still claimed has not left: every request that may have is settled before its failure goes on.
+            self.outbox.ledger.release(claimed.get_column("send_id"))
+            raise
 
     def _claim(self) -> Claim:
         hospital, policy = self.partition.hospital, self.outbox.policy
@@ -198,9 +204,6 @@ class _Session:
             return self._post(claimed.tail(-half), requests_left)
         except Unknown as failure:
             self.report.unknown += ledger.settle(send_ids, "unknown", reason=failure.reason)
-            raise
-        except (NotSent, Stopped):
-            ledger.release(send_ids)
             raise
         self._record(claimed, accepted)
         return requests_left - 1

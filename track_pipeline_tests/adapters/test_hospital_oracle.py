@@ -324,6 +324,8 @@ class Error(Exception):
 
 
 class Connection:
+    version = "19.21.0.0.0"
+
     def cursor(self):
         return nullcontext(SimpleNamespace(execute=lambda statement: None))
 
@@ -387,6 +389,16 @@ def test_a_day_without_encounters_is_one_empty_batch(driver: Path) -> None:
     batches = list(OracleReader(settings("HAC"), DATABASES, LIMITS).extract(HAC, DAY))
 
     assert [(batch.height, batch.schema) for batch in batches] == [(0, raw_schema("tasy"))]
+
+
+def test_a_probe_tells_what_answered_and_misses_no_column(driver: Path) -> None:
+    reader = OracleReader(settings("HAC"), DATABASES, LIMITS)
+    serve(driver, tasy_rows())
+    assert reader.probe(HAC) == {"HAC": "Oracle 19.21.0.0.0, thin driver"}
+
+    serve(driver, tasy_rows().drop_columns(["cpf"]))
+    with pytest.raises(SourceError, match="hospital HAC, database HAC: columns missing: cpf"):
+        reader.probe(HAC)
 
 
 def test_a_day_of_more_rows_than_the_policy_allows_is_refused_whole(driver: Path) -> None:

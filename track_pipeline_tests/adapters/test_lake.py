@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from track_pipeline.adapters import lake as lake_module
-from track_pipeline.adapters.lake import Lake, NotInLake, make_private_folder
+from track_pipeline.adapters.lake import Lake, LakeError, NotInLake, make_private_folder
 from track_pipeline.errors import TrackPipelineError
 from track_pipeline_tests.builders import DAY, encounters
 
@@ -113,11 +113,29 @@ def test_a_write_that_breaks_off_leaves_the_old_frame_and_nothing_else(
 
     monkeypatch.setattr(lake_module, "open_private", disk_fills_up)
 
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(LakeError, match=r"extract/internacao .*No space left.*run the step again"):
         lake.write(encounters({}, {}), *PLACE)
 
     assert lake.read(*PLACE).equals(encounters({}))
     assert files(lake) == ["HMS.parquet"]
+
+
+@pytest.mark.parametrize("kept", [0, 3, 500])
+def test_a_damaged_file_is_named_with_what_to_do(lake: Lake, kept: int) -> None:
+    lake.write(encounters({}), *PLACE)
+    path = lake.path(*PLACE)
+    path.write_bytes(path.read_bytes()[:kept])
+
+    with pytest.raises(LakeError, match=r"HMS 2025-03-10: the file of extract/internacao cannot be read.*materialise"):
+        lake.read(*PLACE)
+
+
+def test_a_folder_that_cannot_be_made_is_named_with_what_to_do(lake: Lake) -> None:
+    lake.root.parent.mkdir()
+    lake.root.touch()
+
+    with pytest.raises(LakeError, match=r"could not be written to .*run the step again"):
+        lake.write(encounters({}), *PLACE)
 
 
 def test_a_reader_never_sees_a_half_written_frame(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Exactly those who are due and open are reminded, once per wave; nothing leaves on stale knowledge."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -276,3 +277,36 @@ def test_of_a_thousand_exactly_the_open_ones_are_reminded(office: Office) -> Non
     office.remind()
 
     assert sorted(map(int, office.track.accepted_encounters())) == list(range(401, 1001))
+
+
+def test_runs_at_once_remind_everybody_once(office: Office) -> None:
+    invite(office, *({} for _ in range(30)))
+    office.later(days=7)
+    office.batch_size = 5
+
+    with ThreadPoolExecutor(4) as pool:
+        reports = list(pool.map(lambda number: office.remind(run_id=f"run-{number}"), range(4)))
+
+    assert sum(report.sent for report in reports) == 30
+    assert sorted(map(int, office.track.accepted_encounters())) == list(range(1, 31))
+
+
+def test_whoever_tries_both_waves_every_day_sends_two_reminders_a_week_apart(office: Office) -> None:
+    invite(office, {}, {})
+    sent: list[int] = []
+    for age in range(1, 25):
+        office.later(days=1)
+        for wave in ("reminder_14d", "reminder_7d"):
+            sent += [age] * office.remind(wave).sent
+    assert sent == [7, 7, 14, 14]
+
+
+@pytest.mark.parametrize("scope", ["all", "hospital:HMS", "channel:whatsapp"])
+def test_a_pause_holds_reminders_until_it_is_over(office: Office, scope: str) -> None:
+    invite(office, {})
+    office.later(days=7)
+    office.ledger.pause(scope, "audit", "test")
+    assert office.remind().held == {"deferred:paused": 1}
+
+    office.ledger.resume(scope)
+    assert office.remind().sent == 1

