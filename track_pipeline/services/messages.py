@@ -12,7 +12,7 @@ import polars as pl
 
 from track_pipeline.adapters.track_api import Distribution, LinkList, SendChannel, SurveySender, WhatsAppTemplate
 from track_pipeline.domain.reminders import WAVE_DAYS
-from track_pipeline.domain.sending import end_of_validity, import_lines
+from track_pipeline.domain.sending import end_of_validity, import_lines, window_opens_at
 from track_pipeline.errors import ConfigError
 from track_pipeline.policy import Policy
 from track_pipeline.registry import Hospital
@@ -76,8 +76,8 @@ class Mailroom:
         templates = self.catalog.unit(unit).email_templates
         by_email, by_whatsapp = channel == "email", channel == "whatsapp"
         local = self.clock().astimezone(hospital.zone)
-        reminder = self._tracks_own_reminder(unit, local) if hospital.reminders == "track" else _Reminder()
-        has_template = by_whatsapp or reminder.template is not None
+        tracks_own = hospital.reminders == "track"
+        reminder = self._tracks_own_reminder(hospital, channel, unit) if tracks_own else _Reminder()
         return Distribution(
             survey_uuid=survey_uuid,
             channel=channel,
@@ -87,19 +87,21 @@ class Mailroom:
             template_expired_hash=templates.expired if by_email else None,
             template_thanks_hash=templates.thanks if by_email else None,
             whatsapp_template=self._whatsapp_template(unit) if by_whatsapp else None,
-            whatsapp_integration_uuid=str(self.catalog.whatsapp_integration_uuid) if has_template else None,
+            whatsapp_integration_uuid=str(self.catalog.whatsapp_integration_uuid) if by_whatsapp else None,
             reminder_at=reminder.at,
             reminder_channel=reminder.channel,
             whatsapp_reminder_template=reminder.template,
         )
 
-    def _tracks_own_reminder(self, unit: str, local: datetime) -> "_Reminder":
-        """The one reminder that Track.co sends itself, as the original had it: after a week, by WhatsApp if it can."""
-        at = datetime.combine(local.date() + timedelta(days=WAVE_DAYS["reminder_7d"]), _REMINDER_TIME, local.tzinfo)
-        template = self.catalog.unit(unit).whatsapp_template
-        if template is None or self.catalog.whatsapp_integration_uuid is None:
-            return _Reminder(at, "email")
-        return _Reminder(at, "whatsapp", self._whatsapp_template(unit))
+    def _tracks_own_reminder(self, hospital: Hospital, channel: SendChannel, unit: str) -> "_Reminder":
+        """The one reminder that Track.co sends itself, as the original had it: after a week, when the window is open.
+
+        By the invitation's own channel: only that one is known to be agreed to, and reachable by what the line holds.
+        """
+        local = self.clock().astimezone(hospital.zone)
+        in_a_week = local.date() + timedelta(days=WAVE_DAYS["reminder_7d"])
+        at = window_opens_at(hospital.send_window, datetime.combine(in_a_week, _REMINDER_TIME, local.tzinfo))
+        return _Reminder(at, channel, self._whatsapp_template(unit) if channel == "whatsapp" else None)
 
     def _whatsapp_template(self, unit: str) -> WhatsAppTemplate:
         template = self.catalog.unit(unit).whatsapp_template

@@ -362,30 +362,30 @@ def test_a_link_lost_with_its_answer_is_unknown_too(office: Office) -> None:
     assert office.funnel() == {"unknown": 1, "unknown:connection_lost": 1}
 
 
-def test_reminders_left_to_track_are_asked_for_with_the_invitation(office: Office) -> None:
+def test_reminders_left_to_track_are_asked_for_with_the_invitation_on_its_own_channel(office: Office) -> None:
     office.hospital = hospital(reminders="track")
+    office.plan({}, {"channel": "whatsapp"})
+
+    office.dispatch("email")
+    office.dispatch("whatsapp")
+
+    by_email, by_whatsapp = (request.body() for request in office.track.requests)
+    in_a_week = int(datetime(2025, 3, 18, 9, tzinfo=office.hospital.zone).timestamp())
+    assert (by_email["reminder_at"], by_email["reminder_channel"]) == (in_a_week, "email")
+    assert not [key for key in by_email if "whatsapp" in key]
+    assert (by_whatsapp["reminder_at"], by_whatsapp["reminder_channel"]) == (in_a_week, "whatsapp")
+    assert by_whatsapp["whatsapp_reminder_template"] == by_whatsapp["whatsapp_template"]
+
+
+def test_tracks_own_reminder_waits_for_an_open_window_too(office: Office) -> None:
+    office.hospital = hospital(reminders="track", send_window={"start": "10:30"})
+    office.now = NINE.replace(hour=11)
     office.plan({})
 
     office.dispatch()
 
-    body = office.track.requests[0].body()
-    in_a_week = datetime(2025, 3, 18, 9, tzinfo=office.hospital.zone)
-    assert (body["reminder_at"], body["reminder_channel"]) == (int(in_a_week.timestamp()), "whatsapp")
-    assert {"whatsapp_reminder_template", "whatsapp_integration_uuid"} <= set(body)
-    assert "whatsapp_template" not in body
-
-
-def test_without_a_template_track_reminds_by_email(office: Office) -> None:
-    office.hospital = hospital(reminders="track")
-    unit = office.catalog.unit("HMS").model_copy(update={"whatsapp_template": None})
-    office.catalog = office.catalog.model_copy(update={"units": (unit,)})
-    office.plan({})
-
-    office.dispatch()
-
-    body = office.track.requests[0].body()
-    assert body["reminder_channel"] == "email"
-    assert not {"whatsapp_reminder_template", "whatsapp_integration_uuid"} & set(body)
+    [request] = office.track.requests
+    assert request.body()["reminder_at"] == int(datetime(2025, 3, 18, 10, 30, tzinfo=office.hospital.zone).timestamp())
 
 
 def test_reminders_of_our_own_leave_no_trace_in_the_invitation(office: Office) -> None:
