@@ -1,0 +1,90 @@
+"""Drills of every kind of fault: nobody is asked twice, nobody lost without a name, nobody written to who said no.
+
+`pytest track_pipeline_tests/drills --seeds 2000` plays more of them; a seed that failed is played alone with
+`--first-seed K --seeds 1`.
+"""
+
+import itertools
+from pathlib import Path
+from random import Random
+
+import pytest
+from sqlalchemy import text
+
+from track_pipeline_tests.drills.drill import Drill, is_on_postgresql, play_drill
+from track_pipeline_tests.drills.faults import ALL, Round
+from track_pipeline_tests.drills.invariants import violations_of_reconciled
+from track_pipeline_tests.drills.remembering_track import RememberingTrack
+from track_pipeline_tests.drills.scene import Scene, build_scene
+from track_pipeline_tests.drills.worker import Trouble
+
+SEEDS_PER_TEST = 10
+# The kills at every step are shared out among so many tests.
+STEPS_APART = 6
+LEAST_STEPS = 100
+FEW_LINES = 5
+
+pytestmark = pytest.mark.drills
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "seeds" in metafunc.fixturenames:
+        first, count = metafunc.config.getoption("first_seed"), metafunc.config.getoption("seeds")
+        seeds = range(first, first + count)
+        chunks = [seeds[place : place + SEEDS_PER_TEST] for place in range(0, count, SEEDS_PER_TEST)]
+        metafunc.parametrize("seeds", chunks, ids=[f"{chunk[0]}-{chunk[-1]}" for chunk in chunks])
+
+
+def test_whatever_goes_wrong_each_is_asked_at_most_once_and_has_a_name(
+    seeds: range, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    failures = []
+    for seed in seeds:
+        home = tmp_path / str(seed)
+        sqlite = f"sqlite:///{home / 'ledger.sqlite'}"
+        try:
+            play_drill(seed, home, request.getfixturevalue("postgres_url") if is_on_postgresql(seed) else sqlite)
+        except AssertionError as error:
+            failures.append(
+                f"Seed {seed} (pytest -n0 track_pipeline_tests/drills --first-seed {seed} --seeds 1):\n{error}"
+            )
+    assert not failures, "\n\n".join(failures)
+
+
+@pytest.mark.parametrize("first", range(1, STEPS_APART + 1))
+def test_a_kill_at_any_step_from_the_plan_to_the_last_batch_leaves_nobody_in_the_dark(
+    tmp_path: Path, first: int
+) -> None:
+    for step in itertools.count(first, STEPS_APART):
+        with RememberingTrack() as track:
+            drill = Drill(few_rows(tmp_path / str(step), track))
+            reports = drill.play(Round(drill.scene, trouble=Trouble("kill", step)), f"killed at step {step}")
+            drill.scene.reconcile()
+            drill.play_calm(hours=1)
+            drill.judge(violations_of_reconciled)
+            assert len(track.accepted) == FEW_LINES
+        if reports:
+            break
+    assert step > reports[0].steps > LEAST_STEPS
+
+
+def few_rows(home: Path, track: RememberingTrack) -> Scene:
+    """A hospital-day that is over in a few batches, of both channels and two surveys."""
+    return build_scene(home, f"sqlite:///{home / 'ledger.sqlite'}", Random(2), track, rows=(6, 6))
+
+
+def test_a_ledger_that_forgets_is_caught_by_a_drill(tmp_path: Path) -> None:
+    with RememberingTrack() as track:
+        drill = Drill(few_rows(tmp_path, track))
+        drill.play(Round(drill.scene), "a run")
+        with drill.scene.engine().begin() as connection:
+            connection.execute(text("DELETE FROM sends"))
+
+        with pytest.raises(AssertionError, match=r"accepted 2 times(.|\n)*The story"):
+            drill.play(Round(drill.scene), "a run that knows nothing of the one before")
+
+
+def test_the_document_of_what_is_promised_names_every_fault() -> None:
+    document = (Path(__file__).parents[2] / "docs" / "reliability.md").read_text(encoding="utf-8")
+
+    assert [fault.__name__ for fault in ALL if f"`{fault.__name__}`" not in document] == []
