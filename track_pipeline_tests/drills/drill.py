@@ -96,6 +96,7 @@ class Drill:
             batch_size=scene.batch_size,
             read_seconds=round_.read_seconds,
             requests=round_.requests,
+            budget_seconds=round_.budget_seconds,
             # Trouble befalls one of them.
             trouble=None if worker else round_.trouble,
         )

@@ -27,7 +27,7 @@ from track_pipeline_tests.drills.worker import Mishap, Trouble
 STEPS: Final = 500
 # How long a run lives that is killed by the clock.
 LONGEST_LIFE: Final = 0.5
-# How long a client waits for a server that will never answer.
+# How long a client waits for what will never come.
 SHORT: Final = 0.25
 
 
@@ -49,6 +49,7 @@ class Round:
     port: int | None = None
     read_seconds: float = 20.0
     requests: int = 600
+    budget_seconds: float = 20.0
     plans: bool = True
     before: list[Callable[[], None]] = field(default_factory=list)
     after: list[Callable[[], None]] = field(default_factory=list)
@@ -465,6 +466,7 @@ def window_is_closed(round_: Round) -> None:
 def budget_is_used_up(round_: Round) -> None:
     """There is room for a few requests only."""
     round_.requests = round_.scene.chance.randint(1, 3)
+    round_.budget_seconds = SHORT
 
 
 def operator_pauses(round_: Round) -> None:

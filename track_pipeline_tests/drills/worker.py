@@ -82,7 +82,10 @@ class Trouble:
 
 @dataclass(frozen=True)
 class Order:
-    """What one run is to do, and with what. `requests`: the budget; `token`: the bearer it believes in."""
+    """What one run is to do, and with what.
+
+    `requests`: the budget, for room in which it waits `budget_seconds`. `token`: the bearer it believes in.
+    """
 
     home: Path
     ledger_url: str
@@ -99,6 +102,7 @@ class Order:
     batch_size: int
     read_seconds: float
     requests: int
+    budget_seconds: float
     trouble: Trouble | None
 
 
@@ -226,7 +230,7 @@ def _runtime(order: Order, steps: Steps) -> Runtime:
         DEMO_ORGANIZATION,
         order.token,
         budget=open_budget(settings.home, settings.ledger, order.requests),
-        patience=Patience(connect=2, read=order.read_seconds, budget=0.05, attempts=2),
+        patience=Patience(connect=2, read=order.read_seconds, budget=order.budget_seconds, attempts=2),
         require_loopback=True,
         sleep=lambda seconds: time.sleep(min(seconds, 0.005)),
     )
