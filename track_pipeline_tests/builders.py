@@ -191,6 +191,7 @@ def ledger_facts(
     opted_out: Iterable[Row] = (),
     contacted: Iterable[Row] = (),
     asked: Iterable[Row] = (),
+    suppressed: Iterable[Row] = (),
     consented: Iterable[Row] = (),
 ) -> LedgerFacts:
     """What the ledger knows; nothing, unless rows are given."""
@@ -198,6 +199,7 @@ def ledger_facts(
         pl.DataFrame(list(opted_out), schema=_OPTED_OUT),
         pl.DataFrame(list(contacted), schema=_CONTACTED),
         pl.DataFrame(list(asked), schema=_ASKED),
+        pl.DataFrame(list(suppressed), schema=_ASKED),
         pl.DataFrame(list(consented), schema={"person_key": pl.String()}),
     )
 

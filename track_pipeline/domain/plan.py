@@ -65,12 +65,14 @@ class LedgerFacts:
     contacted: person_key, hospital, database, encounter_id, survey_uuid, cohort_date, answered_on; invitations
         of earlier days.
     asked: database, encounter_id, area, survey_uuid, channel; invitations of this very hospital-day.
+    suppressed: same columns; planned encounters of this very hospital-day that were dropped at the moment of sending.
     consented: person_key; who is known to have agreed to WhatsApp.
     """
 
     opted_out: pl.DataFrame
     contacted: pl.DataFrame
     asked: pl.DataFrame
+    suppressed: pl.DataFrame
     consented: pl.DataFrame
 
 
@@ -97,15 +99,15 @@ def identify(encounters: pl.DataFrame, request: PlanRequest, hasher: Hasher) -> 
 def make_plan(identified: pl.DataFrame, request: PlanRequest, ledger: LedgerFacts) -> pl.DataFrame:
     """Decides on every encounter of a hospital-day, all areas together (`PLAN`, in order of the input).
 
-    `identified` is what `identify` returns. An invitation that already left keeps its place in the plan,
-    whatever the rules now say: the plan must not deny what was sent.
+    `identified` is what `identify` returns. What already left, or was dropped at the moment of sending, keeps its
+    place in the plan, whatever the rules now say: an outcome, once given, is not denied.
     """
     frame = with_reason(identified, request.policy.eligibility, request.hospital).with_columns(
         area=pl.col("area").replace_strict({area.label: area.value for area in AREAS}, return_dtype=pl.String)
     )
     frame = _with_survey(frame, request)
     frame = _with_channel(frame, request.hospital, ledger)
-    frame = _by_priority(_keep_what_left(frame, ledger.asked))
+    frame = _by_priority(_keep_what_is_settled(frame, ledger))
     if (request.today - request.day).days > request.hospital.max_age_days:
         frame = _exclude(frame, pl.lit(value=True), Exclusion.STALE)
     undecided = pl.col("reason").is_null()
@@ -133,13 +135,13 @@ def _by_priority(frame: pl.DataFrame) -> pl.DataFrame:
     order = {area.value: place for place, area in enumerate(PRIORITY)}
     priority = pl.col("area").replace_strict(order, return_dtype=pl.Int32)
     return frame.with_row_index("_row").sort(
-        ~pl.col("left"), priority, "discharged_at", *_ENCOUNTER_KEY, nulls_last=True
+        ~pl.col("settled"), priority, "discharged_at", *_ENCOUNTER_KEY, nulls_last=True
     )
 
 
 def _exclude(frame: pl.DataFrame, holds: pl.Expr, reason: Exclusion) -> pl.DataFrame:
-    """Gives `reason` to rows that have none yet and have not left already."""
-    applies = pl.col("reason").is_null() & ~pl.col("left") & holds.fill_null(value=False)
+    """Gives `reason` to rows that have none yet and no outcome either."""
+    applies = pl.col("reason").is_null() & ~pl.col("settled") & holds.fill_null(value=False)
     return frame.with_columns(reason=pl.when(applies).then(pl.lit(reason.value)).otherwise("reason"))
 
 
@@ -205,25 +207,29 @@ def _opted_out(opted_out: pl.DataFrame, channel: str) -> pl.Expr:
     return pl.any_horizontal(pl.col(key).is_in(keys) for key in KEY_COLUMNS).fill_null(value=False)
 
 
-def _keep_what_left(frame: pl.DataFrame, asked: pl.DataFrame) -> pl.DataFrame:
-    """Marks rows whose invitation left (`left`), with the channel and survey it left by."""
-    sends = asked.select(
-        *_ENCOUNTER_KEY,
-        pl.col("area").alias("_area"),
-        pl.col("channel").alias("_channel"),
-        pl.col("survey_uuid").alias("_survey"),
+def _keep_what_is_settled(frame: pl.DataFrame, ledger: LedgerFacts) -> pl.DataFrame:
+    """Marks rows that have an outcome (`settled`), with the channel and survey they got it by."""
+    outcomes = pl.concat(
+        outcome.select(
+            *_ENCOUNTER_KEY,
+            pl.col("area").alias("_area"),
+            pl.col("channel").alias("_channel"),
+            pl.col("survey_uuid").alias("_survey"),
+            pl.lit(left).alias("_left"),
+        )
+        for outcome, left in ((ledger.asked, True), (ledger.suppressed, False))
     ).unique(subset=_ENCOUNTER_KEY, keep="first", maintain_order=True)
     here = (pl.col("_area") == pl.col("area")).fill_null(value=False)
-    frame = frame.join(sends, on=_ENCOUNTER_KEY, how="left", maintain_order="left").with_columns(
-        left=here & ~_is_repeat(_ENCOUNTER_KEY, here)
+    frame = frame.join(outcomes, on=_ENCOUNTER_KEY, how="left", maintain_order="left").with_columns(
+        settled=here & ~_is_repeat(_ENCOUNTER_KEY, here)
     )
-    left = pl.col("left")
-    elsewhere = pl.col("_area").is_not_null() & ~here
+    settled = pl.col("settled")
+    left_elsewhere = pl.col("_left").fill_null(value=False) & ~here
     return frame.with_columns(
-        channel=pl.when(left).then("_channel").otherwise("channel"),
-        survey_uuid=pl.when(left).then("_survey").otherwise("survey_uuid"),
-        reason=pl.when(~left).then(
-            pl.coalesce("reason", pl.when(elsewhere).then(pl.lit(Exclusion.ALREADY_ASKED.value)))
+        channel=pl.when(settled).then("_channel").otherwise("channel"),
+        survey_uuid=pl.when(settled).then("_survey").otherwise("survey_uuid"),
+        reason=pl.when(~settled).then(
+            pl.coalesce("reason", pl.when(left_elsewhere).then(pl.lit(Exclusion.ALREADY_ASKED.value)))
         ),
     )
 

@@ -4,6 +4,7 @@ Safe to run any number of times, also at once. How lines leave is `sending`'s; r
 """
 
 from dataclasses import dataclass, field
+from typing import Final
 
 import polars as pl
 
@@ -14,6 +15,8 @@ from track_pipeline.errors import TrackPipelineError
 from track_pipeline.services.extraction import EXTRACT
 from track_pipeline.services.invitation import INVITATION
 from track_pipeline.services.sending import Outbox, Partition, SendReport
+
+_ENCOUNTER: Final = ("database", "encounter_id")
 
 
 class GateTripped(TrackPipelineError):  # noqa: N818 - it is a gate, not a fault
@@ -55,7 +58,10 @@ class Dispatcher:
         plan = outbox.lake.read(INVITATION, partition.area, day, hospital.code)
         lines = _lines_of(plan, partition)
         earlier = outbox.ledger.settled(hospital.code, day, partition.wave, partition.channel)
-        pending = lines.join(earlier, on=["database", "encounter_id"], how="anti", maintain_order="left")
+        dropped = outbox.ledger.suppressed(hospital.code, day)
+        pending = lines.join(earlier, on=_ENCOUNTER, how="anti", maintain_order="left").join(
+            dropped, on=[*_ENCOUNTER, "area", "channel"], how="anti", maintain_order="left"
+        )
         report = DispatchReport(lines=lines.height, earlier=lines.height - pending.height)
         if pending.is_empty():
             return report

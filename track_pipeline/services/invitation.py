@@ -73,9 +73,11 @@ class Planner:
         keys = pl.concat(identified.get_column(column).drop_nulls() for column in KEY_COLUMNS).unique()
         longest = timedelta(days=self.policy.quarantine.longest)
         return LedgerFacts(
-            opted_out=self.ledger.opted_out(keys),
+            # Replayed at the same instant, a plan is the same; the claim looks at every opt-out there is.
+            opted_out=self.ledger.opted_out(keys, known_at=self.clock()),
             contacted=self.ledger.recent_contacts(keys, cohort_from=day - longest, cohort_before=day),
             asked=self.ledger.asked(hospital.code, day),
+            suppressed=self.ledger.suppressed(hospital.code, day),
             consented=self.ledger.consented(keys, "whatsapp"),
         )
 

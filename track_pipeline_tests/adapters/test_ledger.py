@@ -236,7 +236,7 @@ def test_more_keys_than_a_statement_may_bind(ledger: Ledger) -> None:
     ids = send(ledger, line(1))
     ledger.opt_out("cpf-1", "email", "cli")
     keys = [f"cpf-{number}" for number in range(70_000)]
-    assert ledger.opted_out(keys).rows() == [("cpf-1", "email")]
+    assert ledger.opted_out(keys, NOW).rows() == [("cpf-1", "email")]
     assert ledger.recent_contacts(keys, cohort_from=DAY, cohort_before=date.max).height == 1
     assert ledger.settle([*keys, *ids], "sent") == 0
 
@@ -334,6 +334,14 @@ def test_asked_leaves_out_extra_links_and_reminders_and_puts_the_standing_one_fi
         ("HMS", 1, "exames", "survey", "whatsapp", "sent"),
         ("HMS", 1, "exames", "survey", "email", "rejected"),
     ]
+
+
+def test_only_what_was_dropped_for_good_is_suppressed(ledger: Ledger) -> None:
+    decide(ledger, row(1), row(2), row(3))
+    hold(ledger, 1, "suppressed:quarantine")
+    hold(ledger, 2, "deferred:window")
+    assert ledger.suppressed("HMS", DAY).rows() == [("HMS", 1, "exames", "survey", "email")]
+    assert ledger.suppressed("HMC", DAY).is_empty()
 
 
 def test_recent_contacts_are_found_by_any_key_within_the_days(ledger: Ledger) -> None:
@@ -573,15 +581,21 @@ def test_reminders_and_answers_are_counted_by_the_day_of_the_encounter(ledger: L
 # --- opt-outs and pauses
 
 
+def test_an_opt_out_is_known_from_when_it_was_recorded(ledger: Ledger, clock: FakeClock) -> None:
+    ledger.opt_out("person", "all", "track")
+    assert ledger.opted_out(["person"], clock.now - timedelta(seconds=1)).is_empty()
+    assert not ledger.opted_out(["person"], clock.now).is_empty()
+
+
 def test_an_opt_out_is_active_once_and_can_be_undone_and_done_again(ledger: Ledger, clock: FakeClock) -> None:
     assert ledger.opt_out("person", "email", "cli")
     assert not ledger.opt_out("person", "email", "track")
     assert ledger.opt_out("person", "all", "track")
     assert ledger.opt_outs().rows() == [("person", "email", "cli", clock.now), ("person", "all", "track", clock.now)]
-    assert sorted(ledger.opted_out(["person", "nobody"]).rows()) == [("person", "all"), ("person", "email")]
+    assert sorted(ledger.opted_out(["person", "nobody"], clock.now).rows()) == [("person", "all"), ("person", "email")]
     assert ledger.opt_in("person", "email")
     assert not ledger.opt_in("person", "email")
-    assert ledger.opted_out(["person"]).rows() == [("person", "all")]
+    assert ledger.opted_out(["person"], clock.now).rows() == [("person", "all")]
     assert ledger.opt_out("person", "email", "cli")
     assert ledger.opt_outs().height == 2
 

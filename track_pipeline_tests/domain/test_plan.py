@@ -376,6 +376,20 @@ def test_an_invitation_that_left_stays_planned_with_its_channel_and_survey(row: 
     assert (planned["channel"], planned["survey_uuid"]) == ("whatsapp", OTHER_SURVEY)
 
 
+def test_a_line_that_was_dropped_stays_planned_when_its_person_opts_out_later() -> None:
+    facts = ledger_facts(
+        opted_out=[{"person_key": HASHER("cpf", cpf(1)), "channel": "all"}], suppressed=[asked(channel="email")]
+    )
+
+    assert verdicts(plan_of(encounters({}), facts=facts)) == ["email"]
+
+
+def test_a_line_that_was_dropped_in_another_area_was_not_asked_and_is_decided_anew() -> None:
+    plan = plan_of(encounters({"area": "EXAMES"}), facts=ledger_facts(suppressed=[asked(channel="whatsapp")]))
+
+    assert verdicts(plan) == ["email"]
+
+
 def test_an_invitation_that_left_wins_over_the_other_encounters_of_its_person() -> None:
     frame = encounters({"person": 1}, {"person": 1, "area": "AMBULATORIO"})
 

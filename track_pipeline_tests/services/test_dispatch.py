@@ -273,6 +273,18 @@ def test_a_person_whom_another_hospital_asked_this_morning_is_left_alone(office:
     assert office.funnel() == {"sent": 1, "suppressed": 1, "suppressed:quarantine": 1}
 
 
+def test_a_line_that_was_dropped_keeps_its_reason_when_the_day_is_run_again(office: Office) -> None:
+    office.plan({}, {"cpf_key": planned({}).get_column("cpf_key").item()})
+    office.dispatch()
+    for key in ("cpf_key", "phone_key", "email_key"):
+        office.ledger.opt_out(planned({}, {}).get_column(key)[1], "all", "test")
+
+    report = office.dispatch()
+
+    assert (report.lines, report.earlier, report.held) == (2, 2, {})
+    assert office.funnel() == {"sent": 1, "suppressed": 1, "suppressed:quarantine": 1}
+
+
 def test_a_plan_that_lacks_rows_of_its_extract_is_never_sent(office: Office) -> None:
     office.plan({}, extract=2)
 

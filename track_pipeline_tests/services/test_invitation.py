@@ -127,6 +127,21 @@ def test_what_was_sent_stays_in_the_plan_and_is_not_sent_again(office: Office) -
     assert office.track.accepted_encounters() == ["1", "2", "3"]
 
 
+def test_planning_again_at_the_same_instant_gives_the_same_plan_whoever_opted_out_later(office: Office) -> None:
+    extract(office, whole_day(internacao=[{}, {"person": 2}], exames=[{"person": 2, "encounter_id": 99}]))
+    first = invite(office)
+    office.now += timedelta(days=2)
+    office.ledger.opt_out(first[AREA].get_column("cpf_key")[1], "all", "track")
+
+    assert reasons(invite(office)[Area.EXAMES]) == {99: "opted_out"}
+    office.now -= timedelta(days=2)
+
+    for area, plan in invite(office).items():
+        assert_frame_equal(plan, first[area])
+    office.dispatch()
+    assert office.funnel() == {"sent": 1, "suppressed": 1, "suppressed:opted_out": 1}
+
+
 def test_looking_at_a_plan_writes_nothing(office: Office) -> None:
     extract(office, whole_day(internacao=[{}, {"died": True}]))
     before = office.ledger.outcomes().to_dicts(), office.ledger.history("HMS", 1).decisions

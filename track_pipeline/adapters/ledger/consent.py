@@ -4,6 +4,7 @@ Opt-outs are of people (keyed hashes) and permanent until undone; pauses are of 
 """
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Final, Literal
 
 import polars as pl
@@ -22,9 +23,11 @@ _ACTIVE = opt_outs.c.removed_at.is_(None)
 _ONE: Final = ["person_key", "channel"]
 
 
-def active_opt_outs(connection: Connection, keys: Iterable[str]) -> pl.DataFrame:
-    """The active opt-outs of those people: person_key, channel."""
+def active_opt_outs(connection: Connection, keys: Iterable[str], known_at: datetime | None = None) -> pl.DataFrame:
+    """The active opt-outs of those people, or only those recorded by an instant: person_key, channel."""
     statement = select(opt_outs.c.person_key, opt_outs.c.channel).where(_ACTIVE)
+    if known_at is not None:
+        statement = statement.where(opt_outs.c.added_at <= known_at)
     return fetch(connection, statement.where(one_of(connection, opt_outs.c.person_key, keys)))
 
 
@@ -54,10 +57,10 @@ class Consent(Store):
         with self._database.read() as connection:
             return fetch(connection, select(*columns).where(_ACTIVE).order_by(opt_outs.c.added_at, opt_outs.c.id))
 
-    def opted_out(self, keys: Iterable[str]) -> pl.DataFrame:
-        """The active opt-outs of those people: person_key, channel."""
+    def opted_out(self, keys: Iterable[str], known_at: datetime) -> pl.DataFrame:
+        """The active opt-outs of those people that were recorded by an instant: person_key, channel."""
         with self._database.read() as connection:
-            return active_opt_outs(connection, keys)
+            return active_opt_outs(connection, keys, known_at)
 
     def record_consents(self, rows: pl.DataFrame) -> int:
         """Records evidence of consent (`CONSENTS`), the newest per person and channel; returns how many had none."""

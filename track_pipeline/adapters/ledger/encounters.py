@@ -37,6 +37,7 @@ DECIDED: Final = pl.Schema(
 CLASSIFIED: Final = "classified"
 _JOURNALED: Final = ("hospital", "database", "encounter_id", "cohort_date", "result", "reason", "rule")
 _KEY: Final = ["database", "encounter_id"]
+_SUPPRESSED: Final = "suppressed:"
 
 
 @dataclass(frozen=True)
@@ -151,6 +152,22 @@ class Encounters(Store):
         with self._database.read() as connection:
             return dict(fetch(connection, statement).rows())
 
+    def suppressed(self, hospital: str, cohort_date: date) -> pl.DataFrame:
+        """Planned encounters of a partition that were dropped at the moment of sending, for good.
+
+        Columns: database, encounter_id, area, survey_uuid, channel.
+        """
+        statement = select(*(encounters.c[name] for name in (*_KEY, "area", "survey_uuid", "channel"))).where(
+            encounters.c.hospital == hospital,
+            encounters.c.cohort_date == cohort_date,
+            encounters.c.result == PLANNED,
+            encounters.c.held.startswith(_SUPPRESSED),
+        )
+        with self._database.read() as connection:
+            return fetch(
+                connection, statement.order_by(encounters.c.area, encounters.c.database, encounters.c.encounter_id)
+            )
+
     def unsent_partitions(self, date_from: date, date_to: date, held: str | None = None) -> list[tuple[date, str]]:
         """Days (both ends included) and hospitals with planned rows that were neither sent nor suppressed.
 
@@ -167,7 +184,7 @@ class Encounters(Store):
             .where(
                 encounters.c.cohort_date.between(date_from, date_to),
                 encounters.c.result == PLANNED,
-                ~encounters.c.held.startswith("suppressed:"),
+                ~encounters.c.held.startswith(_SUPPRESSED),
                 matches(encounters.c.held, held),
                 ~sent,
             )
