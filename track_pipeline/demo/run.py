@@ -6,34 +6,29 @@ Synthetic hospitals, a simulator of Track.co, a clock that is set forward. With 
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import dagster as dg
 import polars as pl
 
 from track_pipeline.adapters.clock import GROUP_TIME_ZONE, clock_for
-from track_pipeline.definitions import build_defs
 from track_pipeline.defs.feedback import READ_ANSWERS
 from track_pipeline.defs.naming import keys_of
 from track_pipeline.defs.partitions import partition_key
 from track_pipeline.defs.schedules import DAILY
 from track_pipeline.demo.respondents import AnswerModel
 from track_pipeline.demo.simulator import SimulatorProcess
+from track_pipeline.demo.stage import Moment, Stage, Workers, workers
 from track_pipeline.domain.nps import scores
 from track_pipeline.domain.reminders import WAVE_DAYS
 from track_pipeline.domain.sending import is_working_day
 from track_pipeline.instance import open_instance
-from track_pipeline.policy import load_policy
-from track_pipeline.runtime import Runtime
 from track_pipeline.services.reminders import WAVES
 from track_pipeline.services.status import JsonObject, closes, status
 from track_pipeline.settings import Settings
-
-# Dagster's console log would bury the table; the same events are in the instance, for the UI.
-_QUIET: Final[dict[str, Any]] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 # Of the invitations; with two reminders, about four in ten answer in the end.
 _RESPONSE_RATE: Final = 0.1
@@ -70,17 +65,21 @@ def run_demo(settings: Settings, on_run: Progress) -> DemoResult:
     """Runs yesterday of every hospital, then its reminders; `on_run` is told each run when it is done."""
     start = clock_for(settings)()
     day = start.astimezone(GROUP_TIME_ZONE).date() - timedelta(days=1)
-    with _track_co(settings, start) as (reachable, set_clock), open_instance(settings.home) as instance:
-        stage = _Stage(reachable.model_copy(update={"now": start}), instance, day, on_run)
-        before = stage.sent()
-        failures = list(stage.run(DAILY))
-        sent = stage.sent()
+    with (
+        _track_co(settings, start) as (reachable, set_clock),
+        open_instance(settings.home) as instance,
+        closing(Stage(Moment(reachable.model_copy(update={"now": start})), instance)) as stage,
+        workers() as pool,
+    ):
+        runtime = stage.runtime
+        runs = _Runs(pool, tuple(partition_key(day, hospital.code) for hospital in runtime.hospitals), on_run)
+        before = stage.sent(day)
+        failures = list(runs.of(stage.moment, DAILY))
+        sent = stage.sent(day)
         if set_clock is not None:
-            failures += _fortnight(stage, set_clock)
-        with stage.runtime() as runtime:
-            counts = runtime.ledger.response_counts((day, day))
-            scored = scores(counts, ["hospital"], runtime.policy.nps)
-            rows = status(runtime.ledger, (day, day))
+            failures += _fortnight(stage.moment, instance, set_clock, runs)
+        scored = scores(runtime.ledger.response_counts((day, day)), ["hospital"], runtime.policy.nps)
+        rows = status(runtime.ledger, (day, day))
         return DemoResult(day, rows, tuple(failures), sent - before, scored if set_clock else scored.clear())
 
 
@@ -110,76 +109,36 @@ def _track_co(settings: Settings, now: datetime) -> Iterator[tuple[Settings, Cal
             del os.environ["TRACK_API_URL"]
 
 
-def _fortnight(stage: "_Stage", set_clock: Callable[[datetime], None]) -> Iterator[str]:
+@dataclass(frozen=True)
+class _Runs:
+    """Runs of jobs for the day of every hospital."""
+
+    pool: Workers
+    partitions: tuple[str, ...]
+    on_run: Progress
+
+    def of(self, moment: Moment, job: str, assets: list[dg.AssetKey] | None = None) -> Iterator[str]:
+        """Runs a job; yields what failed."""
+        for partition, failures in self.pool.run(moment, job, self.partitions, assets):
+            self.on_run(f"{partition} {job}")
+            yield from failures
+
+
+def _fortnight(
+    moment: Moment, instance: dg.DagsterInstance, set_clock: Callable[[datetime], None], runs: _Runs
+) -> Iterator[str]:
     """Reads answers the day after, then reminds after 7 and 14 days, on the first working day from then on.
 
-    A fortnight passes in a minute here, so the budget of requests, which is real time's, is not kept.
+    A fortnight passes in a minute here, so the budget of requests is not kept.
     """
-    stage = replace(stage, keeps_budget=False)
-    start = stage.now
+    start = clock_for(moment.settings)()
     for days, wave in ((1, None), *((WAVE_DAYS[wave], wave) for wave in WAVES), (WAVE_DAYS[WAVES[-1]] + 4, None)):
         instant = start + timedelta(days=days)
         while not is_working_day(instant.astimezone(GROUP_TIME_ZONE).date()):
             instant += timedelta(days=1)
         set_clock(instant)
-        later = stage.at(instant)
-        yield from later.read_answers()
+        later = Moment(moment.settings.model_copy(update={"now": instant}), keeps_budget=False)
+        with closing(Stage(later, instance)) as stage:
+            yield from stage.run(READ_ANSWERS)
         if wave is not None:
-            yield from later.run(wave, keys_of(wave))
-
-
-@dataclass(frozen=True)
-class _Stage:
-    """A moment of the demo, at which jobs are run for the day's partitions."""
-
-    settings: Settings
-    instance: dg.DagsterInstance
-    day: date
-    on_run: Progress
-    keeps_budget: bool = True
-
-    @property
-    def now(self) -> datetime:
-        return clock_for(self.settings)()
-
-    def at(self, instant: datetime) -> "_Stage":
-        return replace(self, settings=self.settings.model_copy(update={"now": instant}))
-
-    @contextmanager
-    def runtime(self) -> Iterator[Runtime]:
-        policy = load_policy()
-        if not self.keeps_budget:
-            sending = policy.sending.model_copy(update={"requests_per_5_minutes": 1_000_000})
-            policy = policy.model_copy(update={"sending": sending})
-        runtime = Runtime(self.settings, policy=policy)
-        try:
-            yield runtime
-        finally:
-            runtime.close()
-
-    def sent(self) -> int:
-        with self.runtime() as runtime:
-            return sum(row["sent"] for row in status(runtime.ledger, (self.day, self.day)))
-
-    def run(self, job_name: str, assets: list[dg.AssetKey] | None = None) -> Iterator[str]:
-        """Runs a job for every hospital; yields what failed."""
-        with self.runtime() as runtime:
-            job = build_defs(self.settings, runtime).resolve_job_def(job_name)
-            for hospital in runtime.hospitals:
-                key = partition_key(self.day, hospital.code)
-                yield from self._failures(job, key, assets)
-                self.on_run(f"{hospital.code} {job_name}")
-
-    def read_answers(self) -> Iterator[str]:
-        with self.runtime() as runtime:
-            yield from self._failures(build_defs(self.settings, runtime).resolve_job_def(READ_ANSWERS))
-
-    def _failures(
-        self, job: dg.JobDefinition, key: str | None = None, assets: list[dg.AssetKey] | None = None
-    ) -> Iterator[str]:
-        result = job.execute_in_process(
-            _QUIET, instance=self.instance, partition_key=key, asset_selection=assets, raise_on_error=False
-        )
-        for event in result.get_step_failure_events():
-            failure = event.step_failure_data.user_failure_data
-            yield f"{event.step_key}: {failure.description if failure else 'failed'}"
+            yield from runs.of(later, wave, keys_of(wave))
