@@ -13,6 +13,7 @@ from track_pipeline.defs.extracts import extract_assets
 from track_pipeline.defs.feedback import feedback_definitions
 from track_pipeline.defs.invitations import invitation_assets
 from track_pipeline.defs.partitions import patient_days
+from track_pipeline.defs.reconciliation import reconciliation_definitions
 from track_pipeline.defs.reminders import reminder_definitions
 from track_pipeline.defs.reports import report_definitions
 from track_pipeline.defs.retention import retention_definitions
@@ -44,6 +45,7 @@ def build_defs(settings: Settings, runtime: Runtime | None = None) -> dg.Definit
         ),
         daily_definitions(assets, partitions, shared.registry, schedules, sensors),
         feedback_definitions(schedules),
+        reconciliation_definitions(schedules),
         reminder_definitions(shared.registry, schedules, sensors, in_demo=settings.is_demo),
         report_definitions(schedules),
         retention_definitions(schedules),

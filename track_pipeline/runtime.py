@@ -30,6 +30,7 @@ from track_pipeline.services.feedback import FeedbackReader
 from track_pipeline.services.imports import Importer
 from track_pipeline.services.invitation import Planner
 from track_pipeline.services.messages import Mailroom
+from track_pipeline.services.reconciliation import Reconciler
 from track_pipeline.services.reminders import Reminder
 from track_pipeline.services.retention import Retention
 from track_pipeline.services.sending import Outbox
@@ -163,10 +164,19 @@ class Runtime:
         return Reminder(self.outbox)
 
     @cached_property
+    def feedback_source(self) -> SurveyReader:
+        """Track.co, to read from."""
+        return self._feedback_source or TrackAnswers(self.track, load_mapping(self.settings.api_mapping))
+
+    @cached_property
     def feedback(self) -> FeedbackReader:
         """Answers, statuses and opt-outs."""
-        reader = self._feedback_source or TrackAnswers(self.track, load_mapping(self.settings.api_mapping))
-        return FeedbackReader(reader, self.ledger, self.hasher, self.policy, self.clock, self.alerts)
+        return FeedbackReader(self.feedback_source, self.ledger, self.hasher, self.policy, self.clock, self.alerts)
+
+    @cached_property
+    def reconciler(self) -> Reconciler:
+        """The comparison of ledger and Track.co."""
+        return Reconciler(self.feedback_source, self.ledger, self.policy, self.clock)
 
     @cached_property
     def importer(self) -> Importer:

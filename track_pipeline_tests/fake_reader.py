@@ -7,23 +7,25 @@ from typing import TypeVar
 
 import polars as pl
 
-from track_pipeline.adapters.track_answers import Answer, DeliveryStatus, OptOut, Page
+from track_pipeline.adapters.track_answers import Answer, DeliveryStatus, Distribution, OptOut, Page
 from track_pipeline.registry import Hospital
 
-Row = TypeVar("Row", Answer, DeliveryStatus, OptOut)
+Row = TypeVar("Row", Answer, Distribution, DeliveryStatus, OptOut)
 
 
 @dataclass
 class FakeReader:
     """A SurveyReader that says the same whenever it is asked, in pages of `page_size` rows.
 
-    `failures`: what comes after the rows of `answers`, `opt_outs` or `statuses`. `asked_since` notes since when
+    `listed`: the distributions, None when they cannot be listed. `failures`: what comes after the rows of `answers`,
+    `opt_outs` or `statuses`, or of the statuses of one distribution, by its id. `asked_since` notes since when
     answers were asked for, `asked_for` the distributions whose statuses were.
     """
 
     answered: list[Answer] = field(default_factory=list)
     refused: list[OptOut] = field(default_factory=list)
     delivered: dict[str, list[DeliveryStatus]] = field(default_factory=dict)
+    listed: list[Distribution] | None = field(default_factory=list)
     failures: dict[str, Exception] = field(default_factory=dict)
     page_size: int = 1_000
     asked_since: list[datetime | None] = field(default_factory=list)
@@ -36,8 +38,13 @@ class FakeReader:
     def opt_outs(self, since: datetime | None) -> Iterator[Page[OptOut]]:  # noqa: ARG002 - the port's name
         return self._pages(self.refused, "opt_outs")
 
+    def distributions(self, since: datetime | None) -> Iterator[Page[Distribution]] | None:  # noqa: ARG002 - as above
+        return None if self.listed is None else self._pages(self.listed, "distributions")
+
     def statuses(self, distribution_id: str) -> Iterator[Page[DeliveryStatus]]:
         self.asked_for.append(distribution_id)
+        if distribution_id in self.failures:
+            raise self.failures[distribution_id]
         return self._pages(self.delivered.get(distribution_id, []), "statuses")
 
     def _pages(self, rows: list[Row], source: str) -> Iterator[Page[Row]]:

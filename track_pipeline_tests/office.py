@@ -22,6 +22,7 @@ from track_pipeline.registry import Hospital, load_registry
 from track_pipeline.services.dispatch import Approval, Dispatcher, DispatchReport
 from track_pipeline.services.feedback import FeedbackReader, FeedbackReport
 from track_pipeline.services.messages import LineChannel, Mailroom
+from track_pipeline.services.reconciliation import Reconciler, Reconciliation
 from track_pipeline.services.reminders import Reminder, ReminderReport
 from track_pipeline.services.sending import Outbox, Partition
 from track_pipeline.services.status import funnel_of
@@ -104,6 +105,9 @@ class Office:
     def refresh(self) -> FeedbackReport:
         reader = FeedbackReader(self.reader, self.ledger, HASHER, self.policy, lambda: self.now, self.alerts)
         return reader.refresh()
+
+    def reconcile(self) -> Reconciliation:
+        return Reconciler(self.reader, self.ledger, self.policy, lambda: self.now).reconcile()
 
     def later(self, **delta: float) -> None:
         """Moves the clock on and reads what is new at Track.co."""

@@ -1,4 +1,4 @@
-"""Reading back from Track.co: answers, delivery statuses and opt-outs, page by page, as plain values.
+"""Reading back from Track.co: answers, distributions, delivery statuses and opt-outs, page by page, as plain values.
 
 Where they are is data (`track_mapping`). A row that cannot be read is counted and never loses the others. What is
 delivered twice or out of order, and what it means for a patient, is the reader's caller's to sort out.
@@ -17,6 +17,7 @@ from track_pipeline.adapters.track_http import Call, NotSent, json_of, slug
 from track_pipeline.adapters.track_mapping import (
     AnswersMapping,
     ApiMapping,
+    DistributionsMapping,
     OptOutsMapping,
     Resource,
     StatusesMapping,
@@ -34,7 +35,7 @@ HIGHEST_SCORE: Final = 10
 # An end for a server that numbers its pages and never stops.
 MOST_PAGES: Final = 10_000
 
-Row = TypeVar("Row", bound="Answer | DeliveryStatus | OptOut")
+Row = TypeVar("Row", bound="Answer | Distribution | DeliveryStatus | OptOut")
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,13 @@ class Answer:
     score: int | None
     comment: str | None = field(repr=False)
     interaction_id: str | None
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """A distribution that Track.co has."""
+
+    distribution_id: str
 
 
 @dataclass(frozen=True)
@@ -98,6 +106,10 @@ class SurveyReader(Protocol):
         """Answers of the organisation, finished and partial. Skipped: not_an_object, no_answer, no_send_id, no_time."""
         ...
 
+    def distributions(self, since: datetime | None) -> Iterator[Page[Distribution]] | None:
+        """What was distributed, by whomever; None where that cannot be asked. Skipped: not_an_object, no_identifier."""
+        ...
+
     def statuses(self, distribution_id: str) -> Iterator[Page[DeliveryStatus]]:
         """What became of the messages of a distribution. Skipped: not_an_object, no_status, no_send_id, no_time."""
         ...
@@ -128,6 +140,13 @@ class TrackAnswers:
         """As SurveyReader."""
         mapping = self._mapping.answers
         return self._pages(mapping, "answers", lambda row: _answer(mapping, row), since)
+
+    def distributions(self, since: datetime | None) -> Iterator[Page[Distribution]] | None:
+        """As SurveyReader."""
+        mapping = self._mapping.distributions
+        if mapping is None or self._mapping.statuses is None:
+            return None
+        return self._pages(mapping, "distributions", lambda row: _distribution(mapping, row), since)
 
     def statuses(self, distribution_id: str) -> Iterator[Page[DeliveryStatus]]:
         """As SurveyReader."""
@@ -226,6 +245,11 @@ def _answer(mapping: AnswersMapping, row: dict[str, object]) -> Iterator[Answer 
             _text(comment)[:LONGEST_COMMENT] or None,
             _identifier(mapping.interaction_id.find(row)) if mapping.interaction_id else None,
         )
+
+
+def _distribution(mapping: DistributionsMapping, row: dict[str, object]) -> Iterator[Distribution | str]:
+    found = _identifier(mapping.distribution_id.find(row))
+    yield Distribution(found) if found else "no_identifier"
 
 
 def _statuses(mapping: StatusesMapping, row: dict[str, object]) -> Iterator[DeliveryStatus | str]:

@@ -282,10 +282,17 @@ class OptOutsMapping(Resource):
         return next((ours for ours, several in self.channels.items() if theirs in several), "all")
 
 
+class DistributionsMapping(Resource):
+    """The distributions that were created, so that a send of which nobody saw the outcome can be looked for."""
+
+    distribution_id: Place
+
+
 class ApiMapping(_Strict):
     """All that is read back. What an installation's Track.co does not offer is left out of the file."""
 
     answers: AnswersMapping
+    distributions: DistributionsMapping | None = None
     statuses: StatusesMapping | None = None
     opt_outs: OptOutsMapping | None = None
 

@@ -142,6 +142,20 @@ class Feedback:
         """The opt-outs of an organisation since an instant, oldest first."""
         return _shown(self._opt_outs, organization, since, now)
 
+    def distributions_shown(self, organization: str, since: datetime | None, now: datetime) -> list[Object]:
+        """The distributions of an organisation that were created at `since` or later, oldest first."""
+        created = [recipients[0] for recipients in self._by_distribution.values()]
+        return [
+            {
+                "uuid": first.distribution,
+                "survey_uuid": first.survey,
+                "channel": first.channel,
+                "created_at": first.at.isoformat(),
+            }
+            for first in created
+            if first.organization == organization and first.at <= now and (since is None or first.at >= since)
+        ]
+
     def statuses_shown(self, organization: str, distribution: str, now: datetime, *, history: bool) -> list[Object]:
         """One row per recipient, with all statuses or the last. Raises LookupError for an unknown distribution."""
         recipients = self._by_distribution.get(distribution, [])

@@ -18,6 +18,7 @@ from track_pipeline.adapters.clock import GROUP_TIME_ZONE, clock_for
 from track_pipeline.defs.feedback import READ_ANSWERS
 from track_pipeline.defs.naming import keys_of
 from track_pipeline.defs.partitions import partition_key
+from track_pipeline.defs.reconciliation import RECONCILE
 from track_pipeline.defs.schedules import DAILY
 from track_pipeline.demo.respondents import AnswerModel
 from track_pipeline.demo.simulator import SimulatorProcess
@@ -77,7 +78,7 @@ def run_demo(settings: Settings, on_run: Progress) -> DemoResult:
         failures = list(runs.of(stage.moment, DAILY))
         sent = stage.sent(day)
         if set_clock is not None:
-            failures += _fortnight(stage.moment, instance, set_clock, runs)
+            failures += _fortnight(stage.moment, instance, set_clock, runs, has_sent=sent > before)
         scored = scores(runtime.ledger.response_counts((day, day)), ["hospital"], runtime.policy.nps)
         rows = status(runtime.ledger, (day, day))
         return DemoResult(day, rows, tuple(failures), sent - before, scored if set_clock else scored.clear())
@@ -125,11 +126,16 @@ class _Runs:
 
 
 def _fortnight(
-    moment: Moment, instance: dg.DagsterInstance, set_clock: Callable[[datetime], None], runs: _Runs
+    moment: Moment,
+    instance: dg.DagsterInstance,
+    set_clock: Callable[[datetime], None],
+    runs: _Runs,
+    *,
+    has_sent: bool,
 ) -> Iterator[str]:
-    """Reads answers the day after, then reminds after 7 and 14 days, on the first working day from then on.
+    """Reads answers and reconciles the day after, reminds after 7 and 14 days.
 
-    A fortnight passes in a minute here, so the budget of requests is not kept.
+    Each on the first working day from then on. A fortnight passes in a minute, so the request budget is not kept.
     """
     start = clock_for(moment.settings)()
     for days, wave in ((1, None), *((WAVE_DAYS[wave], wave) for wave in WAVES), (WAVE_DAYS[WAVES[-1]] + 4, None)):
@@ -140,5 +146,8 @@ def _fortnight(
         later = Moment(moment.settings.model_copy(update={"now": instant}), keeps_budget=False)
         with closing(Stage(later, instance)) as stage:
             yield from stage.run(READ_ANSWERS)
+            if days == 1 and has_sent:
+                # To the simulator of a demo that sent nothing, all that earlier ones sent is unknown.
+                yield from stage.run(RECONCILE)
         if wave is not None:
             yield from runs.of(later, wave, keys_of(wave))

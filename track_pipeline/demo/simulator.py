@@ -98,6 +98,7 @@ class Simulator:
         distributions = f"{organization}/distributions"
         routes = [
             Route(distributions, self._post(self._distribution), methods=["POST"]),
+            Route(distributions, self._get(self._distributions)),
             Route(f"{distributions}/createLinkList", self._post(self._link_list), methods=["POST"]),
             Route(f"{distributions}/{{distribution}}/status", self._get(self._statuses)),
             Route(f"{organization}/surveys", self._get(self._surveys)),
@@ -231,6 +232,11 @@ class Simulator:
         shown = self.feedback.answers_shown(organization, _since(request), self.clock())
         return {"interactions": shown[_page(request)], "total": len(shown)}
 
+    def _distributions(self, request: Request) -> object:
+        organization = request.path_params["organization"]
+        shown = self.feedback.distributions_shown(organization, _since(request, "created_since"), self.clock())
+        return {"distributions": shown[_page(request)], "total": len(shown)}
+
     def _statuses(self, request: Request) -> object:
         history = request.query_params.get("history") == "true"
         shown = self.feedback.statuses_shown(**request.path_params, now=self.clock(), history=history)
@@ -339,8 +345,8 @@ def _page(request: Request) -> slice:
     return slice((int(page) - 1) * size, int(page) * size)
 
 
-def _since(request: Request) -> datetime | None:
-    text = request.query_params.get("updated_since")
+def _since(request: Request, parameter: str = "updated_since") -> datetime | None:
+    text = request.query_params.get(parameter)
     return _instant(text) if text else None
 
 

@@ -34,6 +34,7 @@ NOW = datetime(2026, 3, 2, 14, 0, tzinfo=UTC)
 MAPPING = load_mapping()
 READ: dict[str, Callable[[TrackAnswers], Iterator[Page[Any]]]] = {
     "answers": lambda reader: reader.answers(None),
+    "distributions": lambda reader: reader.distributions(None) or iter(()),
     "statuses": lambda reader: reader.statuses("d-1"),
     "opt_outs": lambda reader: reader.opt_outs(None),
 }
@@ -116,7 +117,15 @@ def test_a_resource_that_is_not_offered_has_no_pages_and_is_not_asked_for() -> N
     reader = TrackAnswers(connection := Canned({}), ApiMapping.model_validate({"answers": data["answers"]}))
 
     assert [*reader.statuses("d-1"), *reader.opt_outs(NOW)] == []
+    assert reader.distributions(NOW) is None
     assert connection.calls == []
+
+
+def test_distributions_without_statuses_cannot_be_compared_and_are_not_asked_for() -> None:
+    data = shipped()
+    mapping = ApiMapping.model_validate({name: data[name] for name in ("answers", "distributions")})
+
+    assert TrackAnswers(Canned({}), mapping).distributions(NOW) is None
 
 
 # --- the request ----------------------------------------------------------------------------------------------------

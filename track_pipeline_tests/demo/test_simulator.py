@@ -463,3 +463,19 @@ def test_it_does_not_outlive_a_killed_parent() -> None:
             return
         time.sleep(0.05)
     pytest.fail("the simulator is still there")
+
+
+def test_what_was_accepted_unseen_is_found_in_the_list_of_distributions(
+    simulator: SimulatorProcess, api: TrackApi
+) -> None:
+    simulator.control("faults", {"kind": "500_after_accept"})
+    with pytest.raises(Unknown):
+        api.create_distribution(EMAIL)
+
+    reader = TrackAnswers(api, load_mapping())
+    listed = reader.distributions(None)
+    assert listed is not None
+    [distribution] = [row.distribution_id for page in listed for row in page.rows]
+    found = {row.send_id for page in reader.statuses(distribution) for row in page.rows}
+    # One line was not good enough to be taken.
+    assert found == {"s-1", "s-3"}

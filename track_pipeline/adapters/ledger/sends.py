@@ -118,6 +118,7 @@ class Sends(Store):
         area: str | None = None,
         channel: SendChannel | None = None,
         encounter_id: int | None = None,
+        claimed_before: datetime | None = None,
     ) -> pl.DataFrame:
         """Sends whose outcome nobody saw, all columns of the table, oldest first; None is any.
 
@@ -133,6 +134,8 @@ class Sends(Store):
         statement = select(sends).where(
             sends.c.state.in_(_OPEN), *(matches(sends.c[name], value) for name, value in wanted.items())
         )
+        if claimed_before is not None:
+            statement = statement.where(sends.c.claimed_at < claimed_before)
         with self._database.read() as connection:
             return fetch(connection, statement.order_by(sends.c.claimed_at, sends.c.encounter_id, sends.c.send_id))
 
@@ -192,6 +195,24 @@ class Sends(Store):
         )
         with self._database.read() as connection:
             return list(connection.execute(statement.distinct().order_by(sends.c.distribution_id)).scalars())
+
+    def messages(self, since: datetime, before: datetime) -> pl.DataFrame:
+        """The sends by e-mail and WhatsApp that were claimed in a period, the end not included, oldest first.
+
+        Columns: send_id, hospital, state, distribution_id (null where none was seen).
+        """
+        columns = (sends.c.send_id, sends.c.hospital, sends.c.state, sends.c.distribution_id)
+        statement = select(*columns).where(
+            sends.c.claimed_at >= since, sends.c.claimed_at < before, sends.c.channel != "link"
+        )
+        with self._database.read() as connection:
+            return fetch(connection, statement.order_by(sends.c.claimed_at, sends.c.send_id))
+
+    def known_sends(self, send_ids: Iterable[str]) -> set[str]:
+        """Those of the ids that are the ledger's."""
+        with self._database.read() as connection:
+            which = one_of(connection, sends.c.send_id, send_ids)
+            return set(connection.execute(select(sends.c.send_id).where(which)).scalars())
 
     def keys_of_sends(self, send_ids: Iterable[str]) -> pl.DataFrame:
         """Whose sends these are: send_id, channel, cpf_key, phone_key, email_key; unknown sends are left out."""

@@ -1,0 +1,78 @@
+"""`reconciliation`: what Track.co has and what the ledger says, compared every morning. Contacts nobody."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import dagster as dg
+
+from track_pipeline.defs.failures import told_to_the_operator
+from track_pipeline.defs.feedback import ANSWERS
+from track_pipeline.defs.naming import OWNERS
+from track_pipeline.defs.partitions import TIME_ZONE
+from track_pipeline.runtime import Runtime
+from track_pipeline.services.reconciliation import IN_FLIGHT
+
+RECONCILE: Final = "reconcile"
+RECONCILIATION: Final = dg.AssetKey("reconciliation")
+
+
+@dg.asset(
+    key=RECONCILIATION,
+    deps=[ANSWERS],
+    group_name="feedback",
+    owners=OWNERS,
+    kinds={"track"},
+    pool="track_api",
+    check_specs=[
+        dg.AssetCheckSpec(
+            "no_unknown_send", asset=RECONCILIATION, description="of every send somebody saw the outcome"
+        ),
+        dg.AssetCheckSpec("ledger_agrees_with_track", asset=RECONCILIATION, description="both have the same messages"),
+    ],
+    description=(
+        "The messages of the last days in the ledger and at Track.co, send by send. An unknown send that Track.co has "
+        "becomes sent; what it lacks is counted and left to `track resolve`."
+    ),
+)
+def reconciliation(runtime: dg.ResourceParam[Runtime]) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster reads the bare class
+    """Compares, and settles what Track.co confirms."""
+    with told_to_the_operator():
+        report = runtime.reconciler.reconcile()
+        unknown = runtime.ledger.unresolved(claimed_before=runtime.clock() - IN_FLIGHT).height
+        counts = {"compared": report.compared, "strangers": report.strangers, "unreadable": report.unreadable}
+        by_hospital = {name: getattr(report, name) for name in ("confirmed", "absent", "missing", "denied")}
+        return dg.MaterializeResult(
+            metadata={
+                **{name: dg.MetadataValue.int(count) for name, count in counts.items()},
+                **{name: dg.MetadataValue.json(found) for name, found in by_hospital.items()},
+                "track_lists_distributions": dg.MetadataValue.bool(report.lists_distributions),
+            },
+            check_results=[
+                _warning("no_unknown_send", unknown == 0, {"unknown": unknown}),
+                _warning("ledger_agrees_with_track", report.agrees, counts | by_hospital),
+            ],
+        )
+
+
+def _warning(name: str, passed: bool, found: Mapping[str, object]) -> dg.AssetCheckResult:  # noqa: FBT001 - as Dagster's
+    return dg.AssetCheckResult(
+        check_name=name,
+        asset_key=RECONCILIATION,
+        passed=passed,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"found": dg.MetadataValue.json(found)},
+    )
+
+
+def reconciliation_definitions(status: dg.DefaultScheduleStatus) -> dg.Definitions:
+    """The asset and its schedule, before the day's sending begins."""
+    job = dg.define_asset_job(RECONCILE, selection=[RECONCILIATION], executor_def=dg.in_process_executor)
+    morning = dg.ScheduleDefinition(
+        name="reconcile_daily",
+        job=job,
+        cron_schedule="30 6 * * *",
+        execution_timezone=TIME_ZONE,
+        default_status=status,
+        description="Compares ledger and Track.co every morning.",
+    )
+    return dg.Definitions(assets=[reconciliation], jobs=[job], schedules=[morning])
