@@ -184,11 +184,28 @@ def doctor(*, as_json: Json = False) -> None:
 
 
 @app.command()
-def purge() -> None:
-    """Delete patient data older than the policy keeps it; Dagster does the same every night."""
+def purge(
+    *,
+    person: Annotated[bool, typer.Option("--person", help="forget one person, named by any contact")] = False,
+    cpf: Annotated[str | None, typer.Option()] = None,
+    phone: Annotated[str | None, typer.Option()] = None,
+    email: Annotated[str | None, typer.Option()] = None,
+    as_json: Json = False,
+) -> None:
+    """Delete patient data older than the policy keeps it; Dagster does the same every night.
+
+    With --person, forget one person at once, for good: lake, ledger and answers. Counts stay; they are never written
+    to again. Give every contact there is.
+    """
+    if not person and (cpf or phone or email):
+        raise typer.BadParameter("a contact is given: add --person to forget that person")
     with _runtime() as runtime:
-        deleted = runtime.retention.purge()
-    out.print(", ".join(f"{kind} {count}" for kind, count in deleted.items()))
+        keys = _person_keys(runtime, cpf, phone, email) if person else []
+        deleted = runtime.eraser.erase(keys) if person else runtime.retention.purge()
+    if as_json:
+        _print_json(deleted)
+    else:
+        out.print(", ".join(f"{kind} {count}" for kind, count in deleted.items()))
 
 
 @opt_out_app.command("add")
@@ -334,9 +351,12 @@ def _runtime() -> "Iterator[Runtime]":
 
 
 def _person_keys(runtime: "Runtime", cpf: str | None, phone: str | None, email: str | None) -> list[str]:
-    from track_pipeline.services.people import person_keys
+    from track_pipeline.services.people import NoSuchContact, person_keys
 
-    return person_keys(runtime.hasher, runtime.policy.placeholders, cpf=cpf, phone=phone, email=email)
+    try:
+        return person_keys(runtime.hasher, runtime.policy.placeholders, cpf=cpf, phone=phone, email=email)
+    except NoSuchContact as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def _date(text: str | None) -> date | None:

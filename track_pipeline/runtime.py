@@ -25,6 +25,7 @@ from track_pipeline.policy import Policy, load_policy
 from track_pipeline.registry import Hospital, Registry, load_registry
 from track_pipeline.rulebook import databases_read, load_rulebook
 from track_pipeline.services.dispatch import Dispatcher
+from track_pipeline.services.erasure import Eraser
 from track_pipeline.services.extraction import Extractor
 from track_pipeline.services.feedback import FeedbackReader
 from track_pipeline.services.imports import Importer
@@ -187,6 +188,11 @@ class Runtime:
     def retention(self) -> Retention:
         """Deletion of what need not be kept."""
         return Retention(self.lake, self.ledger, self.policy, self.clock)
+
+    @cached_property
+    def eraser(self) -> Eraser:
+        """Erasure of one person."""
+        return Eraser(self.lake, self.ledger, self.policy, self.hasher)
 
     def close(self) -> None:
         """Gives back what was opened."""

@@ -65,6 +65,22 @@ class Lake:
                 "If it is damaged, delete it and materialise that asset again"
             ) from None
 
+    def places(self) -> list[tuple[str, str, date, str]]:
+        """Step, area, day and hospital of every frame there is, in this order."""
+        return sorted(
+            (*path.parts[-4:-2], day, path.stem)
+            for path in self.root.glob("*/*/*/*.parquet")
+            if (day := day_of(path.parent)) is not None
+        )
+
+
+def day_of(folder: Path) -> date | None:
+    """The day that a folder of the lake is for; None for a folder that is not the lake's."""
+    try:
+        return date.fromisoformat(folder.name)
+    except ValueError:
+        return None
+
 
 def _write_whole(frame: pl.DataFrame, path: Path) -> None:
     unfinished = path.with_suffix(f".{os.getpid()}.tmp")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from track_pipeline.adapters.lake import Lake
+from track_pipeline.adapters.lake import Lake, day_of
 from track_pipeline.adapters.ledger import Ledger
 from track_pipeline.policy import Policy
 
@@ -26,15 +26,7 @@ class Retention:
     def purge(self) -> dict[str, int]:
         """Deletes lake days, comments and sightings older than `retention_days`; returns what went, by kind."""
         before = self.clock().date() - timedelta(days=self.policy.retention_days)
-        days = [path for path in self.lake.root.glob("*/*/*") if path.is_dir() and _day_of(path.name) < before]
+        days = [path for path in self.lake.root.glob("*/*/*") if path.is_dir() and (day_of(path) or date.max) < before]
         for path in days:
             shutil.rmtree(path)
         return {"lake_days": len(days), **self.ledger.purge(before)}
-
-
-def _day_of(name: str) -> date:
-    try:
-        return date.fromisoformat(name)
-    except ValueError:
-        # Not a folder of ours: it is no older than anything.
-        return date.max
