@@ -4,19 +4,35 @@ Brazilian rules: national numbers have area code (DDD) and nine digits if mobile
 registered before 2016 may lack the ninth digit. Who owns a contact is not asked here (see `identity`).
 """
 
-from collections.abc import Callable
 from enum import StrEnum
 from typing import Final
 
 import phonenumbers
 import polars as pl
-from email_validator import EmailNotValidError, validate_email
+from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
 
 from track_pipeline.policy import PlaceholderPolicy
 
 _AREA_DIGITS: Final = 2
 _MOBILE_DIGITS: Final = 11
 _LANDLINE_DIGITS: Final = 10
+
+# An address like this is valid by every rule of email-validator as long as it is short, has no label that could be
+# Punycode (`--`) and does not end in a name that is reserved. One call per address would cost 20 microseconds each.
+_PLAIN_EMAIL: Final = r"^[a-z0-9_+-]+(\.[a-z0-9_+-]+)*@([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$"
+# No part of an address that short is too long (RFC 5321: 64 before the @; RFC 1035: 63 in a label).
+_PLAIN_LENGTH: Final = 64
+_SPECIAL_USE: Final = sorted({name.rpartition(".")[2] for name in SPECIAL_USE_DOMAIN_NAMES})
+
+
+def _pattern_of_mobiles() -> str:
+    brazil = phonenumbers.PhoneMetadata.metadata_for_region("BR")
+    if brazil is None or brazil.mobile is None or brazil.mobile.national_number_pattern is None:
+        raise LookupError("phonenumbers knows no Brazilian mobiles any more")
+    return brazil.mobile.national_number_pattern
+
+
+_MOBILE_PATTERN: Final = _pattern_of_mobiles()
 
 
 class Verdict(StrEnum):
@@ -39,7 +55,7 @@ def with_contacts(encounters: pl.DataFrame, placeholders: PlaceholderPolicy) -> 
     """
     return (
         encounters.with_columns(_typed_email().alias("_email"), _national_number().alias("_national"))
-        .with_columns(_valid_email=_valid(pl.col("_email"), _is_email), _valid_mobile=_valid(_mobile(), _is_mobile))
+        .with_columns(_valid_email=_is_email(), _valid_mobile=_is_mobile())
         .with_columns(email_verdict=_email_verdict(placeholders), phone_verdict=_phone_verdict(placeholders))
         .with_columns(
             email_address=pl.when(pl.col("email_verdict") == Verdict.OK).then("_email"),
@@ -152,25 +168,33 @@ def _phone_verdict(placeholders: PlaceholderPolicy) -> pl.Expr:
     )
 
 
-def _valid(values: pl.Expr, is_valid: Callable[[str], bool]) -> pl.Expr:
-    """The library's verdict, asked once per distinct value; null counts as not valid."""
-    return values.map_batches(lambda series: _validate_distinct(series, is_valid), return_dtype=pl.Boolean)
+def _is_mobile() -> pl.Expr:
+    """Whether phonenumbers takes the number for a valid one, by the library's own pattern."""
+    return _mobile().str.contains(rf"^(?:{_MOBILE_PATTERN})$").fill_null(value=False)
 
 
-def _validate_distinct(series: pl.Series, is_valid: Callable[[str], bool]) -> pl.Series:
+def _is_email() -> pl.Expr:
+    """Whether email-validator takes the address for a valid one; what is plain enough need not be asked."""
+    email = pl.col("_email")
+    is_plain = (
+        email.str.contains(_PLAIN_EMAIL)
+        & (email.str.len_chars() <= _PLAIN_LENGTH)
+        & ~email.str.contains("--", literal=True)
+        & ~email.str.extract(r"([a-z]+)$", 1).is_in(_SPECIAL_USE)
+    ).fill_null(value=False)
+    doubtful = pl.when(~is_plain).then(email).map_batches(_validate_distinct, return_dtype=pl.Boolean)
+    return is_plain | doubtful
+
+
+def _validate_distinct(series: pl.Series) -> pl.Series:
     distinct = series.drop_nulls().unique()
-    verdicts = pl.Series([is_valid(value) for value in distinct], dtype=pl.Boolean)
+    verdicts = pl.Series([_validates(value) for value in distinct], dtype=pl.Boolean)
     return series.replace_strict(distinct, verdicts, default=False, return_dtype=pl.Boolean)
 
 
-def _is_email(address: str) -> bool:
+def _validates(address: str) -> bool:
     try:
         validate_email(address, check_deliverability=False, allow_smtputf8=False)
     except EmailNotValidError:
         return False
     return True
-
-
-def _is_mobile(national: str) -> bool:
-    number = phonenumbers.PhoneNumber(country_code=55, national_number=int(national))
-    return phonenumbers.is_valid_number(number)

@@ -275,3 +275,41 @@ def test_contacts_that_are_missing_are_not_shared() -> None:
 
     assert result.get_column("email_verdict").to_list() == [Verdict.MISSING] * 4
     assert result.get_column("phone_verdict").to_list() == [Verdict.MISSING] * 4
+
+
+# Close to what is plain enough not to be shown to the validator, on both sides of it.
+_ALMOST_PLAIN = st.builds(
+    "{}@{}.{}".format,
+    st.text("ab9._+-", min_size=1, max_size=8) | st.just("a" * 60),
+    st.text("ab9.-", min_size=1, max_size=8) | st.sampled_from(["xn--a", "example", "gmail", "b" * 64]),
+    st.sampled_from(["com", "br", "com.br", "test", "local", "arpa", "invalid", "x", "c0", "9", "xn--p1ai"]),
+)
+
+
+@given(st.lists(_ALMOST_PLAIN, min_size=1, max_size=50))
+@settings(max_examples=100, deadline=None)
+def test_plain_addresses_are_judged_as_email_validator_judges_them(addresses: list[str]) -> None:
+    judged = normalised(*((address, None, None, None) for address in addresses))
+
+    for address, verdict in judged.select("email", "email_verdict").rows():
+        if verdict != Verdict.PLACEHOLDER:
+            assert (verdict == Verdict.OK) == _email_validator_accepts(address.strip(" ,")), address
+
+
+def _email_validator_accepts(address: str) -> bool:
+    try:
+        validate_email(address, check_deliverability=False)
+    except EmailNotValidError:
+        return False
+    return True
+
+
+@given(st.lists(st.from_regex(r"[1-9][1-9]9[0-9]{8}", fullmatch=True), min_size=1, max_size=100))
+@settings(max_examples=50, deadline=None)
+def test_mobiles_are_judged_as_phonenumbers_judges_them(numbers: list[str]) -> None:
+    judged = normalised(*((None, None, None, number) for number in numbers))
+
+    for number, verdict in judged.select("phone_number", "phone_verdict").rows():
+        parsed = phonenumbers.PhoneNumber(country_code=55, national_number=int(number))
+        if verdict != Verdict.PLACEHOLDER:
+            assert (verdict == Verdict.OK) == phonenumbers.is_valid_number(parsed), number
