@@ -68,7 +68,7 @@ class Lake:
     def places(self) -> list[tuple[str, str, date, str]]:
         """Step, area, day and hospital of every frame there is, in this order."""
         return sorted(
-            (*path.parts[-4:-2], day, path.stem)
+            (path.parts[-4], path.parts[-3], day, path.stem)
             for path in self.root.glob("*/*/*/*.parquet")
             if (day := day_of(path.parent)) is not None
         )

@@ -26,7 +26,7 @@ from urllib.parse import parse_qs
 import requests
 import uvicorn
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
@@ -146,7 +146,8 @@ class Simulator:
                 await asyncio.sleep(fault.seconds)
             try:
                 body = await request.json()
-            except ValueError:
+            except (ValueError, ClientDisconnect):
+                # Of a client that is gone nothing was taken, and nobody reads the answer.
                 return _error(422, "the body is not JSON")
             response = answer(request, body)
             if fault and fault.kind == "500_after_accept":
