@@ -19,6 +19,7 @@ from track_pipeline.defs.feedback import READ_ANSWERS
 from track_pipeline.defs.naming import keys_of
 from track_pipeline.defs.partitions import partition_key
 from track_pipeline.defs.reconciliation import RECONCILE
+from track_pipeline.defs.reports import REPORT
 from track_pipeline.defs.schedules import DAILY
 from track_pipeline.demo.respondents import AnswerModel
 from track_pipeline.demo.simulator import SimulatorProcess
@@ -79,6 +80,7 @@ def run_demo(settings: Settings, on_run: Progress) -> DemoResult:
         sent = stage.sent(day)
         if set_clock is not None:
             failures += _fortnight(stage.moment, instance, set_clock, runs, has_sent=sent > before)
+        failures += stage.run(REPORT, day.isoformat())
         scored = scores(runtime.ledger.response_counts((day, day)), ["hospital"], runtime.policy.nps)
         rows = status(runtime.ledger, (day, day))
         return DemoResult(day, rows, tuple(failures), sent - before, scored if set_clock else scored.clear())

@@ -1,6 +1,7 @@
 """What Dagster shows of partitions is exactly what was made, and of failures nothing that names a patient."""
 
 from datetime import timedelta
+from pathlib import Path
 
 import dagster as dg
 import polars as pl
@@ -150,6 +151,9 @@ def test_the_report_of_a_day_has_its_funnel_and_hides_scores_of_few(installation
     job = installation.defs.resolve_job_def("report")
     result = job.execute_in_process(instance=installation.instance, partition_key=str(DAY))
     [report] = result.asset_materializations_for_node("daily_report")
-    assert report.metadata["sent"].value == len(installation.sender.accepted)
-    assert "| HMS |" in str(report.metadata["funnel"].value)
-    assert "–" in str(report.metadata["scores_by_area"].value)
+    assert report.metadata["enviados"].value == len(installation.sender.accepted)
+    assert "| HMS |" in str(report.metadata["O dia, por hospital"].value)
+    assert "–" in str(report.metadata["Respostas dos últimos 30 dias, por hospital e área"].value)
+    assert Path(str(report.metadata["page"].value)).is_file()
+    pictures = [value for value in report.metadata.values() if "(data:image/png;base64," in str(value.value)]
+    assert len(pictures) == 6

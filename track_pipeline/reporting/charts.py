@@ -1,0 +1,157 @@
+"""Charts of a day's report, as PNG images. Frames of counts in, bytes out; nothing is counted here.
+
+Dark ink on an opaque light ground, so that they read alike on Dagster's light and dark pages. The colours are those of
+Okabe and Ito, which colour-blind people tell apart.
+"""
+
+import io
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+import matplotlib as mpl
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.container import BarContainer
+from matplotlib.figure import Figure
+
+from track_pipeline.services.report import CONTACT_FAULTS, DayReport
+
+_INK: Final = "#222222"
+_GROUND: Final = "#fafafa"
+_OUTCOMES: Final[Mapping[str, tuple[str, str]]] = {
+    "sent": ("enviados", "#009e73"),
+    "excluded": ("excluídos", "#bbbbbb"),
+    "suppressed": ("suprimidos", "#56b4e9"),
+    "deferred": ("adiados", "#f0e442"),
+    "rejected": ("recusados", "#d55e00"),
+    "unknown": ("desconhecidos", "#cc79a7"),
+}
+_FAULTS: Final[Mapping[str, tuple[str, str]]] = {
+    "no_contact": ("sem contato", "#999999"),
+    "invalid_contact": ("inválido", "#d55e00"),
+    "placeholder_contact": ("fictício", "#e69f00"),
+    "shared_contact": ("compartilhado", "#56b4e9"),
+    "foreign": ("estrangeiro", "#cc79a7"),
+}
+_AREAS: Final[Mapping[str, str]] = {
+    "ambulatorio": "ambulatório",
+    "exames": "exames",
+    "internacao": "internação",
+    "maternidade": "maternidade",
+    "pronto_socorro": "pronto-socorro",
+    "oncologia": "oncologia",
+    "unclassified": "sem área",
+}
+_CHANNELS: Final[Mapping[str, str]] = {"email": "e-mail", "whatsapp": "WhatsApp", "link": "link"}
+_BLUE: Final = "#0072b2"
+_MOST_DAYS_NAMED: Final = 10
+
+
+def charts(report: DayReport) -> dict[str, bytes]:
+    """The charts of a report: title to PNG, in the order in which they are to be looked at."""
+    drawn: Mapping[str, Callable[[Axes], None]] = {
+        "O que houve com os atendimentos do dia, por área": lambda axes: _funnel(axes, report.outcomes),
+        "NPS por hospital nos últimos 30 dias": lambda axes: _scores(axes, report.scores_by_hospital),
+        "Taxa de resposta por canal nos últimos 30 dias": lambda axes: _responses(axes, report.responses_by_channel),
+        "Contatos que não servem, por hospital, nos últimos 30 dias": lambda axes: _contacts(axes, report.contacts),
+        "Convites enviados por dia": lambda axes: _trend(axes, report.trend, "sent", "convites"),
+        "Taxa de resposta por dia do atendimento": lambda axes: _trend(axes, report.trend, "response_rate", "%"),
+    }
+    return {title: _png(title, draw) for title, draw in drawn.items()}
+
+
+def _png(title: str, draw: Callable[[Axes], None]) -> bytes:
+    with _style():
+        figure = Figure(figsize=(7.5, 3.6), layout="constrained", facecolor=_GROUND)
+        axes = figure.add_subplot(facecolor=_GROUND)
+        axes.set_title(title, loc="left", fontweight="bold")
+        axes.spines[["top", "right"]].set_visible(False)
+        draw(axes)
+        if not axes.has_data():
+            axes.set_axis_off()
+            axes.text(0.5, 0.5, "ainda não há dados", ha="center", va="center", transform=axes.transAxes)
+        file = io.BytesIO()
+        figure.savefig(file, format="png", dpi=110)
+    return file.getvalue()
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    with mpl.rc_context(
+        {
+            "font.size": 9,
+            "axes.titlesize": 10,
+            "text.color": _INK,
+            "axes.labelcolor": _INK,
+            "axes.edgecolor": _INK,
+            "xtick.color": _INK,
+            "ytick.color": _INK,
+        }
+    ):
+        yield
+
+
+def _stacked(axes: Axes, table: pl.DataFrame, names: Mapping[str, tuple[str, str]], words: list[str]) -> None:
+    """Horizontal bars, the first row on top, one segment per column that has anything."""
+    left = [0.0] * table.height
+    for name, (word, colour) in names.items():
+        values = table.get_column(name).to_list()
+        if any(values):
+            axes.barh(words, values, left=left, color=colour, edgecolor=_GROUND, label=word)
+            left = [start + value for start, value in zip(left, values, strict=True)]
+    axes.invert_yaxis()
+    if axes.has_data():
+        axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+
+
+def _funnel(axes: Axes, outcomes: pl.DataFrame) -> None:
+    _stacked(axes, outcomes, _OUTCOMES, [_AREAS[area] for area in outcomes.get_column("area")])
+    widest = max((sum(row) for row in outcomes.select(*_OUTCOMES).rows()), default=0)
+    for bars in axes.containers:
+        if isinstance(bars, BarContainer):
+            counts = [round(bar.get_width()) for bar in bars]
+            axes.bar_label(bars, [str(count) if count > widest / 25 else "" for count in counts], label_type="center")
+    axes.set_xlabel("atendimentos")
+
+
+def _contacts(axes: Axes, contacts: pl.DataFrame) -> None:
+    shares = contacts.with_columns(pl.col(*CONTACT_FAULTS) * 100 / pl.col("candidates"))
+    _stacked(axes, shares, _FAULTS, shares.get_column("hospital").to_list())
+    axes.set_xlabel("% dos atendimentos que poderiam receber convite")
+
+
+def _scores(axes: Axes, scores: pl.DataFrame) -> None:
+    """A point with its 95 % interval; hollow where it rests on few answers."""
+    shown = scores.drop_nulls("nps")
+    for place, row in enumerate(shown.iter_rows(named=True)):
+        axes.errorbar(
+            row["nps"], place, xerr=[[row["nps"] - row["low"]], [row["high"] - row["nps"]]], fmt="o", capsize=3,
+            color=_BLUE, markerfacecolor=_GROUND if row["preliminary"] else _BLUE,
+        )  # fmt: skip
+    axes.set_yticks(range(shown.height), [f"{row['hospital']} (n={row['scored']})" for row in shown.to_dicts()])
+    axes.invert_yaxis()
+    axes.set_xlim(-105, 105)
+    axes.axvline(0, color=_INK, linewidth=0.5)
+    axes.set_xlabel("NPS, de -100 a 100, com intervalo de 95 %; vazio: menos de 30 respostas")
+
+
+def _responses(axes: Axes, responses: pl.DataFrame) -> None:
+    shown = responses.drop_nulls("response_rate")
+    words = [_CHANNELS[channel] for channel in shown.get_column("channel")]
+    bars = axes.barh(words, [100 * rate for rate in shown.get_column("response_rate")], color=_BLUE, height=0.6)
+    axes.bar_label(bars, [f" {answered} de {sent}" for answered, sent in shown.select("answered", "sent").rows()])
+    axes.invert_yaxis()
+    axes.margins(x=0.2)
+    axes.set_xlabel("% dos convites enviados que foram respondidos")
+
+
+def _trend(axes: Axes, trend: pl.DataFrame, column: str, unit: str) -> None:
+    shown = trend.drop_nulls(column)
+    factor = 100 if unit == "%" else 1
+    days: list[Any] = shown.get_column("date").to_list()
+    axes.plot(days, [factor * value for value in shown.get_column(column)], marker="o", markersize=4, color=_BLUE)
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel(unit)
+    ticks = days[:: 1 + len(days) // _MOST_DAYS_NAMED]
+    axes.set_xticks(ticks, [f"{day:%d/%m}" for day in ticks])

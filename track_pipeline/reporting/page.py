@@ -1,0 +1,29 @@
+"""The report of a day as one HTML file: charts and tables in it, nothing to be fetched, counts only."""
+
+import base64
+from pathlib import Path
+from typing import Final
+
+from jinja2 import Environment, PackageLoader
+
+from track_pipeline.adapters.lake import make_private_folder, open_private
+from track_pipeline.services.report import DayReport
+
+_PAGES: Final = Environment(loader=PackageLoader("track_pipeline.reporting"), autoescape=True, trim_blocks=True)
+
+
+def data_uri(png: bytes) -> str:
+    """A PNG image as an address that holds it."""
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+
+
+def write_page(report: DayReport, images: dict[str, bytes], home: Path) -> Path:
+    """Writes `TRACK_HOME/reports/<date>.html`, for its owner only, and returns where it is."""
+    path = home / "reports" / f"{report.day.isoformat()}.html"
+    text = _PAGES.get_template("report.html").render(
+        report=report, images={title: data_uri(png) for title, png in images.items()}
+    )
+    make_private_folder(path.parent)
+    with open_private(path) as file:
+        file.write(text.encode())
+    return path
