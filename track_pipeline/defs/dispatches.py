@@ -55,7 +55,7 @@ def _dispatch(channel: LineChannel, area: Area, partitions: dg.MultiPartitionsDe
         check_specs=[check("ledger_agrees", key, partitions, "every planned line has an outcome that is known")],
         group_name=area.value,
         owners=OWNERS,
-        kinds={"track"},
+        kinds={STEPS[channel], "track"},
         pool="track_api",
         description=(
             f"{_WORDS[channel]} for {area.label}: what the plan has and the ledger has not. Running it again, "

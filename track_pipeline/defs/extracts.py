@@ -54,7 +54,7 @@ def _spec(area: Area) -> dg.AssetSpec:
         key_of(EXTRACT, area),
         group_name=area.value,
         owners=OWNERS,
-        kinds={"oracle", "polars", "parquet"},
+        kinds={EXTRACT, "oracle", "parquet"},
         description=(
             f"Encounters of the day that the hospital's rules (rules/<hospital>.toml) assign to {area.label}: "
             "one row per encounter, with area, setor and unit as the rules deliver them. Parquet in the lake."

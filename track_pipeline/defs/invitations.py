@@ -70,7 +70,7 @@ def _spec(area: Area) -> dg.AssetSpec:
         deps=keys_of(EXTRACT),
         group_name=area.value,
         owners=OWNERS,
-        kinds={"polars", "parquet"},
+        kinds={INVITATION, "polars", "parquet"},
         description=(
             f"The plan of {area.label}: each encounter of the day is planned, with channel and survey, or excluded "
             "by one reason (eligibility, contact hygiene, one survey per person, quarantine; see policy.toml)."

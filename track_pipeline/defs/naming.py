@@ -10,6 +10,8 @@ from track_pipeline.domain.areas import AREAS, Area
 
 OWNERS: Final = ["team:patient-experience"]
 
+# The first kind of every asset with an area is its step: Dagster's graph shows of a key its last part only, the area.
+
 
 def keys_of(step: str, areas: Sequence[Area] = AREAS) -> list[dg.AssetKey]:
     """The asset keys `<step>/<area>`."""

@@ -124,7 +124,7 @@ def _reminder(wave: Wave, area: Area, partitions: dg.MultiPartitionsDefinition) 
         partitions_def=partitions,
         group_name=area.value,
         owners=OWNERS,
-        kinds={"track"},
+        kinds={wave, "track"},
         pool="track_api",
         description=(
             f"Reminders of {area.label} to those who were invited {WAVE_DAYS[wave]} days ago and did not answer, are "
