@@ -5,7 +5,6 @@ What a command does is in the services; Dagster and polars are imported by the c
 """
 
 import json
-import logging
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -78,8 +77,6 @@ def demo(*, as_json: Json = False) -> None:
     settings = _settings()
     if not settings.is_demo:
         raise typer.BadParameter("TRACK_ENV is production; the demo is for synthetic hospitals only")
-    # What failed is printed below, once; the logs are in Dagster.
-    logging.disable(logging.ERROR)
     hospitals = len(load_registry().only(settings.hospitals).hospitals)
     with _progress("runs", steps_of(settings, hospitals)) as advance:
         result = run_demo(settings, advance)
@@ -304,6 +301,20 @@ def ui(*, port: Annotated[int, typer.Option()] = 3000) -> None:
     folder = prepare_instance(settings.home)
     with track_co(settings) if settings.is_demo else nullcontext():
         serve_dagster(folder, port)
+
+
+@app.command()
+def serve(
+    *,
+    port: Annotated[int, typer.Option()] = 5000,
+    host: Annotated[str, typer.Option(help="another address than loopback belongs behind a login")] = "127.0.0.1",
+) -> None:
+    """Show today's funnel, open alerts, the last runs and the log as a page; with /healthz and /metrics."""
+    from track_pipeline.serve import serve as serve_status
+
+    settings = _settings()
+    out.print(f"http://{host}:{port}/ (also /healthz and /metrics)", highlight=False)
+    serve_status(settings, host, port, ui_url=settings.ui_url)
 
 
 @app.command()

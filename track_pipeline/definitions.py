@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from track_pipeline.defs.alerts import alert_definitions
 from track_pipeline.defs.dispatches import dispatch_assets
 from track_pipeline.defs.extracts import extract_assets
 from track_pipeline.defs.feedback import feedback_definitions
@@ -49,6 +50,7 @@ def build_defs(settings: Settings, runtime: Runtime | None = None) -> dg.Definit
         reminder_definitions(shared.registry, schedules, sensors, in_demo=settings.is_demo),
         report_definitions(schedules),
         retention_definitions(schedules),
+        alert_definitions(shared.registry, sensors, in_demo=settings.is_demo),
     )
 
 

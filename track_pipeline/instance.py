@@ -13,6 +13,9 @@ _CONFIG = """\
 # Written by `track`; the embedded default. Production has its own (deploy/dagster.yaml).
 telemetry:
   enabled: false
+python_logs:
+  managed_python_loggers: [track_pipeline]
+  python_log_level: INFO
 nux: # no invitation to a newsletter over the first page
   enabled: false
 """

@@ -152,6 +152,14 @@ class LineFields(_Strict):
         return self
 
 
+class LegalBasis(_Strict):
+    """On what basis of the LGPD each channel is used, in the group's own words."""
+
+    email: Annotated[str, Field(min_length=1)]
+    whatsapp: Annotated[str, Field(min_length=1)]
+    link: Annotated[str, Field(min_length=1)]
+
+
 class Policy(_Strict):
     """All of it; `version` is a digest of the file, kept with every decision."""
 
@@ -167,6 +175,7 @@ class Policy(_Strict):
     feedback: FeedbackPolicy
     nps: NpsPolicy
     line_fields: LineFields
+    legal_basis: LegalBasis
 
 
 def load_policy(path: Path | None = None) -> Policy:

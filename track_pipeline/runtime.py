@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import cached_property
 
-from track_pipeline.adapters.alerts import Alerts, LogAlerts
+from track_pipeline.adapters.alerts import Alerts, AppriseChannel
 from track_pipeline.adapters.budget import RequestBudget, open_budget
 from track_pipeline.adapters.clock import clock_for
 from track_pipeline.adapters.hospital_oracle import OracleReader
@@ -21,9 +21,11 @@ from track_pipeline.adapters.track_mapping import load_mapping
 from track_pipeline.domain.identity import Hasher, keyed_hasher
 from track_pipeline.domain.ruleset import RuleSet
 from track_pipeline.errors import ConfigError
+from track_pipeline.logs import write_system_log
 from track_pipeline.policy import Policy, load_policy
 from track_pipeline.registry import Hospital, Registry, load_registry
 from track_pipeline.rulebook import databases_read, load_rulebook
+from track_pipeline.services.alerting import Alerting
 from track_pipeline.services.dispatch import Dispatcher
 from track_pipeline.services.erasure import Eraser
 from track_pipeline.services.extraction import Extractor
@@ -59,9 +61,10 @@ class Runtime:
         self.registry = registry or load_registry().only(settings.hospitals)
         self.policy = policy or load_policy()
         self.clock = clock or clock_for(settings)
-        self.alerts = alerts or LogAlerts()
+        self._alerts = alerts
         self._rules, self._reader, self._sender = rules, reader, sender
         self._feedback_source = feedback_source
+        write_system_log(settings.home)
 
     @cached_property
     def rules(self) -> dict[str, RuleSet]:
@@ -124,6 +127,17 @@ class Runtime:
     def budget(self) -> RequestBudget:
         """Leave to make requests, shared with all other processes."""
         return open_budget(self.settings.home, self.settings.ledger, self.policy.sending.requests_per_5_minutes)
+
+    @cached_property
+    def alerting(self) -> Alerting:
+        """Problems and news, told once."""
+        urls = [url.get_secret_value() for url in self.settings.alert_urls]
+        return Alerting(self.ledger, AppriseChannel(urls) if urls else None, self.settings.ui_url)
+
+    @property
+    def alerts(self) -> Alerts:
+        """Where services send theirs."""
+        return self._alerts or self.alerting
 
     @property
     def hospitals(self) -> tuple[Hospital, ...]:

@@ -41,6 +41,11 @@ def _codes(value: object) -> object:
     return tuple(code.strip() for code in value.split(",") if code.strip()) if isinstance(value, str) else value
 
 
+def _secrets(value: object) -> object:
+    """A URL may hold commas: one list entry begins where, after a comma, another scheme does."""
+    return tuple(re.split(r",\s*(?=[a-zA-Z][a-zA-Z0-9+.-]*://)", value.strip())) if isinstance(value, str) else value
+
+
 class OracleConnection(BaseModel):
     """Where one database is: `DB_<ALIAS>_HOST`, `_PORT`, `_NAME` (service name)."""
 
@@ -72,6 +77,10 @@ class Settings(BaseModel):
     db_username_tasy: str | None = Field(None, alias="DB_USERNAME_TASY")
     db_password_tasy: SecretStr | None = Field(None, alias="DB_PASSWORD_TASY")
     oracle_client_path: Path | None = Field(None, alias="ORACLE_CLIENT_PATH")
+    # Addresses as apprise writes them (mailtos://..., msteams://..., slack://..., whatsapp://...); they hold tokens.
+    alert_urls: Annotated[tuple[SecretStr, ...], BeforeValidator(_secrets)] = Field((), alias="TRACK_ALERT_URLS")
+    # Where people find Dagster's web interface, for the links in alerts and on the status page.
+    ui_url: str = Field("", alias="TRACK_UI_URL")
     now: AwareDatetime | None = Field(None, alias="TRACK_NOW")
     demo_db: Path | None = Field(None, alias="TRACK_DEMO_DB")
     demo_seed: int = Field(1, alias="TRACK_DEMO_SEED")

@@ -18,6 +18,7 @@ SECRETS = {
     "DB_PASSWORD": "marked-password",
     "DB_PASSWORD_TASY": "marked-password-tasy",
     "TRACK_LEDGER_URL": "postgresql://track:marked-ledger@db.example/track",
+    "TRACK_ALERT_URLS": "mailtos://user:marked-alert@mail.example",
 }
 HMS_ONLY = {"DB_HMS_HOST": "hms.example", "DB_HMS_NAME": "PRD"}
 PRODUCTION = {
@@ -29,6 +30,8 @@ PRODUCTION = {
     **HMS_ONLY,
     **SECRETS,
 }
+# What production of this one hospital can do without.
+OPTIONAL = {"TRACK_ENV", "TRACK_HOSPITALS", "TRACK_LEDGER_URL", "TRACK_ALERT_URLS", "DB_PASSWORD_TASY"}
 
 
 def load(**environ: str) -> Settings:
@@ -204,7 +207,7 @@ def test_production_with_everything_set_is_complete() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    sorted(PRODUCTION.keys() - {"TRACK_ENV", "TRACK_HOSPITALS", "TRACK_LEDGER_URL", *HMS_ONLY, "DB_PASSWORD_TASY"}),
+    sorted(PRODUCTION.keys() - {*OPTIONAL, *HMS_ONLY}),
 )
 def test_production_names_each_variable_that_is_missing(name: str) -> None:
     environ = {key: value for key, value in PRODUCTION.items() if key != name}
@@ -318,3 +321,12 @@ def test_the_example_s_values_are_valid_and_hold_no_secret() -> None:
     assert REGISTRY.only(load(**values | {"TRACK_ENV": "demo"}).hospitals)
     assert values.keys().isdisjoint(SECRETS.keys() - {"TRACK_LEDGER_URL"})
     assert values["TRACK_LEDGER_URL"] == "postgresql://user:password@host:5432/track"
+
+
+def test_alert_urls_are_split_at_commas_between_them_and_not_inside() -> None:
+    urls = load(TRACK_ALERT_URLS="mailto://h?to=a@x.example,b@x.example, slack://token,json://h").alert_urls
+    assert [url.get_secret_value() for url in urls] == [
+        "mailto://h?to=a@x.example,b@x.example",
+        "slack://token",
+        "json://h",
+    ]

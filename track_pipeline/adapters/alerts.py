@@ -1,22 +1,51 @@
 """Telling people that something needs them: counts and a place to look, never a name or a contact.
 
-The port and the one way there is without configuration: the log, which Dagster captures.
+The port, the log, and the channels that `TRACK_ALERT_URLS` names (e-mail, Teams, Slack, WhatsApp ...: all that apprise
+knows). What was told before, and what is over, is `services.alerting`'s.
 """
 
 import logging
+import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from enum import StrEnum
+from time import monotonic
+from typing import Final, Protocol
 
 logger = logging.getLogger("track_pipeline.alerts")
+
+_DELIVERY_SECONDS: Final = 20.0
+
+
+class Kind(StrEnum):
+    """The kinds of problems that stay until they are over."""
+
+    RUN = "run"
+    GATE = "gate"
+    THROTTLE = "throttle"
+    UNKNOWN = "unknown"
+    SILENCE = "silence"
 
 
 @dataclass(frozen=True)
 class Alert:
-    """What happened, to whom, what to do next, and where in Dagster's web interface to look (a path)."""
+    """What happened, to whom, what to do next, and where in Dagster's web interface to look (a path).
+
+    With a `kind` it tells of a problem, which is told once while it lasts; without, it is news, told every time.
+    Two alerts are of the same problem when kind, hospital (empty: all) and part (partition, area; empty: all) are.
+    """
 
     subject: str
     text: str
     link: str
+    kind: Kind | None = None
+    hospital: str = ""
+    part: str = ""
+
+    @property
+    def key(self) -> str:
+        """Names its problem."""
+        return f"{self.kind or ''}|{self.hospital}|{self.part}"
 
 
 class Alerts(Protocol):
@@ -33,3 +62,55 @@ class LogAlerts:
     def send(self, alert: Alert) -> None:
         """As Alerts."""
         logger.warning("%s: %s See %s", alert.subject, alert.text, alert.link)
+
+
+class Channel(Protocol):
+    """A way to people."""
+
+    def tell(self, title: str, body: str, *, is_recovery: bool = False) -> bool:
+        """Delivers a message; False, and a line in the log, when that did not work. Never raises."""
+        ...
+
+
+class AppriseChannel:
+    """The channels of a list of apprise URLs, which are secrets: they hold tokens and passwords."""
+
+    def __init__(self, urls: Sequence[str], *, delivery_seconds: float = _DELIVERY_SECONDS) -> None:
+        self._urls = tuple(urls)
+        self._delivery_seconds = delivery_seconds
+
+    def tell(self, title: str, body: str, *, is_recovery: bool = False) -> bool:
+        """As Channel; True when any URL took it within the time that delivery may take: the others are in the log."""
+        taken: dict[int, bool] = {}
+
+        def deliver(place: int, url: str) -> None:
+            taken[place] = _notify(url, title, body, is_recovery=is_recovery)
+
+        # Threads can be left behind when a mail server accepts and never answers; a call could not.
+        numbered = enumerate(self._urls, 1)
+        threads = [threading.Thread(target=deliver, args=one, name="alert", daemon=True) for one in numbered]
+        for thread in threads:
+            thread.start()
+        deadline = monotonic() + self._delivery_seconds
+        for thread in threads:
+            thread.join(max(0.0, deadline - monotonic()))
+        failed = [str(place) for place in range(1, len(self._urls) + 1) if not taken.get(place)]
+        if failed:
+            logger.error("TRACK_ALERT_URLS: an alert was not taken by address no. %s.", ", ".join(failed))
+        return any(list(taken.values()))
+
+    def unusable(self) -> list[int]:
+        """The places in the list, from 1, of what apprise does not take for an address."""
+        from apprise import Apprise  # noqa: PLC0415 - slow to import, and most processes have nothing to tell
+
+        return [place for place, url in enumerate(self._urls, 1) if not Apprise.instantiate(url)]
+
+
+def _notify(url: str, title: str, body: str, *, is_recovery: bool) -> bool:
+    from apprise import Apprise, NotifyFormat, NotifyType  # noqa: PLC0415 - as above
+
+    target, kind = Apprise(), NotifyType.SUCCESS if is_recovery else NotifyType.WARNING
+    try:
+        return target.add(url) and bool(target.notify(body, title, kind, NotifyFormat.TEXT))
+    except Exception:  # noqa: BLE001 - a channel that breaks must not break what it tells of; its text may hold the URL
+        return False

@@ -65,7 +65,7 @@ def _dispatch(channel: LineChannel, area: Area, partitions: dg.MultiPartitionsDe
     def dispatch(
         context: dg.AssetExecutionContext, config: DispatchConfig, runtime: dg.ResourceParam[Runtime]
     ) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster reads the bare class
-        with told_to_the_operator():
+        with told_to_the_operator(context):
             hospital, day = place_of(context, runtime.registry)
             approval = Approval(frozenset(config.approve_gates), config.approval_reason)
             report = runtime.dispatcher.dispatch(Partition(hospital, day, area, channel), context.run.run_id, approval)

@@ -33,7 +33,7 @@ def extract_assets(partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefinit
     def extract(
         context: dg.AssetExecutionContext, runtime: dg.ResourceParam[Runtime]
     ) -> Iterator[dg.MaterializeResult[None]]:
-        with told_to_the_operator():
+        with told_to_the_operator(context):
             hospital, day = place_of(context, runtime.registry)
             extraction = runtime.extractor.extract(hospital, day, selected_areas(context))
             for area in selected_areas(context):

@@ -4,38 +4,48 @@ Database drivers and frame libraries quote values in their errors, so only this 
 they are; of any other, the type and the place in the code are all that is shown.
 """
 
-import traceback
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import dagster as dg
 
 from track_pipeline.adapters.reader import SourceError
 from track_pipeline.errors import TrackPipelineError
+from track_pipeline.logs import about, kind_and_place
 
-_PACKAGE = Path(__file__).parent.parent
+logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def told_to_the_operator() -> Iterator[None]:
-    """Turns exceptions into failures without a trace of values. Only a transient source fault is retried."""
-    try:
-        yield
-    except dg.Failure:
-        raise
-    except TrackPipelineError as error:
-        retry = isinstance(error, SourceError) and error.transient
-        raise dg.Failure(description=str(error), allow_retries=retry) from None
-    except Exception as error:  # noqa: BLE001 - whatever it is, its text may quote a patient
-        raise dg.Failure(description=_without_values(error), allow_retries=False) from None
+def told_to_the_operator(context: dg.AssetExecutionContext | None = None) -> Iterator[None]:
+    """Turns exceptions into failures without a trace of values. Only a transient source fault is retried.
+
+    What is logged inside, and the failure itself, is in `system.log` under the context's hospital and area.
+    """
+    with about(*_place_of(context)):
+        try:
+            yield
+        except dg.Failure:
+            raise
+        except TrackPipelineError as error:
+            raise _failure(error, str(error), retry=isinstance(error, SourceError) and error.transient) from None
+        except Exception as error:  # noqa: BLE001 - whatever it is, its text may quote a patient
+            text = (
+                f"Unexpected {kind_and_place(error)}; its text is withheld because it may quote patient data. "
+                "This is a fault to be mended in the code."
+            )
+            raise _failure(error, text, retry=False) from None
 
 
-def _without_values(error: Exception) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if Path(frame.filename).is_relative_to(_PACKAGE)] or frames
-    place = f"{Path(own[-1].filename).name}:{own[-1].lineno} in {own[-1].name}" if own else "an unknown place"
-    return (
-        f"Unexpected {type(error).__module__}.{type(error).__qualname__} at {place}; its text is withheld because "
-        "it may quote patient data. This is a fault to be mended in the code."
-    )
+def _place_of(context: dg.AssetExecutionContext | None) -> tuple[str | None, str | None]:
+    if context is None:
+        return None, None
+    areas = {key.path[-1] for key in context.selected_asset_keys}
+    return context.run.tags.get("dagster/partition/hospital"), areas.pop() if len(areas) == 1 else None
+
+
+def _failure(error: Exception, text: str, *, retry: bool) -> dg.Failure:
+    logger.error("%s", text)
+    # The name tells alerts what other alert there is already (defs/alerts.py).
+    return dg.Failure(description=text, allow_retries=retry, metadata={"error": type(error).__name__})

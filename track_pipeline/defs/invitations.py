@@ -39,7 +39,7 @@ def invitation_assets(partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefi
     def invitation(
         context: dg.AssetExecutionContext, runtime: dg.ResourceParam[Runtime]
     ) -> Iterator[dg.MaterializeResult[None]]:
-        with told_to_the_operator():
+        with told_to_the_operator(context):
             hospital, day = place_of(context, runtime.registry)
             for area, plan in runtime.planner.invite(hospital, day, selected_areas(context)).items():
                 key, funnel = key_of(INVITATION, area), funnel_of(runtime.ledger, day, hospital.code, area)

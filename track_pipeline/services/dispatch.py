@@ -3,6 +3,7 @@
 Safe to run any number of times, also at once. How lines leave is `sending`'s; reminders are in `reminders`.
 """
 
+import logging
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,6 +16,8 @@ from track_pipeline.errors import TrackPipelineError
 from track_pipeline.services.extraction import EXTRACT
 from track_pipeline.services.invitation import INVITATION
 from track_pipeline.services.sending import Outbox, Partition, SendReport
+
+logger = logging.getLogger(__name__)
 
 _ENCOUNTER: Final = ("database", "encounter_id")
 
@@ -70,6 +73,7 @@ class Dispatcher:
             return report
         self._pass_gates(partition, plan, pending, approval or Approval(), report)
         outbox.send(partition, pending, run_id, report)
+        logger.info("invitations of %s by %s: %s", day, partition.channel, report)
         return report
 
     def _pass_gates(

@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
+from track_pipeline.adapters.alerts import AppriseChannel
 from track_pipeline.adapters.lake import Lake
 from track_pipeline.adapters.ledger.health import ledger_health
 from track_pipeline.adapters.reader import HospitalReader, SourceError
@@ -117,6 +118,7 @@ class Doctor:
         yield "templates", "all units", self._templates, "correct the file that TRACK_SURVEYS_FILE names"
         yield "database", "all hospitals", self._databases, "correct settings and rules first"
         yield "track", "Track.co", self._track, "check TRACK_API_URL, ORGANIZATION_UUID and API_TOKEN"
+        yield "alerts", "TRACK_ALERT_URLS", self._alerts, "correct TRACK_ALERT_URLS"
         yield "ledger", "ledger", self._ledger, "check TRACK_LEDGER_URL, or the folder that TRACK_HOME names"
         yield "lake", "lake", self._lake, "give this user the folder that TRACK_HOME names"
         yield "clock", "clock", self._clock, "set the machine's clock and time zone data right"
@@ -236,6 +238,18 @@ class Doctor:
             if unit in codes and uuid not in known:
                 step = f"correct the survey of unit {unit}, {area} in TRACK_SURVEYS_FILE"
                 yield Finding("track", f"{unit} {area}", "fail", f"the organisation has no survey {uuid}", step)
+
+    def _alerts(self) -> Iterator[Finding]:
+        settings = self._known_settings
+        urls = [url.get_secret_value() for url in settings.alert_urls]
+        if unusable := AppriseChannel(urls).unusable():
+            what = f"apprise takes no. {', '.join(map(str, unusable))} of the list for no address"
+            yield Finding("alerts", "TRACK_ALERT_URLS", "fail", what, "write it as apprise's documentation says")
+        elif urls or settings.is_demo:
+            yield Finding("alerts", "TRACK_ALERT_URLS", "ok", f"{len(urls)} addresses; none was tried")
+        else:
+            step = "set TRACK_ALERT_URLS; until then alerts are in system.log alone"
+            yield Finding("alerts", "TRACK_ALERT_URLS", "warn", "nobody is told when something is wrong", step)
 
     # --- what is kept here
 

@@ -1,5 +1,6 @@
 """Extraction of one hospital-day: read, classify, and put each area's rows where the next step finds them."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -15,7 +16,10 @@ from track_pipeline.domain.classification import classify
 from track_pipeline.domain.plan import EXCLUDED, PLANNED
 from track_pipeline.domain.ruleset import RuleSet
 from track_pipeline.domain.schema import raw_schema
+from track_pipeline.logs import about
 from track_pipeline.registry import Hospital
+
+logger = logging.getLogger(__name__)
 
 EXTRACT: Final = "extract"
 
@@ -51,6 +55,8 @@ class Extractor:
         for area, rows in parts.items():
             self.lake.write(rows, EXTRACT, area, day, hospital.code)
             self._tell_ledger(hospital, day, area, rows, rules)
+            with about(area=area):
+                logger.info("extract of %s: %d encounters", day, rows.height)
         reasons = parts[UNCLASSIFIED].group_by("reason").len().sort("reason")
         return Extraction({area: rows.height for area, rows in parts.items()}, dict(reasons.iter_rows()))
 

@@ -1,5 +1,6 @@
 """The invitation of one hospital-day: who of the extracted is asked, and why the others are not."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -12,11 +13,14 @@ from track_pipeline.adapters.ledger import Ledger
 from track_pipeline.domain.areas import AREAS, UNCLASSIFIED, Area
 from track_pipeline.domain.identity import KEY_COLUMNS, Hasher
 from track_pipeline.domain.outcomes import Exclusion
-from track_pipeline.domain.plan import LedgerFacts, PlanRequest, identify, make_plan
+from track_pipeline.domain.plan import PLANNED, LedgerFacts, PlanRequest, identify, make_plan
 from track_pipeline.domain.ruleset import RuleSet
+from track_pipeline.logs import about
 from track_pipeline.policy import Policy
 from track_pipeline.registry import Hospital
 from track_pipeline.services.extraction import EXTRACT
+
+logger = logging.getLogger(__name__)
 
 INVITATION: Final = "invitation"
 
@@ -47,6 +51,9 @@ class Planner:
         for area, rows in plans.items():
             self.lake.write(rows, INVITATION, area, day, hospital.code)
             self._tell_ledger(hospital, day, area, rows)
+            planned = rows.filter(pl.col("result") == PLANNED).height
+            with about(area=area):
+                logger.info("plan of %s: %d to be asked, %d excluded", day, planned, rows.height - planned)
         return plans
 
     def plan(self, hospital: Hospital, day: date, areas: Sequence[Area] = AREAS) -> pl.DataFrame:

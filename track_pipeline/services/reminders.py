@@ -3,6 +3,7 @@
 What Track.co knows must be fresh, or nothing leaves. How lines leave is `sending`'s, who is due `domain.reminders`'.
 """
 
+import logging
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Final
@@ -17,6 +18,8 @@ from track_pipeline.errors import TrackPipelineError
 from track_pipeline.registry import Hospital
 from track_pipeline.services.invitation import INVITATION
 from track_pipeline.services.sending import Outbox, Partition, SendReport
+
+logger = logging.getLogger(__name__)
 
 WAVES: Final[tuple[Wave, ...]] = ("reminder_7d", "reminder_14d")
 
@@ -59,6 +62,7 @@ class Reminder:
             lines = due.filter(pl.col("channel") == channel)
             if not lines.is_empty():
                 self.outbox.send(Partition(hospital, day, area, channel, wave), lines, run_id, report)
+        logger.info("%s of %s: %s", wave, day, report)
         return report
 
     def _decide(self, hospital: Hospital, day: date, area: Area, wave: Wave) -> pl.DataFrame:

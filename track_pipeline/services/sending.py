@@ -4,7 +4,6 @@ First invitations and reminders both leave through here. Who is to be written to
 left is the ledger's. A crash at any point leaves at worst claims without an outcome, which count as `unknown`.
 """
 
-import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
@@ -12,7 +11,7 @@ from typing import Final
 
 import polars as pl
 
-from track_pipeline.adapters.alerts import Alert, Alerts
+from track_pipeline.adapters.alerts import Alerts
 from track_pipeline.adapters.lake import Lake
 from track_pipeline.adapters.ledger import Claim, Ledger, Wave
 from track_pipeline.adapters.track_api import Refused, SendFailure, Stopped, Unknown
@@ -23,8 +22,7 @@ from track_pipeline.errors import ConfigError, TrackPipelineError
 from track_pipeline.policy import Policy
 from track_pipeline.registry import Hospital
 from track_pipeline.services.messages import Accepted, LineChannel, Mailroom
-
-logger = logging.getLogger(__name__)
+from track_pipeline.services.problems import throttled
 
 INVITE: Final = "invite"
 SURVEY_LINK: Final = "survey_link"
@@ -84,6 +82,11 @@ class SendReport:
     unknown: int = 0
     held: dict[str, int] = field(default_factory=dict)
 
+    def __str__(self) -> str:
+        held = "".join(f", {count} {reason}" for reason, count in sorted(self.held.items()))
+        counts = f"{self.sent} sent, {self.rejected} rejected, {self.unknown} unknown"
+        return f"{self.lines} lines, {self.earlier} settled earlier, {counts}{held}"
+
 
 @dataclass(frozen=True)
 class Outbox:
@@ -106,6 +109,9 @@ class Outbox:
         """
         for unit in lines.get_column("unit").unique():
             self.mailroom.check(unit, partition.channel)
+        # What was sent on which basis, with which fields, must be told for as long as the sends are kept.
+        if self.sends:
+            self.ledger.remember_policy(self.policy.version, self.policy.model_dump_json())
         session = _Session(self, partition, run_id, report)
         batches = list(self._batches(lines))
         for place, batch in enumerate(batches):
@@ -234,13 +240,11 @@ class _Session:
         partition, ledger = self.partition, self.outbox.ledger
         if isinstance(failure, Stopped) and failure.reason == Deferral.THROTTLED:
             ledger.pause("all", reason=Deferral.THROTTLED, source="Track.co answered 405")
-            text = f"Track.co throttles (405), all sending is paused. {_NEXT_STEP[Deferral.THROTTLED]}"
-            self.outbox.alerts.send(Alert(str(partition), text, "/runs"))
+            self.outbox.alerts.send(throttled())
         left = ledger.settled(partition.hospital.code, partition.day, partition.wave, partition.channel)
         rest = pl.concat(unsent).join(left, on=["database", "encounter_id"], how="anti")
         reason = Deferral.UNREACHABLE if isinstance(failure, Unknown) else Deferral(failure.reason)
         self.outbox.hold(partition, rest, f"deferred:{reason}", self.report)
         if reason is Deferral.BUDGET:
             return
-        logger.error("%s: stopped, %d lines wait (%s)", partition, rest.height, failure.reason)
         raise DispatchStopped(f"{partition}: {failure}; {rest.height} lines wait. {_NEXT_STEP[reason]}") from failure

@@ -1,5 +1,6 @@
 """What a dispatch does with every answer that Track.co can give, and that no re-run asks anybody twice."""
 
+import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -283,6 +284,17 @@ def test_a_line_that_was_dropped_keeps_its_reason_when_the_day_is_run_again(offi
 
     assert (report.lines, report.earlier, report.held) == (2, 2, {})
     assert office.funnel() == {"sent": 1, "suppressed": 1, "suppressed:quarantine": 1}
+
+
+def test_the_policy_that_something_was_sent_under_is_kept_with_its_legal_basis_and_fields(office: Office) -> None:
+    office.plan({})
+    office.dispatch()
+    [send] = office.ledger.history("HMS", 1).sends
+
+    kept = json.loads(office.ledger.policy(send["policy_version"]) or "")
+
+    assert kept["legal_basis"]["email"] == office.policy.legal_basis.email
+    assert kept["line_fields"]["email"] == list(office.policy.line_fields.email)
 
 
 def test_a_plan_that_lacks_rows_of_its_extract_is_never_sent(office: Office) -> None:

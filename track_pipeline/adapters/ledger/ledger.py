@@ -6,6 +6,7 @@ What a part can do is in the part's own module.
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from track_pipeline.adapters.ledger.alerts import OpenAlerts
 from track_pipeline.adapters.ledger.consent import Consent
 from track_pipeline.adapters.ledger.database import open_database
 from track_pipeline.adapters.ledger.encounters import Encounters
@@ -17,7 +18,7 @@ from track_pipeline.adapters.ledger.responses import Responses
 from track_pipeline.adapters.ledger.sends import Sends
 
 
-class Ledger(Sends, Encounters, Feedback, Reminders, Funnel, Responses, Consent, Erasure):
+class Ledger(Sends, Encounters, Feedback, Reminders, Funnel, Responses, Consent, Erasure, OpenAlerts):
     """The permanent record of sends, decisions, answers and opt-outs; safe to share between threads.
 
     Every method is one transaction, committed when it returns; those that write take turns across processes.

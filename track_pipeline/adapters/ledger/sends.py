@@ -28,7 +28,7 @@ from sqlalchemy import (
 from track_pipeline.adapters.ledger.claims import ENCOUNTER, LINES, Claim, SendChannel, Wave, judge
 from track_pipeline.adapters.ledger.consent import active_opt_outs
 from track_pipeline.adapters.ledger.database import COHORT_ZONE, Store, fetch, insert_new, matches, one_of
-from track_pipeline.adapters.ledger.tables import answers, decisions, sends
+from track_pipeline.adapters.ledger.tables import answers, decisions, policies, sends
 from track_pipeline.domain.identity import KEY_COLUMNS
 
 _OPEN: Final = ("claimed", "unknown")
@@ -83,6 +83,19 @@ class Sends(Store):
             if not rows.is_empty():
                 connection.execute(insert(sends), rows.to_dicts())
         return judged
+
+    def remember_policy(self, version: str, document: str) -> None:
+        """Keeps the policy (as JSON) that sends of that version are made under; one that is there stays as it is."""
+        if self.policy(version) is not None:
+            return
+        row = {"version": version, "document": document, "first_used_at": self._clock()}
+        with self._database.write() as connection:
+            insert_new(connection, policies, [row])
+
+    def policy(self, version: str) -> str | None:
+        """The policy of a version, as JSON; None when nothing was sent under it."""
+        with self._database.read() as connection:
+            return connection.execute(select(policies.c.document).where(policies.c.version == version)).scalar()
 
     def settle(
         self,

@@ -244,3 +244,28 @@ pauses: Final = Table(
     Column("source", String, nullable=False),
     Column("since", UtcDateTime, nullable=False),
 )
+
+# What is wrong and was not when it was looked at before. `key` names the problem, `hospital` is empty for all of them;
+# `told_at` is null until people were told. A row goes when its problem is over.
+alerts: Final = Table(
+    "alerts",
+    metadata,
+    Column("key", String, primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("hospital", String, nullable=False),
+    Column("part", String, nullable=False),
+    Column("subject", String, nullable=False),
+    Column("text", String, nullable=False),
+    Column("link", String, nullable=False),
+    Column("opened_at", UtcDateTime, nullable=False),
+    Column("told_at", UtcDateTime),
+)
+
+# Every policy that anything was ever sent under, whole, as JSON: what `policy_version` of a send means.
+policies: Final = Table(
+    "policies",
+    metadata,
+    Column("version", String, primary_key=True),
+    Column("document", String, nullable=False),
+    Column("first_used_at", UtcDateTime, nullable=False),
+)

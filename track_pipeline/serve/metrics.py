@@ -1,0 +1,87 @@
+"""`/metrics`: numbers for Prometheus, read from the ledger at every scrape.
+
+Gauges all, since what is deferred today is sent tomorrow: nothing here only ever grows.
+"""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Final
+
+import polars as pl
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from track_pipeline.domain.funnel import PLANNED_OUTCOMES
+from track_pipeline.serve.sources import Sources
+from track_pipeline.services.status import status
+
+# Each encounter is in one of them, so that they add up to what was extracted.
+_OUTCOMES: Final = ("excluded", *PLANNED_OUTCOMES)
+_LOOK_BACK: Final = timedelta(days=30)
+
+
+def metrics(sources: Sources) -> bytes:
+    """All metrics in Prometheus' text format. Raises LedgerError, which makes the scrape fail, as it should."""
+    # A registry of its own: the default one would add this process's memory and threads.
+    registry = CollectorRegistry()
+    registry.register(_LedgerCollector(sources))
+    return generate_latest(registry)
+
+
+class _LedgerCollector(Collector):
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        yield from self._encounters()
+        yield self._unknown()
+        yield self._alerts()
+        yield self._extracts()
+
+    def _encounters(self) -> Iterator[GaugeMetricFamily]:
+        day = self._sources.day
+        encounters = GaugeMetricFamily(
+            "track_encounters",
+            "Encounters of yesterday, the day whose patients are asked today, by what became of them.",
+            labels=("hospital", "area", "outcome"),
+        )
+        answered = GaugeMetricFamily(
+            "track_encounters_answered", "Those of them that answered.", labels=("hospital", "area")
+        )
+        for row in status(self._sources.ledger, (day, day)):
+            place = (row["hospital"], row["area"])
+            for outcome in _OUTCOMES:
+                encounters.add_metric((*place, outcome), row[outcome])
+            answered.add_metric(place, row["answered"])
+        yield encounters
+        yield answered
+
+    def _unknown(self) -> GaugeMetricFamily:
+        family = GaugeMetricFamily("track_unknown_sends", "Sends whose outcome nobody saw.", labels=("hospital",))
+        unresolved = self._sources.ledger.unresolved().group_by("hospital").len()
+        counts = dict(unresolved.iter_rows())
+        for code in self._sources.registry.codes:
+            family.add_metric((code,), counts.get(code, 0))
+        return family
+
+    def _alerts(self) -> GaugeMetricFamily:
+        family = GaugeMetricFamily("track_open_alerts", "Problems that are not over.", labels=("kind", "hospital"))
+        counted = self._sources.ledger.alerts().group_by("kind", "hospital").len().sort("kind", "hospital")
+        for kind, hospital, count in counted.iter_rows():
+            family.add_metric((kind, hospital), count)
+        return family
+
+    def _extracts(self) -> GaugeMetricFamily:
+        family = GaugeMetricFamily(
+            "track_last_extract_timestamp_seconds",
+            "When a hospital was last read; hospitals that were not for 30 days are left out.",
+            labels=("hospital",),
+        )
+        day = self._sources.day
+        extracts = self._sources.ledger.extracted((day - _LOOK_BACK, day))
+        for hospital, at in (
+            extracts.group_by("hospital").agg(pl.col("extracted_at").max()).sort("hospital").iter_rows()
+        ):
+            family.add_metric((hospital,), at.timestamp())
+        return family

@@ -1,0 +1,115 @@
+"""What the page shows: the day's funnel, open alerts, the last runs and the end of the log.
+
+Counts, our own words, names of partitions: nothing of a patient. What cannot be read leaves its part of the page empty,
+with the reason in its place.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, Final, Generic, TypeVar
+
+import dagster as dg
+
+from track_pipeline.adapters.clock import GROUP_TIME_ZONE
+from track_pipeline.logs import last_lines, told_of
+from track_pipeline.serve.sources import Sources
+from track_pipeline.services.status import JsonObject, status
+
+COUNTS: Final = (
+    "extracted",
+    "excluded",
+    "planned",
+    "sent",
+    "rejected",
+    "unknown",
+    "deferred",
+    "suppressed",
+    "answered",
+)
+_MOST_RUNS: Final = 25
+_MOST_LINES: Final = 60
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Part(Generic[T]):
+    """A part of the page, or why it is empty."""
+
+    content: T
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of Dagster's."""
+
+    run_id: str
+    job: str
+    partition: str
+    status: str
+    started: datetime | None
+    ended: datetime | None
+
+
+@dataclass(frozen=True)
+class Overview:
+    """The page."""
+
+    day: date
+    now: datetime
+    funnel: Part[list[JsonObject]]
+    alerts: Part[list[JsonObject]]
+    runs: Part[list[Run]]
+    log: Part[list[str]]
+    not_extracted: list[str]
+
+    @property
+    def totals(self) -> dict[str, int]:
+        """Of all hospitals and areas."""
+        return {name: sum(row[name] for row in self.funnel.content) for name in COUNTS}
+
+
+def overview(sources: Sources) -> Overview:
+    """Reads all of it; never raises."""
+    funnel = _part(lambda: status(sources.ledger, (sources.day, sources.day)))
+    seen = {row["hospital"] for row in funnel.content}
+    return Overview(
+        day=sources.day,
+        now=sources.clock().astimezone(GROUP_TIME_ZONE),
+        funnel=funnel,
+        alerts=_part(lambda: [_local(row) for row in sources.ledger.alerts().iter_rows(named=True)]),
+        runs=_part(lambda: _runs(sources.instance)),
+        log=_part(lambda: last_lines(sources.log, _MOST_LINES)),
+        not_extracted=[] if funnel.error else [code for code in sources.registry.codes if code not in seen],
+    )
+
+
+def _part(read: Callable[[], list[T]]) -> Part[list[T]]:
+    try:
+        return Part(read())
+    except Exception as error:  # noqa: BLE001 - one part that cannot be read hides no other
+        return Part([], told_of(error))
+
+
+def _local(row: dict[str, Any]) -> JsonObject:
+    return row | {"opened_at": row["opened_at"].astimezone(GROUP_TIME_ZONE)}
+
+
+def _runs(instance: dg.DagsterInstance) -> list[Run]:
+    return [
+        Run(
+            run_id=record.dagster_run.run_id,
+            job=record.dagster_run.job_name,
+            partition=record.dagster_run.tags.get("dagster/partition", ""),
+            status=record.dagster_run.status.value,
+            started=_instant(record.start_time),
+            ended=_instant(record.end_time),
+        )
+        for record in instance.get_run_records(limit=_MOST_RUNS)
+    ]
+
+
+def _instant(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, GROUP_TIME_ZONE)
