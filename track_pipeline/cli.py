@@ -4,10 +4,9 @@ What a command does is in the services; Dagster and polars are imported by the c
 `track --help` and `track status` answer at once.
 """
 
-import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from datetime import UTC, date, datetime
@@ -17,11 +16,22 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.box import SIMPLE
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
+from track_pipeline.cli_analysis import analysis_app, print_explanation
+from track_pipeline.console import (
+    Json,
+    OptionalDate,
+    OptionalHospital,
+    err,
+    fail,
+    open_runtime,
+    out,
+    parse_date,
+    print_json,
+    progress,
+)
 from track_pipeline.errors import TrackPipelineError
 from track_pipeline.settings import Settings, load_settings
 
@@ -41,13 +51,7 @@ consent_app = typer.Typer(no_args_is_help=True, help="Evidence that people agree
 app.add_typer(opt_out_app, name="opt-out")
 app.add_typer(consent_app, name="consent")
 app.add_typer(pause_app, name="pause")
-
-out = Console()
-err = Console(stderr=True)
-
-Json = Annotated[bool, typer.Option("--json", help="print JSON instead of a table")]
-OptionalHospital = Annotated[str | None, typer.Option("--hospital", help="hospital code, such as HMS")]
-OptionalDate = Annotated[str | None, typer.Option("--date", help="day of the encounters, YYYY-MM-DD")]
+app.add_typer(analysis_app)
 
 # Short enough for a terminal of 80 columns.
 _HEADERS = {
@@ -78,10 +82,10 @@ def demo(*, as_json: Json = False) -> None:
     if not settings.is_demo:
         raise typer.BadParameter("TRACK_ENV is production; the demo is for synthetic hospitals only")
     hospitals = len(load_registry().only(settings.hospitals).hospitals)
-    with _progress("runs", steps_of(settings, hospitals)) as advance:
+    with progress("runs", steps_of(settings, hospitals)) as advance:
         result = run_demo(settings, advance)
     if as_json:
-        _print_json(result.rows)
+        print_json(result.rows)
     else:
         _print_status(result.rows)
         _print_scores(result.scores.to_dicts())
@@ -97,11 +101,11 @@ def status(*, day: OptionalDate = None, hospital: OptionalHospital = None, as_js
     """The funnel of every day, hospital and area: how many were extracted and where each ended."""
     from track_pipeline.services.status import status as status_of
 
-    wanted = _date(day)
+    wanted = parse_date(day)
     with _ledger() as ledger:
         rows = status_of(ledger, (wanted, wanted) if wanted else None, hospital)
     if as_json:
-        _print_json(rows)
+        print_json(rows)
     elif rows:
         _print_status(rows)
     else:
@@ -110,16 +114,20 @@ def status(*, day: OptionalDate = None, hospital: OptionalHospital = None, as_js
 
 @app.command()
 def why(hospital: str, encounter: int, *, as_json: Json = False) -> None:
-    """Why an encounter was, or was not, asked: every decision in order, without a name or a contact."""
-    from track_pipeline.registry import load_registry
+    """Why an encounter was, or was not, asked: what happened, the path through the rules, what would change it.
+
+    Without a name or a contact. The path is told as long as the lake has the extract.
+    """
     from track_pipeline.services.status import why as why_of
 
-    with _ledger() as ledger:
-        story = why_of(ledger, load_registry().hospital(hospital).code, encounter)
+    with open_runtime() as runtime:
+        place = runtime.registry.hospital(hospital)
+        story = why_of(runtime.ledger, place.code, encounter)
+        explanation = runtime.explainer.explain(place, story)
     if as_json:
-        _print_json(story)
+        print_json(story | explanation.as_json())
     else:
-        _print_story(story)
+        print_explanation(story, explanation)
     if story["outcome"] is None:
         raise typer.Exit(1)
 
@@ -134,7 +142,7 @@ def links(
     """Export the personal links of a hospital-day as CSV, for the front desk. Holds patients' names."""
     from track_pipeline.services.links import export_links
 
-    with _runtime() as runtime:
+    with open_runtime() as runtime:
         wanted = date.fromisoformat(day)
         path = output or Path(f"links-{wanted}-{hospital}.csv")
         count = export_links(runtime.lake, runtime.registry.hospital(hospital), wanted, path)
@@ -150,11 +158,11 @@ def resolve(
     reason: Annotated[str, typer.Option(help="how you know; kept with the decision")],
 ) -> None:
     """Say what became of a send whose outcome is unknown; `not_sent` lets the next run send it again."""
-    with _runtime() as runtime:
+    with open_runtime() as runtime:
         code = runtime.registry.hospital(hospital).code
         unknown = runtime.ledger.unresolved(code, encounter_id=encounter)
         if unknown.is_empty():
-            _fail(f"{code} {encounter}: there is no send with an unknown outcome")
+            fail(f"{code} {encounter}: there is no send with an unknown outcome")
         runtime.ledger.resolve(unknown.get_column("send_id"), verdict, reason, by="operator")
     out.print(f"{code} {encounter}: {unknown.height} resolved as {verdict}")
 
@@ -167,13 +175,13 @@ def doctor(*, as_json: Json = False) -> None:
     from track_pipeline.services.doctor import Doctor
 
     examination = Doctor(load_settings, Runtime, lambda settings: daemons(settings.home)).examine()
-    with _progress("checks", None) as advance:
+    with progress("checks", None) as advance:
         findings = []
         for finding in examination:
             findings.append(finding)
             advance(finding.check)
     if as_json:
-        _print_json([asdict(finding) for finding in findings])
+        print_json([asdict(finding) for finding in findings])
     else:
         _print_findings(findings)
     if any(finding.status == "fail" for finding in findings):
@@ -196,11 +204,11 @@ def purge(
     """
     if not person and (cpf or phone or email):
         raise typer.BadParameter("a contact is given: add --person to forget that person")
-    with _runtime() as runtime:
+    with open_runtime() as runtime:
         keys = _person_keys(runtime, cpf, phone, email) if person else []
         deleted = runtime.eraser.erase(keys) if person else runtime.retention.purge()
     if as_json:
-        _print_json(deleted)
+        print_json(deleted)
     else:
         out.print(", ".join(f"{kind} {count}" for kind, count in deleted.items()))
 
@@ -215,7 +223,7 @@ def opt_out_add(
     source: Annotated[str, typer.Option(help="who asked for it, such as 'patient, by phone'")] = "operator",
 ) -> None:
     """Stop writing to a person. Only a keyed hash is kept; typing a contact into a shell keeps it in its history."""
-    with _runtime() as runtime:
+    with open_runtime() as runtime:
         for key in _person_keys(runtime, cpf, phone, email):
             runtime.ledger.opt_out(key, channel, source)
             out.print(f"opted out of {channel}: {key}")
@@ -231,7 +239,7 @@ def opt_out_remove(
     channel: Annotated[Literal["all", "email", "whatsapp"], typer.Option()] = "all",
 ) -> None:
     """Allow writing to a person again."""
-    with _runtime() as runtime:
+    with open_runtime() as runtime:
         for person in [key] if key else _person_keys(runtime, cpf, phone, email):
             found = runtime.ledger.opt_in(person, channel)
             out.print(f"{person}: {'removed' if found else 'there was no opt-out'}")
@@ -240,21 +248,21 @@ def opt_out_remove(
 @opt_out_app.command("list")
 def opt_out_list(*, as_json: Json = False) -> None:
     """All opt-outs in force."""
-    with _runtime() as runtime:
+    with open_runtime() as runtime:
         _print_rows(runtime.ledger.opt_outs().to_dicts(), as_json=as_json, empty="Nobody has opted out.")
 
 
 @opt_out_app.command("import")
 def opt_out_import(file: Path) -> None:
     """Take a CSV with the columns cpf, phone, email, channel, source; all of it, or nothing and an error per line."""
-    with _runtime() as runtime:
+    with open_runtime() as runtime:
         out.print(f"{runtime.importer.opt_outs(file)} new opt-outs")
 
 
 @consent_app.command("import")
 def consent_import(file: Path) -> None:
     """Take a CSV with the columns cpf, phone, email, source, date, text_version; all of it, or nothing."""
-    with _runtime() as runtime:
+    with open_runtime() as runtime:
         out.print(f"{runtime.importer.consents(file)} new consents")
 
 
@@ -265,11 +273,11 @@ def pause_add(
     reason: Annotated[str, typer.Option()] = "by hand",
 ) -> None:
     """Stop sending; lines wait as `deferred:paused` and go when the pause is removed."""
-    with _runtime() as runtime:
+    with open_runtime() as runtime:
         kind, _, name = scope.partition(":")
         known = {"hospital": runtime.registry.codes, "channel": ("email", "whatsapp", "link")}
         if scope != "all" and name not in known.get(kind, ()):
-            _fail(f"{scope}: give all, hospital:<code> or channel:<email|whatsapp|link>")
+            fail(f"{scope}: give all, hospital:<code> or channel:<email|whatsapp|link>")
         runtime.ledger.pause(scope, reason, "operator")
     out.print(f"paused: {scope}")
 
@@ -277,16 +285,16 @@ def pause_add(
 @pause_app.command("remove")
 def pause_remove(scope: str) -> None:
     """Send again; run the deferred partitions, or wait for the sweep."""
-    with _runtime() as runtime:
+    with open_runtime() as runtime:
         if not runtime.ledger.resume(scope):
-            _fail(f"{scope} was not paused; `track pause list` shows what is")
+            fail(f"{scope} was not paused; `track pause list` shows what is")
     out.print(f"sending again: {scope}")
 
 
 @pause_app.command("list")
 def pause_list(*, as_json: Json = False) -> None:
     """All pauses in force."""
-    with _runtime() as runtime:
+    with open_runtime() as runtime:
         _print_rows(runtime.ledger.pauses().to_dicts(), as_json=as_json, empty="Nothing is paused.")
 
 
@@ -350,17 +358,6 @@ def _ledger() -> "Iterator[Ledger]":
         ledger.close()
 
 
-@contextmanager
-def _runtime() -> "Iterator[Runtime]":
-    from track_pipeline.runtime import Runtime
-
-    runtime = Runtime(_settings())
-    try:
-        yield runtime
-    finally:
-        runtime.close()
-
-
 def _person_keys(runtime: "Runtime", cpf: str | None, phone: str | None, email: str | None) -> list[str]:
     from track_pipeline.services.people import NoSuchContact, person_keys
 
@@ -370,33 +367,9 @@ def _person_keys(runtime: "Runtime", cpf: str | None, phone: str | None, email: 
         raise typer.BadParameter(str(error)) from None
 
 
-def _date(text: str | None) -> date | None:
-    try:
-        return date.fromisoformat(text) if text else None
-    except ValueError:
-        raise typer.BadParameter(f"{text} is not a date; write it as 2026-11-23") from None
-
-
-def _fail(message: str) -> None:
-    err.print(f"[red]{message}[/red]", highlight=False)
-    raise typer.Exit(1)
-
-
-@contextmanager
-def _progress(what: str, total: int | None) -> Iterator[Callable[[str], None]]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda name: progress.update(task, advance=1, description=f"{what}: {name}")
-
-
-def _print_json(value: object) -> None:
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
-
-
 def _print_rows(rows: list[dict[str, Any]], *, as_json: bool, empty: str) -> None:
     if as_json:
-        _print_json(rows)
+        print_json(rows)
     elif not rows:
         out.print(empty)
     else:
@@ -462,16 +435,3 @@ def _print_scores(scores: list[dict[str, Any]]) -> None:
     out.print(table)
     if any(row["preliminary"] for row in scores):
         out.print("* fewer than 30 answers: preliminary")
-
-
-def _print_story(story: dict[str, Any]) -> None:
-    place = " / ".join(part for part in (story["area"], story["setor"]) if part)
-    out.print(f"[bold]{story['hospital']} {story['encounter']}[/bold] {place}: {story['outcome'] or 'never extracted'}")
-    for decision in story["decisions"]:
-        reason = f" ({decision['reason']})" if decision["reason"] else ""
-        rule = f", rule {decision['rule']}" if decision["rule"] else ""
-        out.print(f"  {decision['at']}  {decision['step']}: {decision['result']}{reason}{rule}", highlight=False)
-    for send in story["sends"]:
-        out.print(f"  {send['at']}  {send['wave']} by {send['channel']}: {send['state']}", highlight=False)
-        if send["answered_at"]:
-            out.print(f"  {send['answered_at']}  answered", highlight=False)

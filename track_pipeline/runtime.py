@@ -26,8 +26,11 @@ from track_pipeline.policy import Policy, load_policy
 from track_pipeline.registry import Hospital, Registry, load_registry
 from track_pipeline.rulebook import databases_read, load_rulebook
 from track_pipeline.services.alerting import Alerting
+from track_pipeline.services.compare import Comparer
+from track_pipeline.services.contact_quality import ContactQuality
 from track_pipeline.services.dispatch import Dispatcher
 from track_pipeline.services.erasure import Eraser
+from track_pipeline.services.explain import Explainer
 from track_pipeline.services.extraction import Extractor
 from track_pipeline.services.feedback import FeedbackReader
 from track_pipeline.services.imports import Importer
@@ -37,6 +40,7 @@ from track_pipeline.services.reconciliation import Reconciler
 from track_pipeline.services.reminders import Reminder
 from track_pipeline.services.retention import Retention
 from track_pipeline.services.sending import Outbox
+from track_pipeline.services.what_if import WhatIf
 from track_pipeline.settings import PRODUCTION_API, Settings
 from track_pipeline.surveys import SurveyCatalog, load_surveys
 
@@ -159,6 +163,26 @@ class Runtime:
         """Plans of hospital-days."""
         surveys = self.catalog.survey_uuids()
         return Planner(self.lake, self.ledger, self.rules, self.policy, surveys, self.hasher, self.clock)
+
+    @cached_property
+    def what_if(self) -> WhatIf:
+        """Plans by other rules or another policy."""
+        return WhatIf(self.planner, self.reader)
+
+    @cached_property
+    def comparer(self) -> Comparer:
+        """Another system's sends beside ours."""
+        return Comparer(self.ledger, self.registry)
+
+    @cached_property
+    def explainer(self) -> Explainer:
+        """Stories of encounters in sentences."""
+        return Explainer(self.lake, self.rules, self.policy)
+
+    @cached_property
+    def contact_quality(self) -> ContactQuality:
+        """Quality of what front desks type."""
+        return ContactQuality(self.lake, self.policy)
 
     @cached_property
     def outbox(self) -> Outbox:

@@ -73,3 +73,10 @@ class Extractor:
             rules_version=pl.lit(rules.version),
         )
         self.ledger.register_encounters(hospital.code, day, area, found)
+
+
+def extract_of(lake: Lake, hospital: Hospital, day: date) -> pl.DataFrame | None:
+    """All that the lake has of a hospital-day (`ENCOUNTERS`), of every area and of none; None when it has nothing."""
+    found = [lake.find(EXTRACT, area, day, hospital.code) for area in (*AREAS, UNCLASSIFIED)]
+    frames = [frame for frame in found if frame is not None]
+    return pl.concat(frames) if frames else None

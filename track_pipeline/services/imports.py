@@ -7,8 +7,9 @@ import csv
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
+from itertools import chain
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import polars as pl
 
@@ -16,12 +17,13 @@ from track_pipeline.adapters.ledger import Ledger
 from track_pipeline.domain.identity import Hasher
 from track_pipeline.errors import TrackPipelineError
 from track_pipeline.policy import PlaceholderPolicy
-from track_pipeline.services.people import NoSuchContact, person_keys
+from track_pipeline.services.people import person_keys
 
 _CONTACTS: Final = ("cpf", "phone", "email")
 _CHANNELS: Final = ("all", "email", "whatsapp")
 
 Line = Mapping[str, str]
+T = TypeVar("T")
 
 
 class BadFile(TrackPipelineError):  # noqa: N818 - read as what was brought
@@ -57,39 +59,53 @@ class Importer:
     def _read(
         self, path: Path, required: tuple[str, ...], fields: Callable[[Line], tuple[object, ...]]
     ) -> list[tuple[object, ...]]:
-        rows: list[tuple[object, ...]] = []
-        problems: list[str] = []
-        for number, line in self._lines(path, required):
-            try:
-                rest = fields(line)
-                given = {name: line[name].strip() or None for name in _CONTACTS if line.get(name)}
-                keys = person_keys(self.hasher, self.placeholders, **given)
-                rows += [(key, *rest) for key in keys]
-            except (NoSuchContact, ValueError) as error:
-                problems.append(f"line {number}: {error}")
-        if problems:
-            raise BadFile(f"{path.name}: nothing was taken, mend these lines:\n  " + "\n  ".join(problems))
-        return rows
+        def keyed(line: Line) -> list[tuple[object, ...]]:
+            rest = fields(line)
+            given = {name: line[name].strip() or None for name in _CONTACTS if line.get(name)}
+            return [(key, *rest) for key in person_keys(self.hasher, self.placeholders, **given)]
 
-    def _lines(self, path: Path, required: tuple[str, ...]) -> Iterator[tuple[int, Line]]:
+        return list(chain.from_iterable(read_whole(path, keyed, required, any_of=_CONTACTS)))
+
+
+def read_whole(
+    path: Path, parse: Callable[[Line], T], required: tuple[str, ...], any_of: tuple[str, ...] = ()
+) -> list[T]:
+    """What `parse` makes of every line of a CSV in UTF-8 that has the required columns, and one of `any_of`.
+
+    All lines, or none: raises BadFile with a line per problem, which is what `parse` says in a ValueError or an error
+    of this project's own, or when the file cannot be read.
+    """
+    parsed: list[T] = []
+    problems: list[str] = []
+    for number, line in _lines(path, required, any_of):
         try:
-            with path.open(encoding="utf-8-sig", newline="") as file:
-                reader = csv.DictReader(file, restval="")
-                missing = [name for name in required if name not in (reader.fieldnames or ())]
-                if missing or not set(_CONTACTS) & set(reader.fieldnames or ()):
-                    wanted = ", ".join([*required, "and at least one of cpf, phone, email"])
-                    raise BadFile(f"{path.name}: the first line must name the columns {wanted}")
-                for line in reader:
-                    yield reader.line_num, {name: value for name, value in line.items() if isinstance(value, str)}
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise BadFile(f"{path.name}: cannot be read as a CSV in UTF-8 ({type(error).__name__})") from None
+            parsed.append(parse(line))
+        except (TrackPipelineError, ValueError) as error:
+            problems.append(f"line {number}: {error}")
+    if problems:
+        raise BadFile(f"{path.name}: nothing was taken, mend these lines:\n  " + "\n  ".join(problems))
+    return parsed
+
+
+def _lines(path: Path, required: tuple[str, ...], any_of: tuple[str, ...]) -> Iterator[tuple[int, Line]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, restval="")
+            named = reader.fieldnames or ()
+            if not set(required) <= set(named) or (any_of and not set(any_of) & set(named)):
+                wanted = ", ".join([*required, *([f"and at least one of {', '.join(any_of)}"] if any_of else [])])
+                raise BadFile(f"{path.name}: the first line must name the columns {wanted}")
+            for line in reader:
+                yield reader.line_num, {name: value for name, value in line.items() if isinstance(value, str)}
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise BadFile(f"{path.name}: cannot be read as a CSV in UTF-8 ({type(error).__name__})") from None
 
 
 def _opt_out_fields(line: Line) -> tuple[object, ...]:
     channel = line["channel"].strip().lower()
     if channel not in _CHANNELS:
         raise ValueError(f"channel: write one of {', '.join(_CHANNELS)}")
-    return channel, _filled(line, "source")
+    return channel, filled(line, "source")
 
 
 def _consent_fields(line: Line) -> tuple[object, ...]:
@@ -97,11 +113,14 @@ def _consent_fields(line: Line) -> tuple[object, ...]:
         given_at = date.fromisoformat(line["date"].strip())
     except ValueError:
         raise ValueError("date: write it as 2026-11-23") from None
-    return _filled(line, "source"), given_at, _filled(line, "text_version")
+    return filled(line, "source"), given_at, filled(line, "text_version")
 
 
-def _filled(line: Line, name: str) -> str:
+def filled(line: Line, name: str) -> str:
+    """A column of a line, without blanks around it. Raises ValueError when it is empty."""
     value = line[name].strip()
     if not value:
         raise ValueError(f"{name}: is empty")
+    if not value.isprintable():
+        raise ValueError(f"{name}: holds characters that cannot be shown")
     return value

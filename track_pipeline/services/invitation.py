@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Final
 
@@ -56,10 +56,17 @@ class Planner:
                 logger.info("plan of %s: %d to be asked, %d excluded", day, planned, rows.height - planned)
         return plans
 
-    def plan(self, hospital: Hospital, day: date, areas: Sequence[Area] = AREAS) -> pl.DataFrame:
-        """The plan of a hospital-day, without writing anything anywhere."""
+    def as_if_unsent(self, hospital: Hospital, day: date, encounters: pl.DataFrame) -> pl.DataFrame:
+        """The plan (`PLAN`) of encounters (`ENCOUNTERS`, of all areas and of none), as if none of them had an outcome.
+
+        So what has left keeps its place only if these rules and this policy give it one. Nothing is written anywhere.
+        """
         request = self._request(hospital, day)
-        return self._plan(self._identified(hospital, day, areas, request), request)
+        classified = identify(encounters, request, self.hasher).filter(pl.col("area").is_not_null())
+        facts = self._facts(hospital, day, classified)
+        return make_plan(
+            classified, request, replace(facts, asked=facts.asked.clear(), suppressed=facts.suppressed.clear())
+        )
 
     def _request(self, hospital: Hospital, day: date) -> PlanRequest:
         return PlanRequest(hospital, day, self.clock().astimezone(hospital.zone).date(), self.policy, self.surveys)
@@ -79,10 +86,12 @@ class Planner:
     def _facts(self, hospital: Hospital, day: date, identified: pl.DataFrame) -> LedgerFacts:
         keys = pl.concat(identified.get_column(column).drop_nulls() for column in KEY_COLUMNS).unique()
         longest = timedelta(days=self.policy.quarantine.longest)
+        contacted = self.ledger.recent_contacts(keys, cohort_from=day - longest, cohort_before=day)
+        was_known = pl.col("answered_on") <= self.clock().astimezone(hospital.zone).date()
         return LedgerFacts(
             # Replayed at the same instant, a plan is the same; the claim looks at every opt-out there is.
             opted_out=self.ledger.opted_out(keys, known_at=self.clock()),
-            contacted=self.ledger.recent_contacts(keys, cohort_from=day - longest, cohort_before=day),
+            contacted=contacted.with_columns(answered_on=pl.when(was_known).then("answered_on")),
             asked=self.ledger.asked(hospital.code, day),
             suppressed=self.ledger.suppressed(hospital.code, day),
             consented=self.ledger.consented(keys, "whatsapp"),

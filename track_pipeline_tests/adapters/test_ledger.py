@@ -503,6 +503,20 @@ def test_the_send_that_got_furthest_is_the_outcome(ledger: Ledger) -> None:
     assert outcomes(ledger) == [("sent", "", 1)]
 
 
+def test_every_encounter_of_a_day_has_one_outcome_and_its_channel(ledger: Ledger) -> None:
+    decide(ledger, row(1), row(2), row(3, result="excluded", reason="newborn", channel=None))
+    decide(ledger, row(4), hospital="HMC")
+    decide(ledger, row(5), day=DAY - timedelta(days=1))
+    ledger.settle(claim_ids(ledger, line(1)), "rejected", reason="invalid_email")
+    ledger.settle(claim_ids(ledger, line(1, channel="whatsapp")), "sent")
+
+    each = ledger.outcome_of_each("HMS", DAY).select("encounter_id", "channel", "outcome", "reason")
+
+    assert each.rows() == [
+        (1, "whatsapp", "sent", ""), (2, "email", "deferred", "not_dispatched"), (3, None, "excluded", "newborn")
+    ]  # fmt: skip
+
+
 def test_outcomes_by_days_and_hospital(ledger: Ledger) -> None:
     decide(ledger, row(1))
     decide(ledger, row(2), hospital="HMC")

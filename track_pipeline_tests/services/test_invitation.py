@@ -12,7 +12,7 @@ from track_pipeline.adapters.lake import NotInLake
 from track_pipeline.domain.areas import AREAS, UNCLASSIFIED, Area
 from track_pipeline.registry import load_registry
 from track_pipeline.rulebook import load_rulebook
-from track_pipeline.services.extraction import EXTRACT
+from track_pipeline.services.extraction import EXTRACT, extract_of
 from track_pipeline.services.invitation import INVITATION, Planner
 from track_pipeline_tests.builders import DAY, HASHER, Row, email_of, encounters, phone_of
 from track_pipeline_tests.office import AREA, Office
@@ -146,7 +146,9 @@ def test_looking_at_a_plan_writes_nothing(office: Office) -> None:
     extract(office, whole_day(internacao=[{}, {"died": True}]))
     before = office.ledger.outcomes().to_dicts(), office.ledger.history("HMS", 1).decisions
 
-    plan = planner(office).plan(office.hospital, DAY)
+    encounters_of_day = extract_of(office.lake, office.hospital, DAY)
+    assert encounters_of_day is not None
+    plan = planner(office).as_if_unsent(office.hospital, DAY, encounters_of_day)
 
     assert reasons(plan) == {1: None, 2: "deceased"}
     assert (office.ledger.outcomes().to_dicts(), office.ledger.history("HMS", 1).decisions) == before

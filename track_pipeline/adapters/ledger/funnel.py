@@ -4,10 +4,10 @@ Only questions belong here; nothing is written.
 """
 
 from datetime import date
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
-from sqlalchemy import and_, func, select
+from sqlalchemy import ColumnElement, Select, and_, func, select
 
 from track_pipeline.adapters.ledger.database import Store, between, fetch, matches
 from track_pipeline.adapters.ledger.sends import IS_INVITATION, OUTCOME_ORDER
@@ -20,6 +20,20 @@ Days = tuple[date, date]
 # Why a send that is still claimed counts as unknown.
 NO_OUTCOME: Final = "no_outcome"
 
+# `channel` is that of the invitation, else the planned one; null on excluded rows.
+OUTCOME_OF_EACH: Final = pl.Schema(
+    {
+        "area": pl.String(),
+        "database": pl.String(),
+        "encounter_id": pl.Int64(),
+        "unit": pl.String(),
+        "channel": pl.String(),
+        "outcome": pl.String(),
+        "reason": pl.String(),
+    }
+)
+_ENCOUNTER: Final = ("area", "database", "encounter_id", "unit", "channel")
+
 
 class Funnel(Store):
     """The part of the ledger that counts. `dates` are a first and a last day, both included; None is ever."""
@@ -30,36 +44,29 @@ class Funnel(Store):
         outcome: excluded, sent, rejected, unknown, deferred or suppressed; reason is empty on `sent`.
         Of several invitations to one encounter the best counts: sent, else unknown, else rejected.
         """
-        best_first = func.row_number().over(
-            partition_by=list(encounters.primary_key), order_by=(OUTCOME_ORDER, sends.c.send_id)
-        )
-        invitation = and_(
-            sends.c.hospital == encounters.c.hospital,
-            sends.c.encounter_id == encounters.c.encounter_id,
-            sends.c.database == encounters.c.database,
-            IS_INVITATION,
-        )
-        ranked = (
-            select(
-                encounters.c.cohort_date,
-                encounters.c.hospital,
-                encounters.c.area,
-                encounters.c.result,
-                encounters.c.reason,
-                encounters.c.held,
-                sends.c.state,
-                sends.c.reason.label("send_reason"),
-                best_first.label("place"),
-            )
-            .select_from(encounters.outerjoin(sends, invitation))
-            .where(between(encounters.c.cohort_date, dates), matches(encounters.c.hospital, hospital))
-            .subquery()
-        )
-        kinds = [column for column in ranked.c if column.name != "place"]
-        statement = select(*kinds, func.count().label("count")).where(ranked.c.place == 1).group_by(*kinds)
+        columns = [encounters.c[name] for name in ("hospital", "area", "result", "reason", "held")]
+        rows = _with_invitation(
+            between(encounters.c.cohort_date, dates) & matches(encounters.c.hospital, hospital),
+            encounters.c.cohort_date.label("date"),
+            *columns,
+        ).subquery()
         with self._database.read() as connection:
-            counted = fetch(connection, statement)
-        return _with_outcome(counted)
+            counted = fetch(connection, select(*rows.c, func.count().label("count")).group_by(*rows.c))
+        kinds = ("date", "hospital", "area", "outcome", "reason")
+        return _with_outcome(counted).group_by(kinds).agg(pl.col("count").sum()).sort(kinds)
+
+    def outcome_of_each(self, hospital: str, cohort_date: date) -> pl.DataFrame:
+        """What became of every encounter of a hospital-day: `OUTCOME_OF_EACH`, sorted by area, database, encounter.
+
+        Outcome and reason are those of `outcomes`. An encounter that several areas decided on has a row in each.
+        """
+        columns = [encounters.c[name] for name in (*_ENCOUNTER, "result", "reason", "held")]
+        which = (encounters.c.cohort_date == cohort_date) & (encounters.c.hospital == hospital)
+        with self._database.read() as connection:
+            rows = fetch(connection, _with_invitation(which, *columns, sends.c.channel.label("send_channel")))
+        channel = pl.coalesce("send_channel", pl.col("channel").replace("", None))
+        decided = _with_outcome(rows).with_columns(channel=channel)
+        return decided.select(OUTCOME_OF_EACH.names()).sort(_ENCOUNTER[:3])
 
     def extracted(self, dates: Days | None = None, hospital: str | None = None) -> pl.DataFrame:
         """Every extracted partition, also the empty ones: date, hospital, area, rows, extracted_at."""
@@ -97,8 +104,28 @@ class Funnel(Store):
             return fetch(connection, statement)
 
 
-def _with_outcome(counted: pl.DataFrame) -> pl.DataFrame:
-    """One word and one reason for each kind of row, and the kinds that come to the same added up."""
+def _with_invitation(which: ColumnElement[bool], *columns: ColumnElement[Any]) -> Select[Any]:
+    """Columns of the encounters, once each, then `state` and `send_reason` of the most telling of their invitations."""
+    best_first = func.row_number().over(
+        partition_by=list(encounters.primary_key), order_by=(OUTCOME_ORDER, sends.c.send_id)
+    )
+    invitation = and_(
+        sends.c.hospital == encounters.c.hospital,
+        sends.c.encounter_id == encounters.c.encounter_id,
+        sends.c.database == encounters.c.database,
+        IS_INVITATION,
+    )
+    ranked = (
+        select(*columns, sends.c.state, sends.c.reason.label("send_reason"), best_first.label("place"))
+        .select_from(encounters.outerjoin(sends, invitation))
+        .where(which)
+        .subquery()
+    )
+    return select(*(column for column in ranked.c if column.name != "place")).where(ranked.c.place == 1)
+
+
+def _with_outcome(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows with one word for each, `outcome`, and one `reason`."""
     state, held = pl.col("state"), pl.col("held").str.split_exact(":", 1).struct
     is_excluded, was_claimed, is_held = pl.col("result") == EXCLUDED, state.is_not_null(), pl.col("held") != ""
     outcome = (
@@ -123,13 +150,4 @@ def _with_outcome(counted: pl.DataFrame) -> pl.DataFrame:
         .then(held.field("field_1"))
         .otherwise(pl.lit(Deferral.NOT_DISPATCHED.value))
     )
-    kinds = ("date", "hospital", "area", "outcome", "reason")
-    named = counted.select(
-        pl.col("cohort_date").alias("date"),
-        "hospital",
-        "area",
-        outcome.alias("outcome"),
-        reason.alias("reason"),
-        "count",
-    )
-    return named.group_by(kinds).agg(pl.col("count").sum()).sort(kinds)
+    return rows.with_columns(outcome=outcome, reason=reason)

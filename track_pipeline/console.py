@@ -1,0 +1,72 @@
+"""What the commands of `track` share: how they read options, open a runtime, print, and fail.
+
+Nothing here knows a command; what takes long to import is imported when it is called.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from track_pipeline.settings import load_settings
+
+if TYPE_CHECKING:
+    from track_pipeline.runtime import Runtime
+
+out = Console()
+err = Console(stderr=True)
+
+Json = Annotated[bool, typer.Option("--json", help="print JSON instead of a table")]
+OptionalHospital = Annotated[str | None, typer.Option("--hospital", help="hospital code, such as HMS")]
+OptionalDate = Annotated[str | None, typer.Option("--date", help="day of the encounters, YYYY-MM-DD")]
+
+
+@contextmanager
+def open_runtime() -> "Iterator[Runtime]":
+    """An installation at work, closed afterwards."""
+    from track_pipeline.runtime import Runtime  # noqa: PLC0415 - `--help` answers at once
+
+    runtime = Runtime(load_settings())
+    try:
+        yield runtime
+    finally:
+        runtime.close()
+
+
+def parse_date(text: str | None) -> date | None:
+    """A date as people type it. Raises BadParameter."""
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError:
+        raise typer.BadParameter(f"{text} is not a date; write it as 2026-11-23") from None
+
+
+def fail(message: str) -> NoReturn:
+    """Ends the command with a message and exit code 1."""
+    err.print(f"[red]{message}[/red]", highlight=False)
+    raise typer.Exit(1)
+
+
+@contextmanager
+def progress(what: str, total: int | None) -> Iterator[Callable[[str], None]]:
+    """A bar on a terminal, and nothing elsewhere; call what it gives with the name of each thing that is done."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda name: bar.update(task, advance=1, description=f"{what}: {name}")
+
+
+def print_json(value: object) -> None:
+    """JSON on the standard output, never wrapped or coloured."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def print_line(text: str, style: str | None = None) -> None:
+    """A line that is not wrapped in a pipe, and in which nothing is taken for markup."""
+    out.print(text, style=style, markup=False, highlight=False, soft_wrap=not out.is_terminal)
