@@ -53,8 +53,10 @@ def with_contacts(encounters: pl.DataFrame, placeholders: PlaceholderPolicy) -> 
     Reads `email`, `phone_country`, `phone_area`, `phone_number` as typed. Addresses are lower-case, numbers
     are E.164 with the ninth digit repaired; both are null unless their verdict is `ok`.
     """
+    # Lazily, because only then polars works out the parts of a number once and not wherever they are named.
     return (
-        encounters.with_columns(_typed_email().alias("_email"), _national_number().alias("_national"))
+        encounters.lazy()
+        .with_columns(_typed_email().alias("_email"), _national_number().alias("_national"))
         .with_columns(_valid_email=_is_email(), _valid_mobile=_is_mobile())
         .with_columns(email_verdict=_email_verdict(placeholders), phone_verdict=_phone_verdict(placeholders))
         .with_columns(
@@ -62,6 +64,7 @@ def with_contacts(encounters: pl.DataFrame, placeholders: PlaceholderPolicy) -> 
             phone_e164=pl.when(pl.col("phone_verdict") == Verdict.OK).then("+55" + _mobile()),
         )
         .drop("_email", "_national", "_valid_email", "_valid_mobile")
+        .collect()
     )
 
 

@@ -33,13 +33,14 @@ class EligibilityRule:
 
 def _has_cid(prefixes: tuple[str, ...]) -> pl.Expr:
     cid = pl.col("cid").str.to_uppercase().str.replace_all(r"[^A-Z0-9]", "")
-    return pl.any_horizontal(pl.lit(value=False), *(cid.str.starts_with(prefix) for prefix in prefixes))
+    return cid.str.contains(rf"^(?:{'|'.join(prefixes)})") if prefixes else pl.lit(value=False)
 
 
 def _has_word(words: tuple[str, ...]) -> pl.Expr:
     # Accents are typed or not: they are taken off before looking.
     name = pl.col("patient_name").str.normalize("NFD").str.replace_all(r"\p{M}", "")
-    return pl.any_horizontal(pl.lit(value=False), *(name.str.contains(rf"(?i)\b{re.escape(word)}\b") for word in words))
+    any_word = "|".join(map(re.escape, words))
+    return name.str.contains(rf"(?i)\b(?:{any_word})\b") if words else pl.lit(value=False)
 
 
 def _is_minor(policy: EligibilityPolicy, hospital: Hospital) -> pl.Expr:
@@ -94,7 +95,12 @@ ELIGIBILITY_RULES: Final[tuple[EligibilityRule, ...]] = (
 def with_reason(frame: pl.DataFrame, policy: EligibilityPolicy, hospital: Hospital) -> pl.DataFrame:
     """Adds `reason` and `decided_by` (the rule's id) to frames of encounters; both null where no rule holds."""
     verdicts = [(rule, rule.holds(policy, hospital).fill_null(value=False)) for rule in ELIGIBILITY_RULES]
-    return frame.with_columns(
-        reason=pl.coalesce(pl.when(holds).then(pl.lit(rule.reason.value)) for rule, holds in verdicts),
-        decided_by=pl.coalesce(pl.when(holds).then(pl.lit(rule.id)) for rule, holds in verdicts),
+    # Lazily, because only then polars works out each verdict once and not for both columns.
+    return (
+        frame.lazy()
+        .with_columns(
+            reason=pl.coalesce(pl.when(holds).then(pl.lit(rule.reason.value)) for rule, holds in verdicts),
+            decided_by=pl.coalesce(pl.when(holds).then(pl.lit(rule.id)) for rule, holds in verdicts),
+        )
+        .collect()
     )

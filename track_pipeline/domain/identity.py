@@ -23,9 +23,12 @@ def keyed_hasher(secret: bytes) -> Hasher:
 
     The kind is part of the message, so that a CPF never equals a phone of the same digits.
     """
+    keyed = hmac.new(secret, digestmod=hashlib.sha256)
 
     def key(kind: KeyKind, value: str) -> str:
-        return hmac.new(secret, f"{kind}:{value}".encode(), hashlib.sha256).hexdigest()[:32]
+        message = keyed.copy()
+        message.update(f"{kind}:{value}".encode())
+        return message.hexdigest()[:32]
 
     return key
 
@@ -33,15 +36,17 @@ def keyed_hasher(secret: bytes) -> Hasher:
 def cpf_digits(column: str) -> pl.Expr:
     """The eleven digits of a CPF whose check digits are right (Receita Federal's modulo 11), else null."""
     digits = pl.col(column).str.replace_all(r"\D", "").str.zfill(_CPF_LENGTH)
-    one_digit_repeated = digits.str.head(1).repeat_by(_CPF_LENGTH).list.join("") == digits
-    numbers = [digits.str.slice(place, 1).cast(pl.Int32, strict=False) for place in range(_CPF_LENGTH)]
+    digits = pl.when(digits.str.contains(r"^[0-9]{11}$")).then(digits)
+    one_digit_repeated = digits.cast(pl.Int64) % 11_111_111_111 == 0
+    codes = digits.cast(pl.Binary).bin.reinterpret(dtype=pl.Array(pl.UInt8, _CPF_LENGTH))
+    numbers = [codes.arr.get(place).cast(pl.Int32) - ord("0") for place in range(_CPF_LENGTH)]
 
     def check_digit(length: int) -> pl.Expr:
         total = pl.sum_horizontal(numbers[place] * (length + 1 - place) for place in range(length))
         return (total * 10) % _CPF_LENGTH % 10
 
     valid = (check_digit(9) == numbers[9]) & (check_digit(10) == numbers[10]) & ~one_digit_repeated
-    return pl.when(digits.str.contains(r"^[0-9]{11}$") & valid).then(digits)
+    return pl.when(valid).then(digits)
 
 
 def phone_identity(column: str) -> pl.Expr:

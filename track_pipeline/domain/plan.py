@@ -92,7 +92,9 @@ class PlanRequest:
 
 def identify(encounters: pl.DataFrame, request: PlanRequest, hasher: Hasher) -> pl.DataFrame:
     """Adds usable contacts, verdicts and person keys to the encounters (`ENCOUNTERS`) of a hospital-day."""
-    frame = with_contacts(encounters, request.policy.placeholders).with_columns(cpf_digits=cpf_digits("cpf"))
+    frame = with_contacts(encounters, request.policy.placeholders)
+    # Lazily, because only then polars works out each digit of a CPF once and not wherever it is named.
+    frame = frame.lazy().with_columns(cpf_digits=cpf_digits("cpf")).collect()
     return with_keys(mark_shared(frame, request.policy.eligibility.shared_contact_limit), hasher)
 
 
@@ -242,7 +244,7 @@ def _was_asked_before(contacted: pl.DataFrame, hospital: Hospital) -> pl.Expr:
 
 def _is_repeat(columns: tuple[str, ...], among: pl.Expr) -> pl.Expr:
     """True on rows of `among` that an earlier row of `among` agrees with on all columns."""
-    return among & (pl.int_range(pl.len()).over(*columns, among) > 0)
+    return among & ~pl.when(among).then(pl.struct(columns)).is_first_distinct()
 
 
 def _in_quarantine(contacted: pl.DataFrame, request: PlanRequest) -> pl.Expr:

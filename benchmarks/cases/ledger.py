@@ -1,0 +1,203 @@
+"""The ledger: claims and outcomes in batches of 500 beside the bare writing of the same rows, empty and full."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from itertools import count
+from pathlib import Path
+from typing import Final
+from uuid import uuid4
+
+import polars as pl
+from sqlalchemy import Engine, bindparam, create_engine, func, insert, make_url, select, update
+
+from benchmarks.figures import Bench, Curve, Figure, Target
+from benchmarks.measure import Sample, Watch, measure
+from benchmarks.people import DAY, NOW
+from benchmarks.postgres import postgres, schema
+from track_pipeline.adapters.ledger import Claim, open_ledger
+from track_pipeline.adapters.ledger.tables import sends
+
+BATCH: Final = 500
+_TWICE: Final = Target("within 2x of the bare bulk write", 2, of="ratio")
+_FLAT: Final = Target("no more than 1.3x slower", 1.3, of="ratio")
+_CLAIM: Final = Claim("invite", DAY, "benchmark", "policy", "rules", None, None)
+
+_CLAIMED: Final = {
+    "wave": "invite",
+    "cohort_date": DAY,
+    "state": "claimed",
+    "reason": "",
+    "batch_id": uuid4().hex,
+    "run_id": "benchmark",
+    "policy_version": "policy",
+    "rules_version": "rules",
+    "claimed_at": NOW,
+    "settled_at": None,
+    "distribution_id": None,
+}
+_CHUNK: Final = 20_000
+
+# An empty database of its own, by name.
+_Place = Callable[[str], AbstractContextManager[str]]
+
+
+def results(bench: Bench) -> Iterator[Figure | Curve]:
+    """Both databases; PostgreSQL is started here."""
+    yield from _of("sqlite", "SQLite", bench, lambda name: _file(bench.folder / f"{name}.sqlite"))
+    with postgres() as server:
+        yield from _of("postgresql", "PostgreSQL", bench, lambda name: schema(server, name))
+
+
+@contextmanager
+def _file(path: Path) -> Iterator[str]:
+    yield f"sqlite:///{path}"
+    for each in path.parent.glob(f"{path.name}*"):
+        each.unlink()
+
+
+def _of(kind: str, name: str, bench: Bench, place: _Place) -> Iterator[Figure | Curve]:
+    lines = bench.size(full=1_000_000, quick=3_000)
+    ours, bare = (_on_empty(bench, place, trial, lines) for trial in (claim_and_settle, write_barely))
+    for step, what in (("claim", "claims"), ("settle", "outcomes")):
+        yield Figure(
+            f"ledger.{kind}.{step}.seconds", f"{name}: {what} of {lines:,} lines", ours.laps[step], "s",
+            bare.laps[step], "bare write of the same rows, same table, same batches", _TWICE, guard=8,
+        )  # fmt: skip
+    if not bench.quick:
+        plain = _on_empty(bench, place, write_without_indexes, lines)
+        yield Figure(
+            f"ledger.{kind}.seconds", f"{name}: claims and outcomes of {lines:,} lines", ours.seconds, "s",
+            plain.seconds, "bare write into a table with its unique keys alone", _TWICE,
+        )  # fmt: skip
+    yield from _when_full(kind, name, bench, place)
+
+
+def _on_empty(bench: Bench, place: _Place, trial: Callable[[Watch, str, int], None], lines: int) -> Sample:
+    """Every repetition begins with an empty ledger."""
+    numbers = count()
+
+    def one() -> Sample:
+        with place(f"{trial.__name__}_{next(numbers)}") as url:
+            return measure(trial, url, lines)
+
+    return bench.repeat(one)
+
+
+def _when_full(kind: str, name: str, bench: Bench, place: _Place) -> Iterator[Figure | Curve]:
+    """The same number of new lines, with ever more rows already there."""
+    most, lines = bench.size(full=10_000_000, quick=20_000), bench.size(full=50_000, quick=2_000)
+    curve = Curve(f"ledger-{kind}", f"{lines:,} more lines on {name}", "rows already there", "seconds")
+    found: list[Sample] = []
+    with place("full") as url:
+        for rows in (0, *bench.sizes_up_to(most)):
+            if rows:
+                measure(fill, url, rows)
+            found.append(bench.measure(claim_and_settle, url, lines))
+            curve.lines.setdefault("claims", []).append((rows, found[-1].laps["claim"]))
+            curve.lines.setdefault("outcomes", []).append((rows, found[-1].laps["settle"]))
+    yield Figure(
+        f"ledger.{kind}.full.seconds", f"{name}: {lines:,} lines with {most:,} rows already there", found[-1].seconds,
+        "s", found[0].seconds, "the same with none there", _FLAT, guard=6,
+    )  # fmt: skip
+    yield curve
+
+
+def _lines(size: int) -> pl.DataFrame:
+    """Lines of people of their own, never the same twice."""
+    start = uuid4().int % 2**50
+    number = pl.int_range(start, start + size, eager=True).alias("encounter_id")
+
+    def key(kind: str) -> pl.Expr:
+        digest = pl.concat_str(pl.lit(f"{kind}-{start}"), "encounter_id").hash(seed=1).cast(pl.String)
+        return (digest + pl.concat_str(pl.lit(kind), "encounter_id").hash(seed=2).cast(pl.String)).str.head(32)
+
+    return number.to_frame().select(
+        hospital=pl.lit("HMS"),
+        database=pl.lit("HMS"),
+        encounter_id="encounter_id",
+        unit=pl.lit("HMS"),
+        area=pl.lit("exames"),
+        setor=pl.lit("RAIO X"),
+        survey_uuid=pl.lit(str(uuid4())),
+        channel=pl.lit("email"),
+        cpf_key=key("cpf"),
+        phone_key=key("phone"),
+        email_key=key("email"),
+        extra=pl.lit(value=False),
+    )
+
+
+# --- trials ---------------------------------------------------------------------------------------------------------
+
+
+def claim_and_settle(watch: Watch, url: str, size: int) -> None:
+    """As a dispatch does it: a batch is claimed, then it is sent."""
+    ledger, lines = open_ledger(url, clock=lambda: NOW), _lines(size)
+    week = NOW - timedelta(days=7)
+    claim = replace(_CLAIM, any_survey_since=week, this_survey_since=week)
+    for batch in lines.iter_slices(BATCH):
+        with watch.lap("claim"):
+            claimed = ledger.claim(batch, claim)
+        with watch.lap("settle"):
+            watch.notes["sent"] = watch.notes.get("sent", 0) + ledger.settle(claimed["send_id"], "sent")
+    if watch.notes["sent"] != size:
+        raise RuntimeError(f"{size} lines are new, but {watch.notes['sent']} were sent")
+    ledger.close()
+
+
+def write_barely(watch: Watch, url: str, size: int) -> None:
+    """The same rows into the ledger's own table, all its indexes there: an insert and an update per batch."""
+    open_ledger(url, clock=lambda: NOW).close()
+    _write(watch, url, size)
+
+
+def write_without_indexes(watch: Watch, url: str, size: int) -> None:
+    """The same rows into a table with primary key and unique key, and no other index."""
+    open_ledger(url, clock=lambda: NOW).close()
+    with _engine(url).begin() as connection:
+        for index in sends.indexes:
+            index.drop(connection)
+    _write(watch, url, size)
+
+
+def _write(watch: Watch, url: str, size: int) -> None:
+    engine, lines = _engine(url), _lines(size)
+    outcome = update(sends).where(sends.c.send_id == bindparam("id")).values(state="sent", reason="", settled_at=NOW)
+    for batch in lines.iter_slices(BATCH):
+        rows = [row | _CLAIMED | {"send_id": uuid4().hex} for row in batch.to_dicts()]
+        ids = [{"id": row["send_id"]} for row in rows]
+        with watch.lap("claim"), engine.begin() as connection:
+            connection.execute(insert(sends), rows)
+        with watch.lap("settle"), engine.begin() as connection:
+            connection.execute(outcome, ids)
+    engine.dispose()
+
+
+def fill(watch: Watch, url: str, rows: int) -> None:
+    """Brings a ledger to so many rows, all of them sent two months ago."""
+    open_ledger(url, clock=lambda: NOW).close()
+    engine = _engine(url)
+    earlier = _CLAIMED | {"state": "sent", "claimed_at": NOW - timedelta(days=60), "settled_at": NOW}
+    with watch.lap(), engine.begin() as connection:
+        missing = rows - connection.execute(select(func.count()).select_from(sends)).scalar_one()
+        if missing <= 0:
+            return
+        # Sorted ids, and indexes made at the end: inserted one by one, ten million would take an hour.
+        for index in sends.indexes:
+            index.drop(connection)
+        for start in range(0, missing, _CHUNK):
+            chunk = _lines(min(_CHUNK, missing - start)).to_dicts()
+            ids = (f"{(start + place) * (2**64 // missing):016x}{uuid4().hex[:16]}" for place in range(len(chunk)))
+            connection.execute(
+                insert(sends), [row | earlier | {"send_id": send_id} for row, send_id in zip(chunk, ids, strict=True)]
+            )
+        for index in sends.indexes:
+            index.create(connection)
+    engine.dispose()
+
+
+def _engine(url: str) -> Engine:
+    parsed = make_url(url)
+    return create_engine(parsed if parsed.drivername == "sqlite" else parsed.set(drivername="postgresql+psycopg"))

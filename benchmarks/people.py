@@ -1,0 +1,93 @@
+"""Synthetic hospitals of any size: the demo's encounters and people, multiplied to distinct ids and contacts.
+
+Everybody in here is invented by the demo's generator.
+"""
+
+from datetime import date, datetime
+from pathlib import Path
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import duckdb
+import polars as pl
+
+from track_pipeline.adapters.hospital_duckdb import DuckDbReader, folder_connector
+from track_pipeline.demo.databases import profiles
+from track_pipeline.demo.front_desk import register
+from track_pipeline.demo.hospitals import write_database
+from track_pipeline.demo.people import people
+from track_pipeline.registry import Hospital, load_registry
+from track_pipeline.rulebook import databases_read, load_rulebook
+
+# A Monday without holidays around it, and the morning after.
+DAY: Final = date(2026, 11, 16)
+NOW: Final = datetime(2026, 11, 17, 9, tzinfo=ZoneInfo("America/Sao_Paulo"))
+HOSPITAL: Final = "HMS"
+
+_DRAWN: Final = 20_000
+_SEED: Final = 1
+_IDS: Final = ("CD_ATENDIMENTO", "CD_PACIENTE")
+
+
+def hospital() -> Hospital:
+    """The hospital that most cases measure with."""
+    return load_registry().hospital(HOSPITAL)
+
+
+def write_hospital(folder: Path, encounters: int) -> Path:
+    """Writes the hospital's database (DuckDB, tables of MV) with so many encounters on `DAY`; returns the folder."""
+    folder.mkdir(parents=True)
+    registry = load_registry().only((HOSPITAL,))
+    (profile,) = profiles(registry, load_rulebook(registry))
+    drawn = min(encounters, _DRAWN)
+    path = write_database(folder, profile, _SEED, NOW, [DAY], drawn)
+    if encounters > drawn:
+        with duckdb.connect(path) as connection:
+            visits = connection.sql("FROM DBAMV.ATENDIME").pl()
+            # Ids of one day lie within a million of each other, those of the copies between.
+            copies = pl.DataFrame({"copy": range(-(-encounters // drawn))}, schema={"copy": pl.Int64})
+            shift = pl.col("copy") * drawn
+            visits = (
+                visits.filter((pl.col("DT_ATENDIMENTO").dt.date() == DAY) | (pl.col("DT_ALTA").dt.date() == DAY))
+                .join(copies, how="cross", maintain_order="right_left")
+                .head(encounters)
+                .with_columns(pl.col(*_IDS, "CD_ATENDIMENTO_PAI") + shift)
+                .drop("copy")
+            )
+            _replace(connection, "ATENDIME", visits)
+            _replace(connection, "PACIENTE", _patients(visits))
+    return folder
+
+
+def _patients(visits: pl.DataFrame) -> pl.DataFrame:
+    typed = register(people(visits.height, "benchmarks"), HOSPITAL, "benchmarks")
+    columns = typed.select(
+        NM_PACIENTE="name", EMAIL="email", NR_CPF="cpf", NR_DDI_CELULAR="ddi", NR_DDD_CELULAR="ddd", NR_CELULAR="number"
+    )
+    return pl.concat([visits.select("CD_PACIENTE"), columns], how="horizontal")
+
+
+def _replace(connection: duckdb.DuckDBPyConnection, table: str, rows: pl.DataFrame) -> None:
+    connection.execute(f"DROP TABLE DBAMV.{table}")
+    connection.from_arrow(rows.to_arrow()).create(f"DBAMV.{table}")
+
+
+def write_all_hospitals(folder: Path, encounters: int) -> Path:
+    """Writes the databases of all hospitals of the registry, so many encounters on `DAY` in each."""
+    folder.mkdir(parents=True)
+    registry = load_registry()
+    for profile in profiles(registry, load_rulebook(registry)):
+        write_database(folder, profile, _SEED, NOW, [DAY], encounters)
+    return folder
+
+
+def reader(folder: Path) -> DuckDbReader:
+    """The pipeline's reader of the databases in a folder."""
+    registry = load_registry()
+    return DuckDbReader(folder_connector(folder), databases_read(registry, load_rulebook(registry)))
+
+
+def write_raw(database: Path, file: Path) -> Path:
+    """Writes what the reader gives of the hospital's `DAY` (`RAW_MV`) as Parquet."""
+    pl.concat(reader(database).extract(hospital(), DAY)).write_parquet(file)
+    return file
