@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -24,12 +24,13 @@ from track_pipeline.console import (
     Json,
     OptionalDate,
     OptionalHospital,
-    err,
     fail,
     open_runtime,
     out,
     parse_date,
+    print_error,
     print_json,
+    print_line,
     progress,
 )
 from track_pipeline.errors import TrackPipelineError
@@ -91,7 +92,7 @@ def demo(*, as_json: Json = False) -> None:
         _print_scores(result.scores.to_dicts())
         out.print(f"New sends: {result.new_sends}. The same in Dagster: [bold]track ui --port 3000[/bold]")
     for failure in result.failures:
-        err.print(f"[red]{failure}[/red]", highlight=False)
+        print_error(failure)
     if not result.succeeded:
         raise typer.Exit(1)
 
@@ -143,10 +144,11 @@ def links(
     from track_pipeline.services.links import export_links
 
     with open_runtime() as runtime:
-        wanted = date.fromisoformat(day)
+        if (wanted := parse_date(day)) is None:
+            raise typer.BadParameter("give the day of the encounters, as 2026-11-23")
         path = output or Path(f"links-{wanted}-{hospital}.csv")
         count = export_links(runtime.lake, runtime.registry.hospital(hospital), wanted, path)
-    out.print(f"{count} links in {path}")
+    print_line(f"{count} links in {path}")
 
 
 @app.command()
@@ -338,7 +340,7 @@ def main() -> None:
     try:
         app()
     except TrackPipelineError as error:
-        err.print(f"[red]{error}[/red]", highlight=False)
+        print_error(str(error))
         sys.exit(2)
 
 
@@ -375,7 +377,7 @@ def _print_rows(rows: list[dict[str, Any]], *, as_json: bool, empty: str) -> Non
     else:
         table = Table(*rows[0])
         for row in rows:
-            table.add_row(*(str(value) for value in row.values()))
+            table.add_row(*(Text(str(value)) for value in row.values()))
         out.print(table)
 
 

@@ -49,7 +49,7 @@ def parse_date(text: str | None) -> date | None:
 
 def fail(message: str) -> NoReturn:
     """Ends the command with a message and exit code 1."""
-    err.print(f"[red]{message}[/red]", highlight=False)
+    print_error(message)
     raise typer.Exit(1)
 
 
@@ -65,6 +65,11 @@ def progress(what: str, total: int | None) -> Iterator[Callable[[str], None]]:
 def print_json(value: object) -> None:
     """JSON on the standard output, never wrapped or coloured."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def print_error(text: str) -> None:
+    """An error, in which nothing is taken for markup: it may name a path, a list, or what somebody typed."""
+    err.print(text, style="red", markup=False, highlight=False)
 
 
 def print_line(text: str, style: str | None = None) -> None:

@@ -24,7 +24,9 @@ nux: # no invitation to a newsletter over the first page
 def prepare_instance(home: Path) -> Path:
     """Creates `TRACK_HOME/dagster` with a configuration, if there is none, and makes it `DAGSTER_HOME`."""
     folder = (home / "dagster").absolute()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Not only the last: the parents that mkdir creates do not get the mode.
+    for each in (folder.parent, folder):
+        each.mkdir(mode=0o700, parents=True, exist_ok=True)
     config = folder / "dagster.yaml"
     if not config.exists():
         config.write_text(_CONFIG, encoding="utf-8")

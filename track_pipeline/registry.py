@@ -12,15 +12,34 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from track_pipeline.domain.areas import Area
 from track_pipeline.domain.schema import His
 from track_pipeline.errors import ConfigError
 
+# Files of these names, whatever their suffix, are devices to Windows.
+_DEVICES = frozenset({"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))})
+
+
+def _no_device(code: str) -> str:
+    if code in _DEVICES:
+        raise ValueError(f"{code} cannot name a file on Windows; choose another code")
+    return code
+
+
 # A code is part of partition keys, file names and environment names: no separator of any of them.
-Code = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{1,23}$")]
+Code = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{1,23}$"), AfterValidator(_no_device)]
 Channel = Literal["email", "whatsapp"]
+
+
+def _without_zone(value: time) -> time:
+    if value.tzinfo is not None:
+        raise ValueError("write it as 08:00:00, without a time zone: it is in the hospital's own")
+    return value
+
+
+LocalTime = Annotated[time, AfterValidator(_without_zone)]
 
 
 class _Strict(BaseModel):
@@ -30,8 +49,8 @@ class _Strict(BaseModel):
 class SendWindow(_Strict):
     """When a hospital's patients may be written to, in its own time zone; weekdays are 0 (Monday) to 6."""
 
-    start: time = time(8)
-    end: time = time(20)
+    start: LocalTime = time(8)
+    end: LocalTime = time(20)
     weekdays: Annotated[frozenset[Annotated[int, Field(ge=0, le=6)]], Field(min_length=1)] = frozenset(range(6))
     holidays: bool = False
 
@@ -172,7 +191,8 @@ def read_toml(path: Path) -> dict[str, object]:
         raise ConfigError(f"{path.name}: there is no file {path}") from None
     except OSError as error:
         raise ConfigError(f"{path.name}: {path} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
+        # Not only what is no TOML: Python gives up on numbers of thousands of digits, and on deep nesting.
         raise ConfigError(f"{path.name}: not valid TOML: {error}") from None
 
 

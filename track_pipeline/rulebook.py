@@ -36,11 +36,11 @@ def load_rules(hospital: Hospital, folder: Path | None = None) -> RuleSet:
         raise ConfigError(f"hospital {hospital.code} has no rules: create {path}; {_SHARED} there says how")
     shared = folder / _SHARED
     data = read_toml(path)
-    own = data.get("sets", {})
+    lists, own = _shared_lists(shared), data.get("sets", {})
     given = {
         "his": hospital.his,
         "version": _version(path, shared),
-        "sets": _shared_lists(shared) | own if isinstance(own, dict) else own,
+        "sets": lists | own if isinstance(own, dict) else own,
     }
     try:
         rules = RuleSet.model_validate(data | given)

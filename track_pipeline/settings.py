@@ -195,6 +195,9 @@ class Settings(BaseModel):
 
 def is_loopback(url: str) -> bool:
     """Whether a URL's host is this machine itself, by name or literal address (nothing is looked up)."""
+    # What connects takes a backslash for the end of the host; the parser below does not.
+    if "\\" in url:
+        return False
     try:
         host = urlsplit(url).hostname or ""
         return host == "localhost" or ipaddress.ip_address(host).is_loopback

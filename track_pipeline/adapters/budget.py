@@ -70,7 +70,7 @@ def open_budget(
         if shared:
             # pyrate-limiter asks for a psycopg_pool and uses two methods and a flag of it.
             return RequestBudget(PostgresBucket(cast("Any", _LedgerPool(shared)), _TABLE, rates))
-        home.mkdir(parents=True, exist_ok=True)
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
         return RequestBudget(SQLiteBucket.init_from_file(rates, _TABLE, str(home / BUDGET_FILE), use_file_lock=True))
     except _STORE_ERRORS as error:
         place = "the database of TRACK_LEDGER_URL" if shared else str(home / BUDGET_FILE)

@@ -57,7 +57,8 @@ def folder_connector(folder: Path) -> Connector:
         if not path.is_file():
             raise SourceError(database, f"there is no file {path}", "put it there or name the folder that holds it")
         try:
-            return duckdb.connect(path, read_only=True)
+            # What is in the file may not lead out of it: a view could read any other file, or fetch one.
+            return duckdb.connect(path, read_only=True, config={"enable_external_access": "false"})
         except duckdb.Error as error:
             raise SourceError(
                 database,

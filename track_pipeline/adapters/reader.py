@@ -22,6 +22,8 @@ EMPTY_DAY: Final = date(1900, 1, 1)
 _EMAIL_COMPL_PF: Final = "TASY.OBTER_COMPL_PF(b.CD_PESSOA_FISICA, 1, 'M')"
 _EMAIL_PF_HPM: Final = "TASY.OBTER_EMAIL_PF_HPM(b.CD_PESSOA_FISICA)"
 
+_IDENTIFIER: Final[Mapping[His, str]] = {"mv": "cd_atendimento", "tasy": "nr_atendimento"}
+
 
 class SourceError(TrackPipelineError):
     """A hospital's database could not be read; `transient` says whether trying again later may help.
@@ -94,16 +96,21 @@ def window(day: date) -> dict[str, datetime]:
 def conform(frame: pl.DataFrame, his: His, database: str) -> pl.DataFrame:
     """The batch with `database` in front and the types of `raw_schema(his)`.
 
-    Raises SourceError when columns are missing or unexpected, or when a value does not fit its type.
+    Texts lose their NUL characters, which PostgreSQL takes nowhere. Raises SourceError when columns are missing or
+    unexpected, when a value does not fit its type, or when a row does not say which encounter it is.
     """
     wanted = RAW[his]
     _check_columns(frame.columns, wanted.names(), database)
-    lossy = frame.select(_lost(name, frame.schema[name], wanted[name]).sum() for name in wanted).row(0, named=True)
-    if faults := [f"{name} ({count} values)" for name, count in lossy.items() if count]:
+    if faults := [fault for name, kind in wanted.items() if (fault := _misfit(frame, name, kind))]:
         raise SourceError(
             database,
             f"values that do not fit the expected type in {', '.join(faults)}",
             "compare the columns' types with domain/schema.py before extracting again",
+        )
+    nameless = frame.get_column(_IDENTIFIER[his]).null_count()
+    if nameless:
+        raise SourceError(
+            database, f"{nameless} rows without {_IDENTIFIER[his]}", "mend the view or table that the statement reads"
         )
     return frame.select(
         pl.lit(database).alias(DATABASE_COLUMN),
@@ -123,12 +130,26 @@ def _check_columns(given: list[str], wanted: list[str], database: str) -> None:
         )
 
 
+def _misfit(frame: pl.DataFrame, name: str, wanted: pl.DataType) -> str | None:
+    """The column and how much of it does not fit its type, without a value; None when all of it does."""
+    given = frame.schema[name]
+    try:
+        lost = frame.select(_lost(name, given, wanted).sum()).item()
+    except pl.exceptions.PolarsError:
+        # Types between which there is no conversion, or bytes that are no text; the library's words quote values.
+        return f"{name} (all of it: {given})"
+    if given.is_nested():
+        return f"{name} (all of it: {given})"
+    return f"{name} ({lost} values)" if lost else None
+
+
 def _cast(name: str, given: pl.DataType, wanted: pl.DataType) -> pl.Expr:
     column = pl.col(name)
     if given.is_float() and wanted == pl.String:
         # A NUMBER without precision arrives as a float: the area code 27.0 is the text "27".
         column = column.cast(pl.Int64, strict=False)
-    return column.cast(wanted, strict=False)
+    column = column.cast(wanted, strict=False)
+    return column.str.replace_all("\0", "", literal=True) if wanted == pl.String else column
 
 
 def _lost(name: str, given: pl.DataType, wanted: pl.DataType) -> pl.Expr:

@@ -165,7 +165,7 @@ def _links(answer: object, lines: tuple[Line, ...]) -> dict[str, str]:
     A link is never given to a line by its place in the list: one entry left out would give away everybody's link.
     """
     named = ((send_id, _first(entry, "link", "url")) for send_id, entry in _by_line(_entries(answer, "links"), lines))
-    return {send_id: link for send_id, link in named if link and re.match(r"https?://", link)}
+    return {send_id: link for send_id, link in named if link and re.fullmatch(r"https?://[!-~]{1,2000}", link)}
 
 
 def _by_line(

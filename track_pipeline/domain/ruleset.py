@@ -23,6 +23,7 @@ from pydantic import (
 from track_pipeline.domain.areas import Area
 from track_pipeline.domain.outcomes import Exclusion
 from track_pipeline.domain.schema import RAW, His
+from track_pipeline.registry import Code
 
 # Why a rule file may say that an encounter is out; the other exclusions are decided elsewhere.
 Reason = Literal[Exclusion.CANCELLED, Exclusion.DECEASED, Exclusion.NEWBORN]
@@ -109,7 +110,7 @@ class Rule(_Strict):
     id: Word
     area: Area
     day_of: Literal["attendance", "discharge"]
-    database: str | None = None
+    database: Code | None = None
     when: Annotated[tuple[Condition, ...], Field(min_length=1)]
     unless: tuple[Bar, ...] = ()
     setor: tuple[SetorCase, ...]

@@ -24,8 +24,8 @@ def export_links(lake: Lake, hospital: Hospital, day: date, path: Path) -> int:
             "no_contact or all, then materialise survey_link"
         )
     links = pl.concat(frames).sort("area", "encounter_id")
-    # Spreadsheets run cells that begin so as formulas; a name never does.
-    name = pl.col("patient_name").str.replace(r"^[=+\-@\t\r]+", "")
+    # Spreadsheets run cells that begin so as formulas, and what was typed may hold line breaks; no name needs either.
+    safe = pl.col(pl.String).str.replace_all(r"[\p{C}\s]+", " ").str.replace(r"^[ =+\-@＝＋－＠]+", "")
     with open_private(path) as file:
-        links.select("encounter_id", "unit", "area", "setor", name, "link").write_csv(file)
+        links.select("encounter_id", "unit", "area", "setor", "patient_name", "link").with_columns(safe).write_csv(file)
     return links.height

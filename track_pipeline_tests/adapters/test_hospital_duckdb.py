@@ -160,7 +160,9 @@ def empty_raw(**columns: pl.Series) -> pl.DataFrame:
 
 
 def test_conform_orders_casts_and_names_the_database() -> None:
-    given = empty_raw(idade=pl.Series(["41", None]), cd_medico_resp=pl.Series([7.0, None]))
+    given = empty_raw(
+        nr_atendimento=pl.Series([1, 2]), idade=pl.Series(["41", None]), cd_medico_resp=pl.Series([7.0, None])
+    )
     frame = conform(given.select(reversed(given.columns)), "tasy", "HYY")
     assert frame.schema == raw_schema("tasy")
     assert frame.row(0, named=True)["idade"] == 41

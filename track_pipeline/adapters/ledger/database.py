@@ -242,7 +242,7 @@ def _sqlite(url: URL) -> Engine:
 def _prepare_file(path: Path) -> None:
     """Creates the file for its owner alone, in WAL mode; SQLite gives its side files the mode of the file."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # The change to WAL does not wait for other connections, so only one process at a time may try.
         with FileLock(f"{path}.lock", timeout=_WAIT_SECONDS):
             if not path.exists():
