@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, func, select
 
@@ -47,7 +47,7 @@ from track_pipeline.services.reconciliation import Reconciler
 from track_pipeline.services.sending import LINKS, SURVEY_LINK, Partition
 from track_pipeline.services.status import closes, status, why
 from track_pipeline.surveys import load_surveys
-from track_pipeline_tests.builders import DAY, HASHER, Row, cpf, email_of, hospital, raw_encounters
+from track_pipeline_tests.builders import DAY, HASHER, Row, cpf, email_of, hospital, keys_of, raw_encounters
 from track_pipeline_tests.fake_reader import FakeHospitals
 from track_pipeline_tests.fake_sender import FakeSender
 from track_pipeline_tests.fake_track import FakeTrack, raw
@@ -165,7 +165,8 @@ def run_day(office: Office, *rows: Row) -> None:
             dispatcher.dispatch(Partition(office.hospital, DAY, area, channel), "run")
 
 
-@settings(FEW, max_examples=6)
+# Not shrunk: twenty rows say enough, and take minutes to be made fewer.
+@settings(FEW, max_examples=6, phases=[Phase.generate])
 @given(spoilt=st.lists(SPOILT, min_size=20, max_size=20))
 def test_every_bad_row_has_one_named_end_and_the_good_ones_go(office: Office, spoilt: list[Row]) -> None:
     emptied(office)
@@ -331,6 +332,23 @@ def test_a_spoilt_file_is_read_or_refused_by_its_name(
 
 
 @pytest.mark.parametrize("name", LOADERS)
+@pytest.mark.parametrize("value", ["9" * 5_000, "[" * 3_000], ids=["a number", "a nesting"])
+def test_what_python_gives_up_on_is_refused_by_its_name(tmp_path: Path, name: str, value: str) -> None:
+    (tmp_path / "HMS.toml").write_text(shipped("HMS.toml"), encoding="utf-8")
+    (tmp_path / name).write_text(f"{shipped(name)}\nx = {value}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=f"^{name}: not valid TOML: "):
+        LOADERS[name](tmp_path / name)
+
+
+@pytest.mark.parametrize("start", ['"08:00:00Z"', '"08:00:00-03:00"', "3600", "25:00:00", "nan", "[]"])
+def test_a_send_window_is_in_the_hospitals_own_time(tmp_path: Path, start: str) -> None:
+    text = shipped("hospitals.toml").replace("his =", f"send_window = {{ start = {start} }}\nhis =", 1)
+    (tmp_path / "hospitals.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"^hospitals\.toml: "):
+        load_registry(tmp_path / "hospitals.toml")
+
+
+@pytest.mark.parametrize("name", LOADERS)
 @settings(FEW, max_examples=10)
 @given(content=st.binary(max_size=50))
 def test_a_file_that_is_no_text_is_refused_by_its_name(tmp_path: Path, name: str, content: bytes) -> None:
@@ -487,6 +505,47 @@ def test_whatever_is_read_back_is_read_or_one_failure(office: Office, answer: by
     with suppress(SendFailure):
         Reconciler(source, office.ledger, office.policy, lambda: NINE).reconcile()
     assert taken(office) == 0
+
+
+def read_back(value: object, spoilt: str, good: str) -> bytes:
+    """All that Track.co tells, in the shapes that the mapping expects; the value is in every field of one send."""
+    now = NINE.isoformat()
+
+    def interaction(send_id: str, typed: object) -> dict[str, object]:
+        answer = {"type": "nps", "answer": {"response": typed, "comment": typed}}
+        return {
+            "uuid": typed, "status": 3, "answered_at": now, "attributes": {"send_id": send_id}, "answers": [answer]
+        }  # fmt: skip
+
+    statuses = [
+        {"send_id": spoilt, "history": [{"status": value, "date": now, "text": value}]},
+        {"send_id": good, "history": [{"status": "bounced", "date": now}]},
+    ]
+    opt_outs = [{"send_id": value, "email": value, "phone": value, "channel": value}, {"send_id": good}]
+    document = {
+        "interactions": [interaction(spoilt, value), interaction(good, 9)],
+        "statuses": statuses,
+        "opt_outs": opt_outs,
+        "distributions": [{"uuid": value}],
+        "total": 2,
+    }
+    return json.dumps(document).encode()
+
+
+@settings(FEW, max_examples=25)
+@given(value=WORD | JSON)
+def test_whatever_stands_in_what_is_read_back_the_rest_is_taken(office_on_postgresql: Office, value: object) -> None:
+    office = office_on_postgresql
+    emptied(office)
+    office.plan({}, {})
+    office.dispatch()
+    source = TrackAnswers(Canned(read_back(value, office.send_id(1), office.send_id(2))), load_mapping())
+
+    FeedbackReader(source, office.ledger, HASHER, office.policy, lambda: NINE, AlertList()).refresh()
+    Reconciler(source, office.ledger, office.policy, lambda: NINE + timedelta(hours=1)).reconcile()
+
+    assert office.ledger.history("HMS", 2).answers
+    assert set(keys_of(2).values()) <= set(office.ledger.opt_outs().get_column("person_key"))
 
 
 HEAD: Final = st.sampled_from(

@@ -99,15 +99,11 @@ class Budget(Protocol):
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to wait for what, in seconds; `waiting` is the sum of all pauses between `attempts`.
-
-    `budget` is three of the budget's windows: processes that share it may lose the race for a place more than once, and
-    what a run gives up waits for the next sweep.
-    """
+    """How long to wait for what, in seconds; `waiting` is the sum of all pauses between `attempts`."""
 
     connect: float = 5.0
     read: float = 60.0
-    budget: float = 900.0
+    budget: float = 30.0
     attempts: int = 4
     waiting: float = 120.0
 
