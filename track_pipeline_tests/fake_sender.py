@@ -13,13 +13,18 @@ Line = Mapping[str, object]
 class FakeSender:
     """Answers requests from `script`, first to last: a failure to raise, refused lines, or None to accept.
 
-    Once the script is used up it accepts everything; `on_request` is called before each answer.
+    Once the script is used up it accepts everything; `on_request` is called before each answer, `on_turn` while a turn
+    is waited for.
     """
 
     script: list[Answer] = field(default_factory=list)
     on_request: Callable[[], None] = lambda: None
+    on_turn: Callable[[], None] = lambda: None
     requests: list[Distribution | LinkList] = field(default_factory=list)
     accepted: list[Line] = field(default_factory=list)
+
+    def await_turn(self) -> None:
+        self.on_turn()
 
     def create_distribution(self, distribution: Distribution) -> Receipt:
         return Receipt("distribution-1", self._answer(distribution))

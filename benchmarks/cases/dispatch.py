@@ -80,7 +80,7 @@ def _send(home: Path, url: str, number: int, lines: int, batch: int, allowed: in
     policy = load_policy()
     policy = policy.model_copy(update={"sending": policy.sending.model_copy(update={"batch_size": batch})})
     usual = Patience()
-    patience = replace(usual, budget=usual.budget * seconds / WINDOW_SECONDS)
+    patience = replace(usual, turn=usual.turn * seconds / WINDOW_SECONDS)
     api = TrackApi(url, "benchmark", "token", budget=open_budget(home, None, allowed, seconds), patience=patience)
     runtime = Runtime(settings(home, home, url, (HOSPITAL,)), sender=api, policy=policy)
     planned, outbox, report = _planned(number, lines), runtime.outbox, SendReport()

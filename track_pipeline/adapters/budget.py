@@ -1,29 +1,29 @@
 """The request budget towards Track.co: one rolling window that all processes of an installation share.
 
-The counting is pyrate-limiter's; here is only where the count is kept: a SQLite file in the home folder, or the
-ledger's PostgreSQL when there is one, so that several machines count together.
+Whoever may not go at once is given a turn, in the order of asking. The turns are kept in a SQLite file in the home
+folder, or in the ledger's PostgreSQL when there is one, so that several machines count together.
 """
 
 import logging
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final
 
-import psycopg
-from pyrate_limiter import AbstractBucket, Limiter, PostgresBucket, Rate, SingleBucketFactory, SQLiteBucket
-from sqlalchemy import create_engine, make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Column, Connection, Double, MetaData, Table, extract, func, select
 
+from track_pipeline.adapters.ledger.database import Database, LedgerError, connect
 from track_pipeline.errors import TrackPipelineError
 
 # The classic API documents 1,000 requests per 5 minutes; how much of it is used is policy.
 WINDOW_SECONDS: Final = 300
 BUDGET_FILE: Final = "budget.sqlite"
 
-_TABLE: Final = "track_requests"
-_STORE_ERRORS: Final = (sqlite3.Error, psycopg.Error, SQLAlchemyError, OSError)
+# Requests are counted when they are let through and arrive a little later, some more than others: the window is kept
+# so much longer that the server does not see one too many either.
+_SLACK: Final = 1.01
+_TELL_SECONDS: Final = 1
+
+_turns = Table("track_turns", MetaData(), Column("at", Double, nullable=False, index=True))
 
 logger = logging.getLogger(__name__)
 
@@ -31,29 +31,48 @@ logger = logging.getLogger(__name__)
 class RequestBudget:
     """A number of requests per rolling window, counted together with every other process on the same store."""
 
-    def __init__(self, bucket: AbstractBucket) -> None:
-        # Old entries go when a process opens the budget: the library's own sweeper is a thread per budget, which dies
-        # for good at the first hiccup of the store.
-        bucket.leak(bucket.now())  # type: ignore[no-untyped-call]
-        self._limiter = Limiter(SingleBucketFactory(bucket, schedule_leak=False))
+    def __init__(self, database: Database, limit: int, window_seconds: float) -> None:
+        self._database, self._limit, self._window = database, limit, window_seconds * _SLACK
+        with database.write() as connection:
+            _turns.metadata.create_all(connection)
 
     def acquire(self, timeout: float) -> bool:
-        """Takes one request out of the budget, waiting up to `timeout` seconds for room.
+        """Takes one request out of the budget, waiting up to `timeout` seconds for its turn.
 
-        False means: do not send now. It is also the answer when the store cannot be reached, because a request that
-        nobody counted could bring Track.co's throttle (and its captcha) down on every hospital.
+        False, at once, when there will be no room within that time: do not send now. It is also the answer when the
+        store cannot be reached, because a request that nobody counted could bring Track.co's throttle (and its
+        captcha) down on every hospital.
         """
         try:
-            return bool(self._limiter.try_acquire(timeout=timeout))
-        except _STORE_ERRORS as error:
-            logger.error(  # noqa: TRY400 - a connection's traceback may hold its address and user
-                "the request budget cannot be read or written (%s): nothing is sent until it can", type(error).__name__
-            )
+            wait = self._take_turn(timeout)
+        except LedgerError as error:
+            # Without the traceback, which may hold the address and the user.
+            logger.error("the request budget cannot be kept, so nothing is sent: %s", error)  # noqa: TRY400
             return False
+        if wait is None:
+            return False
+        if wait > _TELL_SECONDS:
+            logger.info("the request budget is used up: waiting %.0f seconds for the next turn", wait)
+        time.sleep(wait)
+        return True
 
     def close(self) -> None:
         """Lets go of the store; the count stays."""
-        self._limiter.close()
+        self._database.close()
+
+    def _take_turn(self, timeout: float) -> float | None:
+        """Seconds until a turn, which is taken; None when it is further away than `timeout`, and then it is not."""
+        with self._database.write() as connection:
+            now = _now(connection)
+            connection.execute(_turns.delete().where(_turns.c.at <= now - self._window))
+            latest = select(_turns.c.at).order_by(_turns.c.at.desc())
+            # So many turns are inside one window: the next one has to wait for the first of them to leave it.
+            first = connection.execute(latest.offset(self._limit - 1).limit(1)).scalar()
+            wait = 0.0 if first is None else max(0.0, first + self._window - now)
+            if wait > timeout:
+                return None
+            connection.execute(_turns.insert().values(at=now + wait))
+            return wait
 
 
 def open_budget(
@@ -65,40 +84,15 @@ def open_budget(
     in `home`/budget.sqlite. Raises TrackPipelineError when the store cannot be opened.
     """
     shared = ledger_url if ledger_url and ledger_url.startswith("postgresql") else None
-    rates = [Rate(limit, round(window_seconds * 1000))]
     try:
-        if shared:
-            # pyrate-limiter asks for a psycopg_pool and uses two methods and a flag of it.
-            return RequestBudget(PostgresBucket(cast("Any", _LedgerPool(shared)), _TABLE, rates))
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return RequestBudget(SQLiteBucket.init_from_file(rates, _TABLE, str(home / BUDGET_FILE), use_file_lock=True))
-    except _STORE_ERRORS as error:
+        return RequestBudget(connect(shared or f"sqlite:///{home / BUDGET_FILE}"), limit, window_seconds)
+    except LedgerError as error:
         place = "the database of TRACK_LEDGER_URL" if shared else str(home / BUDGET_FILE)
-        raise TrackPipelineError(
-            f"the request budget in {place} cannot be opened ({type(error).__name__}); nothing was sent"
-        ) from None
+        raise TrackPipelineError(f"the request budget in {place} cannot be opened; nothing was sent: {error}") from None
 
 
-class _LedgerPool:
-    """What pyrate-limiter uses of a psycopg_pool, over SQLAlchemy's pool: no second pool library is needed."""
-
-    closed = False
-
-    def __init__(self, url: str) -> None:
-        # The bucket's column has no time zone, so every session has to read it in the same one.
-        self._engine = create_engine(
-            make_url(url).set(drivername="postgresql+psycopg"),
-            pool_pre_ping=True,
-            connect_args={"connect_timeout": 5, "options": "-c timezone=UTC"},
-        )
-
-    @contextmanager
-    def connection(self) -> Iterator[Any]:
-        """A psycopg connection in a transaction of its own."""
-        with self._engine.begin() as connection:
-            yield connection.connection.driver_connection
-
-    def close(self) -> None:
-        """Closes the idle connections."""
-        self._engine.dispose()
-        self.closed = True
+def _now(connection: Connection) -> float:
+    """Seconds since 1970, by the one clock that all who share the store can see."""
+    if connection.dialect.name == "sqlite":
+        return time.time()
+    return float(connection.execute(select(extract("epoch", func.clock_timestamp()))).scalar_one())

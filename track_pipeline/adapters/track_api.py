@@ -60,6 +60,10 @@ SURVEYS_PER_PAGE: Final = 100
 class SurveySender(Protocol):
     """What the services need of Track.co. Every method raises a SendFailure."""
 
+    def await_turn(self) -> None:
+        """Waits until the next request may be made."""
+        ...
+
     def create_distribution(self, distribution: Distribution) -> Receipt:
         """Creates and sends one distribution."""
         ...

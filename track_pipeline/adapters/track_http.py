@@ -37,6 +37,9 @@ from track_pipeline.errors import ConfigError, TrackPipelineError
 # ValueError and HTTPError: what urllib3 and requests let through of a malformed answer.
 _TRANSPORT_ERRORS: Final = (OSError, HTTPError, ValueError)
 
+# The budget's window is kept longer by more than this (`budget`): a turn used late is still counted in time.
+_TURN_LASTS: Final = 2.0
+
 logger = logging.getLogger(__name__)
 
 
@@ -99,10 +102,15 @@ class Budget(Protocol):
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to wait for what, in seconds; `waiting` is the sum of all pauses between `attempts`."""
+    """How long to wait for what, in seconds; `waiting` is the sum of all pauses between `attempts`.
+
+    `turn` is a whole window of the request budget: after it there is room, unless more requests than fill one wait.
+    `budget` is for requests that were not waited for in time; what they carry must not grow old.
+    """
 
     connect: float = 5.0
     read: float = 60.0
+    turn: float = 310.0
     budget: float = 30.0
     attempts: int = 4
     waiting: float = 120.0
@@ -192,6 +200,7 @@ class TrackHttp:
         self._patience = patience or Patience()
         self._sleep = sleep
         self._clock = clock
+        self._turn_until = 0.0
         self._session = requests.Session()
         self._session.trust_env = False
         self._session.headers.update(
@@ -205,12 +214,23 @@ class TrackHttp:
         """Closes the pooled connections."""
         self._session.close()
 
+    def await_turn(self) -> None:
+        """Waits until the next request may be made, so that what it carries can be settled on just before it.
+
+        Raises NotSent `budget`. The turn is taken, and lasts two seconds.
+        """
+        if time.monotonic() < self._turn_until:
+            return
+        if not self._budget.acquire(self._patience.turn):
+            raise _no_room("the next request")
+        self._turn_until = time.monotonic() + _TURN_LASTS
+
     def exchange(self, call: Call) -> bytes:
         """The content of a 2xx answer, after as many attempts as are safe. Raises a SendFailure."""
         attempt, waited = 1, 0.0
         while True:
-            if not self._budget.acquire(self._patience.budget):
-                raise NotSent("budget", f"{call.what}: no room in the request budget; nothing was sent, it goes later")
+            if not self._may_go(call):
+                raise _no_room(call.what)
             outcome = self._attempt(call)
             if outcome.accepted:
                 return outcome.content
@@ -219,6 +239,11 @@ class TrackHttp:
                 raise _failure(call, outcome)
             self._sleep(pause)
             attempt, waited = attempt + 1, waited + pause
+
+    def _may_go(self, call: Call) -> bool:
+        has_turn, self._turn_until = time.monotonic() < self._turn_until, 0.0
+        # Who only reads carries nothing that could grow old.
+        return has_turn or self._budget.acquire(self._patience.turn if call.method == "GET" else self._patience.budget)
 
     def _attempt(self, call: Call) -> _Outcome:
         body = None if call.body is None else _Body(json.dumps(call.body, allow_nan=False).encode())
@@ -291,6 +316,10 @@ def _content(response: requests.Response) -> bytes:
         return response.content
     except _TRANSPORT_ERRORS:
         return b""
+
+
+def _no_room(what: str) -> NotSent:
+    return NotSent("budget", f"{what}: no room in the request budget; nothing was sent, it goes later")
 
 
 def _pause(call: Call, outcome: _Outcome, attempt: int) -> float | None:

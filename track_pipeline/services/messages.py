@@ -60,6 +60,10 @@ class Mailroom:
         receipt = self.sender.create_distribution(self._distribution(hospital, channel, unit, survey_uuid, body))
         return Accepted(receipt.distribution_id, receipt.refused)
 
+    def await_turn(self) -> None:
+        """Waits until lines may be posted; it may take minutes. Raises SendFailure when it would take too long."""
+        self.sender.await_turn()
+
     def check(self, unit: str, channel: LineChannel) -> None:
         """Raises ConfigError when a unit cannot be written to through a channel, before anything is claimed."""
         if channel == "whatsapp":

@@ -115,12 +115,16 @@ class Outbox:
         session = _Session(self, partition, run_id, report)
         batches = list(self._batches(lines))
         for place, batch in enumerate(batches):
-            waiting = self.why_wait(partition)
-            if waiting is not None:
-                self.hold(partition, batch, waiting, report)
-                continue
             try:
-                session.send_batch(batch)
+                waiting = self.why_wait(partition)
+                if waiting is None:
+                    self.mailroom.await_turn()
+                    # Before anything is claimed, for a turn may be minutes away, and much may have changed.
+                    waiting = self.why_wait(partition)
+                if waiting is None:
+                    session.send_batch(batch)
+                else:
+                    self.hold(partition, batch, waiting, report)
             except SendFailure as failure:
                 session.stop(failure, batches[place:])
                 return

@@ -349,6 +349,21 @@ def test_without_room_in_the_budget_nothing_leaves(track: FakeTrack) -> None:
     assert (type(failure), failure.reason, track.requests) == (NotSent, "budget", [])
 
 
+def test_a_turn_that_was_waited_for_is_used_by_the_next_request_and_by_no_other(track: FakeTrack) -> None:
+    budget = CountingBudget(room=2)
+    api = client(track.url, budget=budget)
+
+    api.await_turn()
+    api.await_turn()
+    assert budget.room == 1
+    api.create_distribution(EMAIL)
+    assert budget.room == 1
+    api.create_distribution(EMAIL)
+    assert budget.room == 0
+    with pytest.raises(NotSent, match="no room"):
+        api.await_turn()
+
+
 # --- no connection --------------------------------------------------------------------------------------------------
 
 

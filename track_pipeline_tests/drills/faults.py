@@ -24,7 +24,7 @@ from track_pipeline_tests.drills.scene import AREAS, Scene
 from track_pipeline_tests.drills.worker import Mishap, Trouble
 
 # More steps than a run of these scenes has from its plan to its last batch; beyond the last, nothing happens.
-STEPS: Final = 500
+STEPS: Final = 250
 # How long a run lives that is killed by the clock.
 LONGEST_LIFE: Final = 0.5
 # How long a client waits for what will never come.

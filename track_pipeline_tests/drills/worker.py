@@ -22,7 +22,7 @@ from typing import Any, Final, Literal
 
 from sqlalchemy import Connection, Engine, event
 
-from track_pipeline.adapters.budget import open_budget
+from track_pipeline.adapters.budget import BUDGET_FILE, open_budget
 from track_pipeline.adapters.track_api import (
     Distribution,
     LinkList,
@@ -124,10 +124,10 @@ class Steps:
     counting: bool = False
 
     def watch(self) -> None:
-        """Counts what every engine of the process does from now on."""
+        """Counts what is done to the ledger from now on: each boundary between two statements once."""
         event.listen(Engine, "before_cursor_execute", self._before_statement)
-        for moment in ("after_cursor_execute", "commit", "rollback"):
-            event.listen(Engine, moment, self._statement)
+        for moment in ("commit", "rollback"):
+            event.listen(Engine, moment, self._before_end)
         self.counting = True
 
     def take(self) -> None:
@@ -141,10 +141,13 @@ class Steps:
         elif self.trouble.mishap == "terminate":
             os.kill(os.getpid(), signal.SIGTERM)
 
-    def _statement(self, *_: object) -> None:
-        self.take()
+    def _before_end(self, connection: Connection) -> None:
+        if not _is_of_budget(connection):
+            self.take()
 
     def _before_statement(self, connection: Connection, *_: object) -> None:
+        if _is_of_budget(connection):
+            return
         self.take()
         if self.trouble is None or self.taken < self.trouble.step:
             return
@@ -154,12 +157,19 @@ class Steps:
             driver.execute(pragma)
 
 
+def _is_of_budget(connection: Connection) -> bool:
+    return str(connection.engine.url.database).endswith(BUDGET_FILE)
+
+
 @dataclass(frozen=True)
 class CountedSender:
     """A sender whose requests are steps."""
 
     sender: SurveySender
     step: Callable[[], None]
+
+    def await_turn(self) -> None:
+        self.sender.await_turn()
 
     def create_distribution(self, distribution: Distribution) -> Receipt:
         self.step()
@@ -230,7 +240,9 @@ def _runtime(order: Order, steps: Steps) -> Runtime:
         DEMO_ORGANIZATION,
         order.token,
         budget=open_budget(settings.home, settings.ledger, order.requests),
-        patience=Patience(connect=2, read=order.read_seconds, budget=order.budget_seconds, attempts=2),
+        patience=Patience(
+            connect=2, read=order.read_seconds, turn=order.budget_seconds, budget=order.budget_seconds, attempts=2
+        ),
         require_loopback=True,
         sleep=lambda seconds: time.sleep(min(seconds, 0.005)),
     )

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from track_pipeline.errors import ConfigError
 from track_pipeline.policy import load_policy
 from track_pipeline.services.dispatch import Approval, GateTripped
 from track_pipeline.services.sending import DispatchStopped
-from track_pipeline_tests.builders import DAY, hospital, planned
+from track_pipeline_tests.builders import DAY, hospital, keys_of, planned
 from track_pipeline_tests.office import AREA, NINE, Office
 
 
@@ -74,6 +75,40 @@ def test_an_exhausted_budget_defers_without_failing(office: Office) -> None:
     office.dispatch()
 
     assert office.funnel() == {"deferred": 2, "deferred:budget": 2}
+
+
+def test_no_turn_within_a_whole_window_defers_what_is_left_and_claims_none_of_it(office: Office) -> None:
+    office.plan({}, {})
+
+    def no_room() -> None:
+        raise NotSent("budget", "The request budget is used up.")
+
+    office.track.on_turn = no_room
+    office.dispatch()
+
+    assert office.funnel() == {"deferred": 2, "deferred:budget": 2}
+    assert office.ledger.history("HMS", 1).sends == []
+
+
+def test_who_says_no_or_pauses_while_a_turn_is_waited_for_is_heard(office: Office) -> None:
+    office.batch_size = 1
+    office.plan({}, {}, {})
+    turns = count(1)
+
+    def wait() -> None:
+        turn = next(turns)
+        if turn == 2:
+            office.ledger.opt_out(str(keys_of(2)["cpf_key"]), "all", "Track.co")
+        elif turn == 3:
+            office.ledger.pause("all", "an operator wants to look", "operator")
+
+    office.track.on_turn = wait
+    office.dispatch()
+
+    assert office.track.accepted_encounters() == ["1"]
+    assert office.funnel() == {
+        "sent": 1, "suppressed": 1, "suppressed:opted_out": 1, "deferred": 1, "deferred:paused": 1
+    }  # fmt: skip
 
 
 def test_what_may_have_left_is_unknown_and_never_goes_again_by_itself(office: Office) -> None:
