@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.box import SIMPLE
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from track_pipeline.cli_analysis import analysis_app, print_explanation
@@ -24,6 +24,9 @@ from track_pipeline.console import (
     Json,
     OptionalDate,
     OptionalHospital,
+    Port,
+    check_port,
+    examples,
     fail,
     open_runtime,
     out,
@@ -32,6 +35,7 @@ from track_pipeline.console import (
     print_json,
     print_line,
     progress,
+    writing,
 )
 from track_pipeline.errors import TrackPipelineError
 from track_pipeline.settings import Settings, load_settings
@@ -73,7 +77,7 @@ _ALWAYS = ("extracted", "excluded", "planned", "sent")
 _COLUMNS = tuple(_HEADERS)
 
 
-@app.command()
+@app.command(epilog=examples("track demo", "track demo --json > demo.json"))
 def demo(*, as_json: Json = False) -> None:
     """Run yesterday of all hospitals, synthetic, against a Track.co simulator, and show where every row went."""
     from track_pipeline.demo.run import run_demo, steps_of
@@ -97,7 +101,7 @@ def demo(*, as_json: Json = False) -> None:
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(epilog=examples("track status", "track status --date 2026-11-23 --hospital HMS"))
 def status(*, day: OptionalDate = None, hospital: OptionalHospital = None, as_json: Json = False) -> None:
     """The funnel of every day, hospital and area: how many were extracted and where each ended."""
     from track_pipeline.services.status import status as status_of
@@ -113,7 +117,7 @@ def status(*, day: OptionalDate = None, hospital: OptionalHospital = None, as_js
         out.print("Nothing has been extracted yet for that; `track demo` or a Dagster run does it.")
 
 
-@app.command()
+@app.command(epilog=examples("track why HMS 1234567", "track why HMS 1234567 --json"))
 def why(hospital: str, encounter: int, *, as_json: Json = False) -> None:
     """Why an encounter was, or was not, asked: what happened, the path through the rules, what would change it.
 
@@ -133,7 +137,7 @@ def why(hospital: str, encounter: int, *, as_json: Json = False) -> None:
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(epilog=examples("track links 2026-11-23 HMS --output links.csv"))
 def links(
     day: Annotated[str, typer.Argument(metavar="DATE")],
     hospital: str,
@@ -146,12 +150,19 @@ def links(
     with open_runtime() as runtime:
         if (wanted := parse_date(day)) is None:
             raise typer.BadParameter("give the day of the encounters, as 2026-11-23")
-        path = output or Path(f"links-{wanted}-{hospital}.csv")
-        count = export_links(runtime.lake, runtime.registry.hospital(hospital), wanted, path)
+        place = runtime.registry.hospital(hospital)
+        path = output or Path(f"links-{wanted}-{place.code}.csv")
+        with writing(path):
+            count = export_links(runtime.lake, place, wanted, path)
     print_line(f"{count} links in {path}")
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "track resolve HMS 1234567 sent --reason 'seen in the distribution list'",
+        "track resolve HMS 1234567 not_sent --reason 'no such distribution'",
+    )
+)
 def resolve(
     hospital: str,
     encounter: int,
@@ -164,12 +175,12 @@ def resolve(
         code = runtime.registry.hospital(hospital).code
         unknown = runtime.ledger.unresolved(code, encounter_id=encounter)
         if unknown.is_empty():
-            fail(f"{code} {encounter}: there is no send with an unknown outcome")
+            fail(f"{code} {encounter}: there is no send with an unknown outcome; `track why {code} {encounter}` tells")
         runtime.ledger.resolve(unknown.get_column("send_id"), verdict, reason, by="operator")
     out.print(f"{code} {encounter}: {unknown.height} resolved as {verdict}")
 
 
-@app.command()
+@app.command(epilog=examples("track doctor"))
 def doctor(*, as_json: Json = False) -> None:
     """Check everything that a run needs: settings, files, databases, Track.co, ledger, lake, clock, daemons."""
     from track_pipeline.instance import daemons
@@ -190,7 +201,7 @@ def doctor(*, as_json: Json = False) -> None:
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(epilog=examples("track purge", "track purge --person --phone '(27) 99999-0000' --email ana@example.org"))
 def purge(
     *,
     person: Annotated[bool, typer.Option("--person", help="forget one person, named by any contact")] = False,
@@ -215,7 +226,10 @@ def purge(
         out.print(", ".join(f"{kind} {count}" for kind, count in deleted.items()))
 
 
-@opt_out_app.command("add")
+@opt_out_app.command(
+    "add",
+    epilog=examples("track opt-out add --phone '(27) 99999-0000' --channel whatsapp --source 'patient, by phone'"),
+)
 def opt_out_add(
     *,
     cpf: Annotated[str | None, typer.Option()] = None,
@@ -231,7 +245,7 @@ def opt_out_add(
             out.print(f"opted out of {channel}: {key}")
 
 
-@opt_out_app.command("remove")
+@opt_out_app.command("remove", epilog=examples("track opt-out remove --phone '(27) 99999-0000'"))
 def opt_out_remove(
     *,
     cpf: Annotated[str | None, typer.Option()] = None,
@@ -247,28 +261,30 @@ def opt_out_remove(
             out.print(f"{person}: {'removed' if found else 'there was no opt-out'}")
 
 
-@opt_out_app.command("list")
+@opt_out_app.command("list", epilog=examples("track opt-out list"))
 def opt_out_list(*, as_json: Json = False) -> None:
     """All opt-outs in force."""
     with open_runtime() as runtime:
         _print_rows(runtime.ledger.opt_outs().to_dicts(), as_json=as_json, empty="Nobody has opted out.")
 
 
-@opt_out_app.command("import")
+@opt_out_app.command("import", epilog=examples("track opt-out import opt-outs.csv"))
 def opt_out_import(file: Path) -> None:
     """Take a CSV with the columns cpf, phone, email, channel, source; all of it, or nothing and an error per line."""
     with open_runtime() as runtime:
         out.print(f"{runtime.importer.opt_outs(file)} new opt-outs")
 
 
-@consent_app.command("import")
+@consent_app.command("import", epilog=examples("track consent import consents.csv"))
 def consent_import(file: Path) -> None:
     """Take a CSV with the columns cpf, phone, email, source, date, text_version; all of it, or nothing."""
     with open_runtime() as runtime:
         out.print(f"{runtime.importer.consents(file)} new consents")
 
 
-@pause_app.command("add")
+@pause_app.command(
+    "add", epilog=examples("track pause add all --reason 'wrong text in the survey'", "track pause add hospital:HMS")
+)
 def pause_add(
     scope: Annotated[str, typer.Argument(help="all, hospital:HMS or channel:email")],
     *,
@@ -284,7 +300,7 @@ def pause_add(
     out.print(f"paused: {scope}")
 
 
-@pause_app.command("remove")
+@pause_app.command("remove", epilog=examples("track pause remove all"))
 def pause_remove(scope: str) -> None:
     """Send again; run the deferred partitions, or wait for the sweep."""
     with open_runtime() as runtime:
@@ -293,16 +309,17 @@ def pause_remove(scope: str) -> None:
     out.print(f"sending again: {scope}")
 
 
-@pause_app.command("list")
+@pause_app.command("list", epilog=examples("track pause list"))
 def pause_list(*, as_json: Json = False) -> None:
     """All pauses in force."""
     with open_runtime() as runtime:
         _print_rows(runtime.ledger.pauses().to_dicts(), as_json=as_json, empty="Nothing is paused.")
 
 
-@app.command()
-def ui(*, port: Annotated[int, typer.Option()] = 3000) -> None:
+@app.command(epilog=examples("track ui --port 3000"))
+def ui(*, port: Port = 3000) -> None:
     """Open Dagster's web interface on the same instance, with daemon and, in the demo, a simulator."""
+    check_port("127.0.0.1", port)
     from track_pipeline.demo.run import track_co
     from track_pipeline.instance import prepare_instance
     from track_pipeline.web import serve_dagster
@@ -313,13 +330,14 @@ def ui(*, port: Annotated[int, typer.Option()] = 3000) -> None:
         serve_dagster(folder, port)
 
 
-@app.command()
+@app.command(epilog=examples("track serve --port 5000"))
 def serve(
     *,
-    port: Annotated[int, typer.Option()] = 5000,
+    port: Port = 5000,
     host: Annotated[str, typer.Option(help="another address than loopback belongs behind a login")] = "127.0.0.1",
 ) -> None:
     """Show today's funnel, open alerts, the last runs and the log as a page; with /healthz and /metrics."""
+    check_port(host, port)
     from track_pipeline.serve import serve as serve_status
 
     settings = _settings()
@@ -327,8 +345,8 @@ def serve(
     serve_status(settings, host, port, ui_url=settings.ui_url)
 
 
-@app.command()
-def simulator(*, port: Annotated[int, typer.Option()] = 8765) -> None:
+@app.command(epilog=examples("track simulator --port 8765"))
+def simulator(*, port: Port = 8765) -> None:
     """Run a Track.co simulator on this machine, until interrupted."""
     from track_pipeline.demo.simulator import serve
 
@@ -375,7 +393,8 @@ def _print_rows(rows: list[dict[str, Any]], *, as_json: bool, empty: str) -> Non
     elif not rows:
         out.print(empty)
     else:
-        table = Table(*rows[0])
+        # Folded, not cut off: what is shown is typed into the next command.
+        table = Table(*(Column(name, overflow="fold") for name in rows[0]))
         for row in rows:
             table.add_row(*(Text(str(value)) for value in row.values()))
         out.print(table)

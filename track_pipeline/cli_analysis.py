@@ -20,12 +20,14 @@ from track_pipeline.console import (
     OptionalDate,
     OptionalHospital,
     err,
+    examples,
     open_runtime,
     out,
     parse_date,
     print_json,
     print_line,
     progress,
+    writing,
 )
 from track_pipeline.errors import TrackPipelineError
 
@@ -51,16 +53,10 @@ _COMPARED: Final = {
     "day_not_extracted": "this hospital's day was never extracted: materialise extract and invitation",
     "excluded:not_read": "not among the rows of the day",
 }
-_EXIT_CODES: Final = "Exit codes: 0 fine, 1 something failed or was missing, 2 wrong usage."
-
-
-def _examples(*lines: str) -> str:
-    """The end of a help text, a line each."""
-    return "\n\n".join(["Examples:", *lines, _EXIT_CODES])
 
 
 @analysis_app.command(
-    epilog=_examples(
+    epilog=examples(
         "track plan --date 2026-11-23",
         "track plan --date 2026-11-23 --hospital HMS --rules ./rules-new",
         "track plan --date 2026-11-23 --config ./policy-new.toml --json",
@@ -104,7 +100,7 @@ def plan(
 
 
 @analysis_app.command(
-    epilog=_examples(
+    epilog=examples(
         "track compare sends.csv --date 2026-11-23",
         "sends.csv: hospital,encounter,area,channel and, if you like, database",
     )
@@ -130,7 +126,7 @@ def compare(
 
 
 @analysis_app.command(
-    epilog=_examples(
+    epilog=examples(
         "track contacts --date 2026-11-23 --hospital HMS",
         "track contacts --csv contacts.csv",
     )
@@ -165,7 +161,8 @@ def contacts(
     if as_json:
         print_json(quality.to_dicts())
     elif csv:
-        quality.write_csv(csv)
+        with writing(csv):
+            quality.write_csv(csv)
         print_line(f"{quality.height} rows in {csv}")
     elif not quality.is_empty():
         _print_quality(quality, wanted, days)

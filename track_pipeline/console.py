@@ -4,11 +4,14 @@ Nothing here knows a command; what takes long to import is imported when it is c
 """
 
 import json
+import os
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 from rich.console import Console
@@ -19,12 +22,23 @@ from track_pipeline.settings import load_settings
 if TYPE_CHECKING:
     from track_pipeline.runtime import Runtime
 
-out = Console()
+# In a pipe nobody's window is too narrow: a row of a table stays one line.
+_PIPE_WIDTH: Final = 200
+_EXIT_CODES: Final = "Exit codes: 0 fine, 1 something failed or was missing, 2 wrong usage, settings or files."
+
+# Both leave out colours where NO_COLOR is set, or nobody looks.
+out = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else _PIPE_WIDTH)
 err = Console(stderr=True)
 
 Json = Annotated[bool, typer.Option("--json", help="print JSON instead of a table")]
+Port = Annotated[int, typer.Option("--port", min=0, max=65535)]
 OptionalHospital = Annotated[str | None, typer.Option("--hospital", help="hospital code, such as HMS")]
 OptionalDate = Annotated[str | None, typer.Option("--date", help="day of the encounters, YYYY-MM-DD")]
+
+
+def examples(*lines: str) -> str:
+    """The end of a command's help, a line each: how it is used, and what it exits with."""
+    return "\n\n".join(["Examples:", *lines, _EXIT_CODES])
 
 
 @contextmanager
@@ -54,6 +68,24 @@ def fail(message: str) -> NoReturn:
 
 
 @contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Around the writing of a file that somebody named. Raises BadParameter when it cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise typer.BadParameter(f"{path} cannot be written ({type(error).__name__}); name another file") from None
+
+
+def check_port(host: str, port: int) -> None:
+    """Raises BadParameter when a server could not listen there, before it starts and says so in its own words."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        raise typer.BadParameter(f"cannot listen on {host}:{port} ({error.strerror}); choose a free --port") from None
+
+
+@contextmanager
 def progress(what: str, total: int | None) -> Iterator[Callable[[str], None]]:
     """A bar on a terminal, and nothing elsewhere; call what it gives with the name of each thing that is done."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -69,7 +101,7 @@ def print_json(value: object) -> None:
 
 def print_error(text: str) -> None:
     """An error, in which nothing is taken for markup: it may name a path, a list, or what somebody typed."""
-    err.print(text, style="red", markup=False, highlight=False)
+    err.print(text, style="red", markup=False, highlight=False, soft_wrap=not err.is_terminal)
 
 
 def print_line(text: str, style: str | None = None) -> None:

@@ -1,16 +1,21 @@
-"""The two READMEs say the same, and every command that the docs name exists."""
+"""The two READMEs say the same, links lead somewhere, and the forms for issues and changes are whole.
+
+That the commands in the documents work is `test_docs_commands`'s.
+"""
 
 import re
 from pathlib import Path
 
 import pytest
-import typer.main
-
-from track_pipeline.cli import app
+import yaml
 
 ROOT = Path(__file__).parent.parent
 ENGLISH, PORTUGUESE = ROOT / "README.md", ROOT / "README.pt-BR.md"
-DOCS = [ENGLISH, PORTUGUESE, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+FORMS = ROOT / ".github" / "ISSUE_TEMPLATE"
+DOCS = [
+    *(ROOT / name for name in ("README.md", "README.pt-BR.md", "CONTRIBUTING.md", "SECURITY.md", "deploy/README.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 
 
 def code(path: Path) -> list[str]:
@@ -52,14 +57,21 @@ def test_every_file_that_a_document_links_to_exists(path: Path) -> None:
             assert (path.parent / target).exists(), target
 
 
-@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
-def test_every_track_command_that_a_document_names_exists(path: Path) -> None:
-    group = typer.main.get_command(app)
-    for command in code(path):
-        for used in re.findall(r"(?:^|uv run )track ([a-z-]+)(?: ([a-z|\\]+))?", command):
-            name, sub = used
-            found = group.commands.get(name)  # type: ignore[attr-defined]
-            assert found is not None, command
-            for word in filter(None, sub.replace("\\", "").split("|")):
-                subcommands = getattr(found, "commands", {})
-                assert not subcommands or word in subcommands, command
+@pytest.mark.parametrize("path", sorted(FORMS.glob("*.yml")), ids=lambda path: path.name)
+def test_a_form_for_issues_asks_for_the_place_and_never_for_patients(path: Path) -> None:
+    form = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if path.name == "config.yml":
+        assert form == {"blank_issues_enabled": False}
+        return
+    first, *asked = form["body"]
+    assert "Never paste patient data" in first["attributes"]["value"]
+    assert {"hospital", "partition", "run"} <= {field["id"] for field in asked}
+    assert asked[-1]["attributes"]["options"][0]["required"]
+
+
+def test_a_change_is_held_to_the_list_that_contributors_read() -> None:
+    asked, told = (
+        [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("- [ ]")]
+        for path in (ROOT / ".github" / "PULL_REQUEST_TEMPLATE.md", ROOT / "CONTRIBUTING.md")
+    )
+    assert asked == told != []
