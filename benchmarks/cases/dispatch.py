@@ -37,7 +37,7 @@ _JITTER: Final = 0.2
 
 def results(bench: Bench) -> Iterator[Figure]:
     """Ten periods' worth of lines."""
-    lines, seconds = bench.size(full=100_000, quick=1_000), bench.size(full=6, quick=1)
+    lines, seconds = bench.size(full=100_000, quick=1_000), bench.size(full=20, quick=1)
     batch = bench.size(full=500, quick=50)
     requests = lines // batch
     allowed = requests // _PERIODS

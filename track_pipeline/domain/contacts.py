@@ -20,6 +20,8 @@ _LANDLINE_DIGITS: Final = 10
 # An address like this is valid by every rule of email-validator as long as it is short, has no label that could be
 # Punycode (`--`) and does not end in a name that is reserved. One call per address would cost 20 microseconds each.
 _PLAIN_EMAIL: Final = r"^[a-z0-9_+-]+(\.[a-z0-9_+-]+)*@([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$"
+# One that is not even like this is invalid by the library's defaults, which take no quoted names.
+_HOPEFUL_EMAIL: Final = r"^[^@ ]+@[^@ ]+$"
 # No part of an address that short is too long (RFC 5321: 64 before the @; RFC 1035: 63 in a label).
 _PLAIN_LENGTH: Final = 64
 _SPECIAL_USE: Final = sorted({name.rpartition(".")[2] for name in SPECIAL_USE_DOMAIN_NAMES})
@@ -177,7 +179,7 @@ def _is_mobile() -> pl.Expr:
 
 
 def _is_email() -> pl.Expr:
-    """Whether email-validator takes the address for a valid one; what is plain enough need not be asked."""
+    """Whether email-validator takes the address for valid; what is plain enough, or hopeless, need not be asked."""
     email = pl.col("_email")
     is_plain = (
         email.str.contains(_PLAIN_EMAIL)
@@ -185,7 +187,11 @@ def _is_email() -> pl.Expr:
         & ~email.str.contains("--", literal=True)
         & ~email.str.extract(r"([a-z]+)$", 1).is_in(_SPECIAL_USE)
     ).fill_null(value=False)
-    doubtful = pl.when(~is_plain).then(email).map_batches(_validate_distinct, return_dtype=pl.Boolean)
+    doubtful = (
+        pl.when(~is_plain & email.str.contains(_HOPEFUL_EMAIL))
+        .then(email)
+        .map_batches(_validate_distinct, return_dtype=pl.Boolean)
+    )
     return is_plain | doubtful
 
 
