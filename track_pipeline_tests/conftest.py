@@ -15,7 +15,7 @@ from sqlalchemy import make_url
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     drills = parser.getgroup("drills", "drills of kills and faults (marker: drills)")
-    drills.addoption("--seeds", type=int, default=100, help="how many seeded drills are played")
+    drills.addoption("--seeds", type=int, default=200, help="how many seeded drills are played")
     drills.addoption("--first-seed", type=int, default=0, help="the seed of the first of them")
 
 

@@ -161,8 +161,10 @@ class HospitalAtWork(RuleBasedStateMachine):
         self.answered: set[int] = set()
         self.wave: str = INVITE
 
-    @initialize(links=st.sampled_from(["off", "all"]), rows=ROWS, script=st.just([LOST]) | SCRIPT)
-    def a_hospital_opens(self, links: str, rows: dict[int, Row], script: Script) -> None:
+    @initialize(
+        links=st.sampled_from(["off", "all"]), rows=ROWS, script=st.just([LOST]) | SCRIPT, reminds=st.booleans()
+    )
+    def a_hospital_opens(self, links: str, rows: dict[int, Row], script: Script, *, reminds: bool) -> None:
         office = self.office
         office.now = NINE
         office.hospital = hospital(links=links)
@@ -174,6 +176,8 @@ class HospitalAtWork(RuleBasedStateMachine):
         shutil.rmtree(office.lake.root, ignore_errors=True)
         # Two encounters of one person, alike, besides those that are drawn.
         self.a_plan_is_made(rows | dict.fromkeys((1, 2), Row(1, AREAS[0], "email")), script)
+        if reminds:
+            self.reminders_fall_due(rows, WAVES[0], fresh=True, late=0, script=[None])
 
     # --- what happens -----------------------------------------------------------------------------------------------
 
@@ -217,18 +221,32 @@ class HospitalAtWork(RuleBasedStateMachine):
             self.office.ledger.opt_in(HASHER("cpf", cpf(person)), channel)
             self.refused.discard((person, channel))
 
-    @rule(wave=st.sampled_from(WAVES), fresh=st.sampled_from([True, True, True, False]), script=SCRIPT)
-    def reminders_fall_due(self, wave: ReminderWave, *, fresh: bool, script: list[Behaviour]) -> None:
-        """On the day on which the newest invitation has its reminder."""
+    @rule(
+        rows=ROWS,
+        wave=st.sampled_from(WAVES),
+        fresh=st.sampled_from([True, True, True, False]),
+        late=st.sampled_from([0, 0, 1, None]),
+        script=SCRIPT,
+    )
+    def reminders_fall_due(
+        self, rows: dict[int, Row], wave: ReminderWave, *, fresh: bool, late: int | None, script: list[Behaviour]
+    ) -> None:
+        """On the day on which the newest invitation has its reminder; of two days' work, so that there is one.
+
+        Late answers come while a turn is waited for: it is decided who is due by then, and nobody is claimed.
+        """
+        self.a_plan_is_made(rows, script=[])
         if invited := [each.on for each in self.taken if each.wave == INVITE]:
             self.office.now = datetime.combine(due_date(invited[-1], wave), NINE.timetz())
         if fresh:
             self.office.refresh()
         self.track.behaviours, self.wave = script, wave
+        if late is not None:
+            self.track.on_turn = lambda: self._answers(late, self._not_reminded(wave))
         reminder = Reminder(self.office.outbox)
         for day, area in sorted(self.plans):
             self._survives(partial(reminder.remind, self.office.hospital, day, area, wave, "reminder-run"))
-        self.track.behaviours, self.wave = [], INVITE
+        self.track.behaviours, self.track.on_turn, self.wave = [], lambda: None, INVITE
 
     @rule(rows=ROWS, scope=SCOPE)
     def nothing_leaves_while_it_is_paused(self, rows: dict[int, Row], scope: str) -> None:
@@ -251,11 +269,7 @@ class HospitalAtWork(RuleBasedStateMachine):
 
     @rule(place=st.integers(0, 3), script=MAYBE)
     def somebody_answers(self, place: int, script: Script) -> None:
-        if self.taken:
-            got = self.taken[-1 - place % len(self.taken)]
-            self.office.reader.answered.append(Answer(got.send_id, self.office.now, "done", 9, None, None))
-            self.office.refresh()
-            self.answered.add(got.encounter)
+        self._answers(place, self.taken)
         self._dispatch(script)
 
     @rule()
@@ -378,6 +392,20 @@ class HospitalAtWork(RuleBasedStateMachine):
         assert number not in self.answered, f"{number} has answered"
         extra = channel == "link" and self.office.hospital.links == "all"
         self.taken.append(Taken(number, survey, self.wave, channel, send_id, self.office.now.date(), extra))
+
+    def _not_reminded(self, wave: ReminderWave) -> list[Taken]:
+        """Invitations of the newest's day without answer and that reminder; whose turn is next comes last."""
+        done = {each.encounter for each in self.taken if each.wave == wave} | self.answered
+        invited = [each for each in self.taken if each.wave == INVITE and not each.extra]
+        return [each for each in reversed(invited) if each.on == invited[-1].on and each.encounter not in done]
+
+    def _answers(self, place: int, taken: list[Taken]) -> None:
+        """Somebody answers one of the lines, counted from the last, and the ledger hears of it."""
+        if taken:
+            got = taken[-1 - place % len(taken)]
+            self.office.reader.answered.append(Answer(got.send_id, self.office.now, "done", 9, None, None))
+            self.office.refresh()
+            self.answered.add(got.encounter)
 
     def _funnels(self) -> list[Funnel]:
         return funnels(self.office.ledger.outcomes(), self.office.ledger.extracted())

@@ -6,6 +6,7 @@ A file appears whole or not at all.
 
 import os
 from datetime import date
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -84,9 +85,12 @@ def day_of(folder: Path) -> date | None:
 
 def _write_whole(frame: pl.DataFrame, path: Path) -> None:
     unfinished = path.with_suffix(f".{os.getpid()}.tmp")
+    # Not straight into the file: Polars calls a full disk an invalid Parquet file.
+    content = BytesIO()
+    frame.write_parquet(content)
     try:
         with open_private(unfinished) as file:
-            frame.write_parquet(file)
+            file.write(content.getbuffer())
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)

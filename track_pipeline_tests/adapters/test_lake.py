@@ -4,16 +4,17 @@ import errno
 import os
 import sys
 from datetime import date
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-import polars as pl
 import pytest
 
 from track_pipeline.adapters import lake as lake_module
 from track_pipeline.adapters.lake import Lake, LakeError, NotInLake, make_private_folder
 from track_pipeline.errors import TrackPipelineError
 from track_pipeline_tests.builders import DAY, encounters
+from track_pipeline_tests.drills.full_disk import needs_a_full_disk, room_for
 
 PLACE = ("extract", "internacao", DAY, "HMS")
 owner_only = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no owner, group and other modes")
@@ -141,17 +142,39 @@ def test_a_folder_that_cannot_be_made_is_named_with_what_to_do(lake: Lake) -> No
 def test_a_reader_never_sees_a_half_written_frame(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     lake.write(encounters({}), *PLACE)
     seen: list[int] = []
-    write = pl.DataFrame.write_parquet
+    whole = lake_module.open_private
 
-    def read_meanwhile(frame: pl.DataFrame, file: BinaryIO) -> None:
-        file.write(b"half")
-        file.flush()
-        seen.append(lake.read(*PLACE).height)
-        file.seek(0)
-        write(frame, file)
+    class ReadMeanwhile(BytesIO):
+        """A file, of which half is on the disk while somebody reads the lake."""
 
-    monkeypatch.setattr(pl.DataFrame, "write_parquet", read_meanwhile)
+        def __init__(self, path: Path) -> None:
+            super().__init__()
+            self.path = path
+
+        def __exit__(self, *_: object) -> None:
+            content = self.getvalue()
+            with whole(self.path) as file:
+                file.write(content[: len(content) // 2])
+                file.flush()
+                seen.append(lake.read(*PLACE).height)
+                file.write(content[len(content) // 2 :])
+
+    monkeypatch.setattr(lake_module, "open_private", ReadMeanwhile)
 
     lake.write(encounters({}, {}), *PLACE)
 
     assert (seen, lake.read(*PLACE).height) == ([1], 2)
+
+
+@needs_a_full_disk
+@pytest.mark.parametrize("room", [0, 1, 500, -1])
+def test_a_disk_that_fills_up_in_the_middle_of_a_file_is_told_in_plain_words(lake: Lake, room: int) -> None:
+    lake.write(encounters({}), *PLACE)
+    whole = lake.path(*PLACE).stat().st_size
+    elsewhere = ("extract", "exames", DAY, "HMS")
+
+    with room_for(room % whole), pytest.raises(LakeError, match=r"could not be written to .*File too large.*Make room"):
+        lake.write(encounters({}), *elsewhere)
+
+    assert lake.find(*elsewhere) is None
+    assert files(lake) == ["HMS.parquet"]

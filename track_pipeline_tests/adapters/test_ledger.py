@@ -2,15 +2,17 @@ from collections import Counter
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import chain, count
+from pathlib import Path
 from typing import Any, Literal
 
 import polars as pl
 import pytest
+from filelock import FileLock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from track_pipeline.adapters.ledger import Ledger
+from track_pipeline.adapters.ledger import Ledger, LedgerError, open_ledger
 from track_pipeline.adapters.ledger.claims import LINES
 from track_pipeline.adapters.ledger.encounters import DECIDED, EXTRACTED
 from track_pipeline_tests.adapters.conftest import FakeClock
@@ -27,6 +29,7 @@ from track_pipeline_tests.adapters.ledger_lines import (
     line,
     send,
 )
+from track_pipeline_tests.drills.full_disk import needs_a_full_disk, room_for
 
 QUARANTINE = replace(INVITE, any_survey_since=NOW - timedelta(days=7), this_survey_since=NOW - timedelta(days=30))
 
@@ -220,6 +223,24 @@ def test_two_encounters_of_one_person_in_a_batch(
     )
     lines = [line(1), line(2, cpf_key="cpf-1", survey_uuid="other"), line(3, cpf_key="cpf-1")]
     assert claim(ledger, *lines, claim=rules) == verdicts
+
+
+def test_an_encounter_that_has_answered_is_written_to_no_more(ledger: Ledger) -> None:
+    [invitation, _] = send(ledger, line(1), line(2))
+    [reminder] = send(ledger, line(3), claim=REMINDER_7D)
+    for send_id in (invitation, reminder):
+        answer(ledger, send_id, NOW)
+
+    lines = [line(1), line(1, channel="link", extra=True), line(2), line(3)]
+    assert claim(ledger, *lines, claim=REMINDER_14D) == ["answered", "answered", "claimed", "answered"]
+
+
+def test_two_reminders_are_enough_whatever_the_wave_of_a_third(ledger: Ledger) -> None:
+    for wave in (REMINDER_7D, REMINDER_14D):
+        send(ledger, line(1), claim=wave)
+
+    third = replace(INVITE, wave="reminder_21d")  # type: ignore[arg-type]  # as of a later version
+    assert claim(ledger, line(1), line(2), claim=third) == ["too_many", "claimed"]
 
 
 def test_the_first_verdict_that_applies_is_given(ledger: Ledger) -> None:
@@ -621,3 +642,103 @@ def test_a_pause_holds_until_it_is_resumed(ledger: Ledger, clock: FakeClock) -> 
     assert ledger.resume("hospital:HMS")
     assert not ledger.resume("hospital:HMS")
     assert ledger.pauses().is_empty()
+
+
+# --- what an operator is told when its file is not in order -----------------------------------------------------------
+
+RIGHTS, ROOM, DISK, BACKUP, WAIT = "right to write", "Make room", "full or broken", "put a backup", "Another program"
+
+
+def told_on_opening(path: Path, clock: FakeClock) -> str:
+    with pytest.raises(LedgerError) as caught:
+        open_ledger(f"sqlite:///{path}", clock=clock)
+    assert str(path) in str(caught.value)
+    return only_remedy(str(caught.value))
+
+
+def only_remedy(message: str) -> str:
+    """The one next step of a message: of two, one would be wrong."""
+    [remedy] = [each for each in (RIGHTS, ROOM, DISK, BACKUP, WAIT) if each in message]
+    return remedy
+
+
+@pytest.fixture
+def path(tmp_path: Path, clock: FakeClock) -> Path:
+    """A ledger's file that nobody has open."""
+    path = tmp_path / "ledger.sqlite"
+    open_ledger(f"sqlite:///{path}", clock=clock).close()
+    return path
+
+
+def test_a_file_that_is_no_database_is_no_matter_of_rights(path: Path, clock: FakeClock) -> None:
+    path.write_text("a letter to the hospital\n" * 100, encoding="utf-8")
+
+    assert told_on_opening(path, clock) == BACKUP
+
+
+def test_a_damaged_file_is_no_matter_of_rights(path: Path, clock: FakeClock) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+    assert told_on_opening(path, clock) == BACKUP
+
+
+def test_damage_that_is_found_later_is_no_matter_of_reach(path: Path, clock: FakeClock) -> None:
+    ledger = open_ledger(f"sqlite:///{path}", clock=clock)
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (path.stat().st_size - 4096))
+
+    with pytest.raises(LedgerError) as caught:
+        ledger.outcomes()
+
+    assert only_remedy(str(caught.value)) == BACKUP
+    ledger.close()
+
+
+def test_a_folder_where_the_file_should_be_is_a_matter_of_rights(tmp_path: Path, clock: FakeClock) -> None:
+    assert told_on_opening(tmp_path, clock) == RIGHTS
+
+
+def test_a_file_that_another_program_is_opening_for_long_is_waited_for(
+    path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("track_pipeline.adapters.ledger.database._WAIT_SECONDS", 0.01)
+
+    with FileLock(f"{path}.lock"):
+        assert told_on_opening(path, clock) == WAIT
+
+
+@needs_a_full_disk
+@pytest.mark.parametrize("room", [0, 100, 5_000, 100_000])
+def test_a_disk_that_is_full_when_the_ledger_is_made_is_a_matter_of_the_disk(
+    room: int, tmp_path: Path, clock: FakeClock
+) -> None:
+    with room_for(room):
+        assert told_on_opening(tmp_path / "ledger.sqlite", clock) == DISK
+
+    open_ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}", clock=clock).close()
+
+
+@needs_a_full_disk
+def test_a_disk_that_fills_up_in_a_claim_leaves_none_of_it(path: Path, clock: FakeClock) -> None:
+    ledger = open_ledger(f"sqlite:///{path}", clock=clock)
+
+    with room_for(10_000), pytest.raises(LedgerError, match="stays claimed") as caught:
+        ledger.claim(batch(*(line(encounter) for encounter in range(1, 50))), INVITE)
+
+    assert only_remedy(str(caught.value)) == DISK
+    assert ledger.unresolved().is_empty()
+    assert len(claim_ids(ledger, line(1))) == 1
+    ledger.close()
+
+
+def test_a_database_with_no_room_is_a_matter_of_room(path: Path, clock: FakeClock) -> None:
+    ledger = open_ledger(f"sqlite:///{path}", clock=clock)
+    with ledger._database.read() as connection:
+        connection.exec_driver_sql("PRAGMA max_page_count = 1")
+
+    with pytest.raises(LedgerError) as caught:
+        ledger.claim(batch(*(line(encounter) for encounter in range(1, 200))), INVITE)
+
+    assert only_remedy(str(caught.value)) == ROOM
+    ledger.close()

@@ -25,10 +25,10 @@ from track_pipeline_tests.drills.remembering_track import RememberingTrack
 from track_pipeline_tests.drills.scene import AREAS, Scene, build_scene
 from track_pipeline_tests.drills.worker import Order, Report, start
 
-# Of so many seeds one has its ledger on PostgreSQL, and of so many one goes on to the first reminder.
+# Of so many seeds one has its ledger on PostgreSQL, one goes on to the first reminder and one to the second: some of
+# those on PostgreSQL do, too.
 POSTGRESQL_EVERY: Final = 10
-REMINDERS_EVERY: Final = 4
-REMINDER: Final = "reminder_7d"
+REMINDERS_EVERY: Final = {"reminder_7d": 3, "reminder_14d": 9}
 
 _LONGEST_RUN: Final = 60.0
 
@@ -132,8 +132,9 @@ def play_drill(seed: int, home: Path, ledger_url: str) -> None:
         place = -(seed // POSTGRESQL_EVERY) if is_on_postgresql(seed) else seed
         _go_wrong(drill, faults[place % len(faults)], faults)
         _clear_up(drill)
-        if seed % REMINDERS_EVERY == 0:
-            _remind(drill)
+        for wave, every in REMINDERS_EVERY.items():
+            if seed % every == 0:
+                _remind(drill, wave, seed // every)
 
 
 def is_on_postgresql(seed: int) -> bool:
@@ -160,13 +161,14 @@ def _clear_up(drill: Drill) -> None:
     drill.judge(violations_of_reconciled)
 
 
-def _remind(drill: Drill) -> None:
-    """A week later: those who have not answered are reminded, and it goes wrong again."""
+def _remind(drill: Drill, wave: str, place: int) -> None:
+    """A week later: those who have not answered are reminded, and it goes wrong again, first the fault of a place."""
     scene = drill.scene
     scene.now += timedelta(days=7)
-    scene.track.wave = REMINDER
+    scene.track.wave = wave
     scene.somebody_answers()
+    scene.somebody_dies()
     faults = faults_of_reminders(scene)
-    _go_wrong(drill, scene.chance.choice(faults), faults)
+    _go_wrong(drill, faults[place % len(faults)], faults)
     drill.play_calm(hours=2)
-    drill.judge(lambda seen: violations_of_reminded(seen, REMINDER))
+    drill.judge(lambda seen: violations_of_reminded(seen, wave))

@@ -19,12 +19,15 @@ from typing import Final
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from track_pipeline_tests.drills.full_disk import CAN_BE_FULL
 from track_pipeline_tests.drills.remembering_track import TOKEN, Behaviour, Exchange, serve
 from track_pipeline_tests.drills.scene import AREAS, Scene
 from track_pipeline_tests.drills.worker import Mishap, Trouble
 
 # More steps than a run of these scenes has from its plan to its last batch; beyond the last, nothing happens.
 STEPS: Final = 250
+# More than any file has that such a run writes, beside the ledger itself.
+MOST_ROOM: Final = 60_000
 # How long a run lives that is killed by the clock.
 LONGEST_LIFE: Final = 0.5
 # How long a client waits for what will never come.
@@ -286,6 +289,15 @@ def two_at_once_one_killed(round_: Round) -> None:
     killed_at_a_moment(round_)
 
 
+def disk_is_full(round_: Round) -> None:
+    """From some step on, no file of lake, ledger or budget can be longer than a drawn size: writing breaks off there.
+
+    With a ledger on SQLite it is mostly the ledger's own; on PostgreSQL it is the lake's.
+    """
+    chance = round_.scene.chance
+    round_.trouble = Trouble("disk_full", chance.randint(1, STEPS), chance.randint(0, MOST_ROOM))
+
+
 # --- the ledger -----------------------------------------------------------------------------------------------------
 
 
@@ -481,15 +493,31 @@ def operator_pauses(round_: Round) -> None:
     _at_some_request(round_, behave)
 
 
+def _waits_for_answers(round_: Round) -> bool:
+    """Whether nobody claims while a request is answered: neither a second run, nor one that has given up waiting."""
+    return round_.workers == 1 and round_.read_seconds > SHORT
+
+
 def people_opt_out(round_: Round) -> None:
     """People say no while lines are leaving: whose line is not claimed yet is not written to any more."""
     scene = round_.scene
 
     def act(exchange: Exchange, answer: dict[str, object]) -> None:
-        # Of two runs the other may hold a claim already, which is older than the opt-out.
-        if round_.workers == 1:
+        if _waits_for_answers(round_):
             for _ in range(3):
                 scene.opt_out_somebody()
+        exchange.answer(201, answer)
+
+    _at_some_request(round_, accepting(act))
+
+
+def people_answer(round_: Round) -> None:
+    """Answers come in while reminders are leaving: whose line is not claimed yet is not reminded any more."""
+    scene = round_.scene
+
+    def act(exchange: Exchange, answer: dict[str, object]) -> None:
+        if _waits_for_answers(round_):
+            scene.somebody_answers()
         exchange.answer(201, answer)
 
     _at_some_request(round_, accepting(act))
@@ -501,16 +529,17 @@ _SENDING: Final = (
     resets_after_accepting, breaks_off_in_mid_answer, hangs, drips, talks_gibberish, talks_no_http, redirects,
     speaks_no_tls, nobody_listens, killed_at_a_step, killed_at_a_moment, terminated, two_at_once,
     two_at_once_one_killed, ledger_is_locked, ledger_is_read_only, window_is_closed, budget_is_used_up, operator_pauses,
-    people_opt_out,
+    people_opt_out, *((disk_is_full,) if CAN_BE_FULL else ()),
 )  # fmt: skip
 _PLANNING: Final = (
     plan_is_half_written, plan_is_missing, extract_is_half_written, lake_cannot_be_written, rows_change,
     rows_change_and_nobody_plans, clock_goes_back,
 )  # fmt: skip
+_REMINDING: Final = (people_answer,)
 _SQLITE: Final = (ledger_is_locked_for_long, ledger_is_full)
 # Of a server on Windows no single process can be made to crash.
 _POSTGRESQL: Final = (ledger_connections_are_lost, ledger_restarts)[: 1 if sys.platform == "win32" else 2]
-ALL: Final[tuple[Fault, ...]] = _SENDING + _PLANNING + _SQLITE + _POSTGRESQL
+ALL: Final[tuple[Fault, ...]] = _SENDING + _PLANNING + _REMINDING + _SQLITE + _POSTGRESQL
 
 
 def faults_of(scene: Scene) -> tuple[Fault, ...]:
@@ -520,4 +549,4 @@ def faults_of(scene: Scene) -> tuple[Fault, ...]:
 
 def faults_of_reminders(scene: Scene) -> tuple[Fault, ...]:
     """All that can go wrong with reminders, which are of a plan that is there."""
-    return _SENDING + (_SQLITE if scene.is_sqlite else _POSTGRESQL)
+    return _REMINDING + _SENDING + (_SQLITE if scene.is_sqlite else _POSTGRESQL)

@@ -13,6 +13,7 @@ from track_pipeline_tests.drills.remembering_track import Accepted
 
 # The states of a send that somebody may have got: what the funnel calls `unknown`.
 OPEN: Final = ("claimed", "unknown")
+MOST_REMINDERS: Final = 2
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,15 @@ class OptOut:
     before: int
 
 
+@dataclass(frozen=True)
+class End:
+    """After so many accepted lines, nobody was to be written to any more about an encounter: `answered` or `died`."""
+
+    encounter: int
+    word: str
+    before: int
+
+
 @dataclass
 class Evidence:
     """Everything that the world shows after a run.
@@ -72,6 +82,7 @@ class Evidence:
     extracted: dict[tuple[str, str], int] = field(default_factory=dict)
     people: dict[int, str] = field(default_factory=dict)
     opt_outs: list[OptOut] = field(default_factory=list)
+    ends: list[End] = field(default_factory=list)
     calm: set[str] = field(default_factory=set)
     noted: set[tuple[int, str]] = field(default_factory=set)
     faults: list[str] = field(default_factory=list)
@@ -91,6 +102,7 @@ def violations(seen: Evidence) -> list[str]:
         *_nobody_twice(seen),
         *_ledger_and_server_agree(seen),
         *_no_opted_out(seen),
+        *_nobody_after_the_end(seen),
         *_everybody_has_one_name(seen),
         *_the_funnel_closes(seen),
         *(f"an error without a message for the operator: {fault}" for fault in seen.faults),
@@ -145,6 +157,8 @@ def _nobody_twice(seen: Evidence) -> Iterator[str]:
     written = _written(seen)
     encounters = Counter((line.encounter, line.wave) for line in written)
     yield from (f"encounter written to {count} times: {what}" for what, count in encounters.items() if count > 1)
+    reminded = Counter(line.encounter for line in written if line.wave != "invite")
+    yield from (f"encounter {one} reminded {count} times" for one, count in reminded.items() if count > MOST_REMINDERS)
     people = Counter(seen.people[line.encounter] for line in written if line.wave == "invite")
     yield from (f"one person invited {count} times: {cpf}" for cpf, count in people.items() if count > 1)
 
@@ -178,6 +192,13 @@ def _no_opted_out(seen: Evidence) -> Iterator[str]:
         for line in seen.accepted[opt_out.before :]:
             if seen.people[line.encounter] == opt_out.cpf and opt_out.channel in ("all", line.channel):
                 yield f"accepted after the person opted out of {opt_out.channel}: {line}"
+
+
+def _nobody_after_the_end(seen: Evidence) -> Iterator[str]:
+    for end in seen.ends:
+        for line in seen.accepted[end.before :]:
+            if line.encounter == end.encounter:
+                yield f"accepted after the person had {end.word}: {line}"
 
 
 def _outcomes(seen: Evidence) -> dict[int, str]:

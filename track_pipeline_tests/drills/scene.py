@@ -27,7 +27,7 @@ from track_pipeline.services.messages import LineChannel
 from track_pipeline.services.status import funnel_of
 from track_pipeline.settings import load_settings
 from track_pipeline_tests.builders import DAY, cpf, encounters
-from track_pipeline_tests.drills.invariants import Evidence, OptOut, Row, Send
+from track_pipeline_tests.drills.invariants import End, Evidence, OptOut, Row, Send
 from track_pipeline_tests.drills.remembering_track import RememberingTrack
 from track_pipeline_tests.drills.worker import HOSPITAL
 
@@ -55,6 +55,7 @@ class Scene:
     visits: dict[date, list[Visit]] = field(default_factory=dict)
     people: dict[int, str] = field(default_factory=dict)
     opt_outs: list[OptOut] = field(default_factory=list)
+    ends: list[End] = field(default_factory=list)
     calm: set[str] = field(default_factory=set)
     faults: list[str] = field(default_factory=list)
 
@@ -115,8 +116,9 @@ class Scene:
             self.visits[day] = kept + late
 
     def opt_out_somebody(self) -> None:
-        """A person says no, to everything or to one channel."""
-        person = self.chance.choice(sorted(set(self.people.values())))
+        """A person says no, to everything or to one channel; nobody whose line is claimed already."""
+        claimed = {self.people[send.encounter] for send in self.sends() if send.state == "claimed"}
+        person = self.chance.choice(sorted(set(self.people.values()) - claimed))
         channel = self.chance.choice(_REFUSABLE)
         secret = load_settings({}, None).person_key_secret
         with self.ledger() as ledger:
@@ -124,14 +126,40 @@ class Scene:
         self.opt_outs.append(OptOut(person, channel, len(self.track.accepted)))
 
     def somebody_answers(self) -> None:
-        """Answers come from some of those who were sent to, and what Track.co knows has just been read."""
+        """Answers come from some who were sent to and have no line under way; what Track.co knows was just read."""
+        sends = self.sends()
+        claimed = {send.encounter for send in sends if send.state == "claimed"}
+        sent = [
+            send for send in sends if send.state == "sent" and send.channel != "link" and send.encounter not in claimed
+        ]
+        answered = self.chance.sample(sent, len(sent) // 4)
         with self.ledger() as ledger:
-            sent = [send.send_id for send in self.evidence().sends if send.state == "sent" and send.channel != "link"]
-            answered = self.chance.sample(sent, len(sent) // 4)
-            rows = [dict.fromkeys(ANSWERS) | {"send_id": one, "answered_at": self.now, "score": 9} for one in answered]
+            rows = [
+                dict.fromkeys(ANSWERS) | {"send_id": send.send_id, "answered_at": self.now, "score": 9}
+                for send in answered
+            ]
             ledger.record_answers(pl.DataFrame(rows, schema=ANSWERS))
             for source in ("answers", "opt_outs"):
                 ledger.refreshed(source, self.now)
+        self.ends += [End(send.encounter, "answered", len(self.track.accepted)) for send in answered]
+
+    def somebody_dies(self) -> None:
+        """The hospital's rows of yesterday say of some people that they have died."""
+        secret = load_settings({}, None).person_key_secret
+        people = self.chance.sample(sorted(set(self.people.values())), 3)
+        encounters_of = [(encounter, cpf) for encounter, cpf in self.people.items() if cpf in people]
+        rows = [
+            {
+                "person_key": keyed_hasher(secret)("cpf", cpf),
+                "database": self.hospital.code,
+                "encounter_id": encounter,
+                "died": True,
+            }
+            for encounter, cpf in encounters_of
+        ]
+        with self.ledger() as ledger:
+            ledger.see(self.hospital.code, self.now.date() - timedelta(days=1), pl.DataFrame(rows))
+        self.ends += [End(encounter, "died", len(self.track.accepted)) for encounter, _ in encounters_of]
 
     # --- the operator
 
@@ -150,6 +178,11 @@ class Scene:
 
     # --- the evidence
 
+    def sends(self) -> list[Send]:
+        """What the ledger has of sends now."""
+        with self.engine().connect() as connection:
+            return [Send(*row) for row in _rows(connection, _SENDS)]
+
     def evidence(self) -> Evidence:
         """What there is to be seen now."""
         with self.engine().connect() as connection, self.ledger() as ledger:
@@ -157,12 +190,13 @@ class Scene:
             return Evidence(
                 accepted=list(self.track.accepted),
                 refused=set(self.track.refused),
-                sends=[Send(*row) for row in _rows(connection, _SENDS)],
+                sends=self.sends(),
                 rows=[Row(row[0], str(row[1]), *row[2:]) for row in _rows(connection, _ENCOUNTERS)],
                 funnels=funnels,
                 extracted=self._extracted(),
                 people=dict(self.people),
                 opt_outs=list(self.opt_outs),
+                ends=list(self.ends),
                 calm=set(self.calm),
                 noted={(row[0], row[1]) for row in _rows(connection, _NOTES)},
                 faults=list(self.faults),

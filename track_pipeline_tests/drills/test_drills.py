@@ -5,6 +5,7 @@
 """
 
 import itertools
+import re
 from pathlib import Path
 from random import Random
 
@@ -13,6 +14,7 @@ from sqlalchemy import text
 
 from track_pipeline_tests.drills.drill import Drill, is_on_postgresql, play_drill
 from track_pipeline_tests.drills.faults import ALL, Round
+from track_pipeline_tests.drills.full_disk import needs_a_full_disk
 from track_pipeline_tests.drills.invariants import violations_of_reconciled
 from track_pipeline_tests.drills.remembering_track import RememberingTrack
 from track_pipeline_tests.drills.scene import Scene, build_scene
@@ -22,6 +24,9 @@ SEEDS_PER_TEST = 10
 # The kills at every step are shared out among so many tests.
 STEPS_APART = 6
 LEAST_STEPS = 100
+# A disk fills up at one of so many steps; the file of a plan has more bytes than this.
+STEPS_BETWEEN_FULL_DISKS = 18
+LEAST_PLAN = 9_000
 FEW_LINES = 5
 
 pytestmark = pytest.mark.drills
@@ -66,6 +71,29 @@ def test_a_kill_at_any_step_from_the_plan_to_the_last_batch_leaves_nobody_in_the
         if reports:
             break
     assert step > reports[0].steps > LEAST_STEPS
+
+
+@needs_a_full_disk
+def test_a_disk_that_fills_up_at_any_step_is_told_and_leaves_nothing_half_written(tmp_path: Path) -> None:
+    told = ""
+    for step in range(1, LEAST_STEPS, STEPS_BETWEEN_FULL_DISKS):
+        with RememberingTrack() as track:
+            drill = Drill(few_rows(tmp_path / str(step), track))
+            trouble = Trouble("disk_full", step, room=Random(step).randint(0, LEAST_PLAN))
+            [report] = drill.play(Round(drill.scene, trouble=trouble), f"a disk that is full at step {step}")
+            assert report.errors
+            assert [error for error in report.errors if not re.search("run the step again|materialise", error)] == []
+            told += "\n".join(report.errors)
+            lake = drill.scene.lake
+            for place in lake.places():
+                lake.read(*place)
+            assert list(lake.root.rglob("*.tmp")) == []
+            drill.scene.reconcile()
+            drill.play_calm(hours=1)
+            drill.judge(violations_of_reconciled)
+            assert len(track.accepted) == FEW_LINES
+    assert re.search("LakeError.*File too large", told)
+    assert re.search("LedgerError.*disk I/O error", told)
 
 
 def few_rows(home: Path, track: RememberingTrack) -> Scene:

@@ -7,6 +7,7 @@ import pytest
 
 from track_pipeline.domain.funnel import Funnel
 from track_pipeline_tests.drills.invariants import (
+    End,
     Evidence,
     OptOut,
     Row,
@@ -98,6 +99,15 @@ def test_a_person_asked_about_two_encounters_is_caught() -> None:
     assert "one person invited 2 times: person 1" in found(violations, seen)
 
 
+def test_two_reminders_are_enough() -> None:
+    seen = evidence()
+    for number, wave in enumerate((WAVE, "reminder_14d", "reminder_21d")):
+        assert violations(seen) == []
+        seen.accepted.append(Accepted(1, "survey", "whatsapp", wave, f"again {number}"))
+        seen.sends.append(Send(f"again {number}", 1, "survey", "whatsapp", wave, "sent"))
+    assert violations(seen) == ["encounter 1 reminded 3 times"]
+
+
 # --- nobody in silence, nobody lost ----------------------------------------------------------------------------------
 
 
@@ -169,6 +179,16 @@ def test_a_line_to_somebody_who_has_opted_out_is_caught(channel: str) -> None:
 @pytest.mark.parametrize("opt_out", [OptOut("person 1", "whatsapp", 0), OptOut("person 1", "all", 3)])
 def test_another_channel_and_a_later_no_are_no_offence(opt_out: OptOut) -> None:
     assert violations(replace(evidence(), opt_outs=[opt_out])) == []
+
+
+@pytest.mark.parametrize("word", ["answered", "died"])
+def test_a_reminder_after_the_end_is_caught(word: str) -> None:
+    seen = replace(evidence(), ends=[End(1, word, before=3), End(2, word, before=3)])
+    assert violations(seen) == []
+
+    seen.accepted.append(Accepted(1, "survey", "whatsapp", WAVE, "late"))
+    seen.sends.append(Send("late", 1, "survey", "whatsapp", WAVE, "sent"))
+    assert f"accepted after the person had {word}" in found(violations, seen)
 
 
 def test_an_error_that_tells_the_operator_nothing_is_caught() -> None:

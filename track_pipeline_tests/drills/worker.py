@@ -35,6 +35,7 @@ from track_pipeline.adapters.track_api import (
 )
 from track_pipeline.demo.surveys import DEMO_ORGANIZATION
 from track_pipeline.domain.areas import Area
+from track_pipeline.domain.reminders import Wave as ReminderWave
 from track_pipeline.domain.sending import is_holiday
 from track_pipeline.errors import TrackPipelineError
 from track_pipeline.policy import load_policy
@@ -45,6 +46,7 @@ from track_pipeline.services.messages import LineChannel
 from track_pipeline.services.reminders import WAVES
 from track_pipeline.services.sending import INVITE, Partition
 from track_pipeline.settings import load_settings
+from track_pipeline_tests.drills.full_disk import fill_up
 
 # A fork of a process that has imported everything is there in milliseconds; where there is no fork, it takes longer.
 if sys.platform == "win32":
@@ -69,15 +71,19 @@ _PRAGMAS: Final = {
     "impatient": {"sqlite": "PRAGMA busy_timeout = 30"},
 }
 
-Mishap = Literal["kill", "terminate", "ledger_full", "ledger_read_only", "impatient"]
+Mishap = Literal["kill", "terminate", "ledger_full", "ledger_read_only", "impatient", "disk_full"]
 
 
 @dataclass(frozen=True)
 class Trouble:
-    """What befalls the process at a step, counted from 1; `impatient`: from then on it waits for no other writer."""
+    """What befalls the process at a step, counted from 1.
+
+    `impatient`: from then on it waits for no other writer; `disk_full`: no file can outgrow `room` bytes any more.
+    """
 
     mishap: Mishap
     step: int
+    room: int = 0
 
 
 @dataclass(frozen=True)
@@ -140,6 +146,8 @@ class Steps:
             os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
         elif self.trouble.mishap == "terminate":
             os.kill(os.getpid(), signal.SIGTERM)
+        elif self.trouble.mishap == "disk_full":
+            fill_up(self.trouble.room)
 
     def _before_end(self, connection: Connection) -> None:
         if not _is_of_budget(connection):
@@ -257,9 +265,20 @@ def _runtime(order: Order, steps: Steps) -> Runtime:
 
 def _steps_of_dagster(order: Order, runtime: Runtime) -> list[Callable[[], object]]:
     hospital, places = order.hospital, [(day, area) for day in order.days for area in order.areas]
+
+    # What they need is opened in them: a ledger that cannot be opened is each one's error.
+    def remind(wave: ReminderWave, day: date, area: Area) -> None:
+        runtime.reminder.remind(hospital, day, area, wave, order.run_id)
+
+    def plan(day: date) -> None:
+        runtime.planner.invite(hospital, day, order.areas)
+
+    def dispatch(partition: Partition) -> None:
+        runtime.dispatcher.dispatch(partition, order.run_id)
+
     if order.wave != INVITE:
         wave = next(wave for wave in WAVES if wave == order.wave)
-        return [partial(runtime.reminder.remind, hospital, *place, wave, order.run_id) for place in places]
-    plans = [partial(runtime.planner.invite, hospital, day, order.areas) for day in order.days if order.plans]
+        return [partial(remind, wave, *place) for place in places]
+    plans = [partial(plan, day) for day in order.days if order.plans]
     partitions = [Partition(hospital, *place, channel) for place in places for channel in order.channels]
-    return [*plans, *(partial(runtime.dispatcher.dispatch, partition, order.run_id) for partition in partitions)]
+    return [*plans, *(partial(dispatch, partition) for partition in partitions)]

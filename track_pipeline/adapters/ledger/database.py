@@ -4,6 +4,7 @@ What the two do differently belongs here and nowhere else. Writers take turns, o
 claim before it.
 """
 
+import errno
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -54,6 +55,25 @@ _CONNECT_SECONDS: Final = 10
 # Any number that no other program takes as an advisory lock in the same PostgreSQL database.
 _WRITER_LOCK: Final = 0x7472616B
 _READING: Final = "track_reading"
+_UNREACHABLE: Final = "Check that it is reachable and run the step again"
+_FORBIDDEN: Final = "Give this user the right to write there"
+_FULL: Final = "Make room on the disk it is on, then run the step again"
+_DAMAGED: Final = "It is damaged, or no ledger: put a backup in its place as docs/reliability.md says, all paused first"
+_HELD: Final = "Another program holds it: wait for that one, then run the step again"
+# What to do about SQLite's primary result codes. Of a disk that fails or is over quota it says `IOERR`.
+_REMEDY_OF_CODE: Final[Mapping[int, str]] = {
+    sqlite3.SQLITE_PERM: _FORBIDDEN,
+    sqlite3.SQLITE_READONLY: _FORBIDDEN,
+    sqlite3.SQLITE_CANTOPEN: _FORBIDDEN,
+    sqlite3.SQLITE_BUSY: _HELD,
+    sqlite3.SQLITE_FULL: _FULL,
+    sqlite3.SQLITE_IOERR: "See whether the disk it is on is full or broken, then run the step again",
+    sqlite3.SQLITE_CORRUPT: _DAMAGED,
+    sqlite3.SQLITE_NOTADB: _DAMAGED,
+}
+# The SQLSTATE of the same at PostgreSQL.
+_DISK_FULL: Final = "53100"
+_REMEDY_OF_ERRNO: Final[Mapping[int, str]] = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), _FULL)
 _POLARS: Final[dict[type, pl.DataType]] = {
     str: pl.String(),
     int: pl.Int64(),
@@ -106,12 +126,12 @@ class Database:
         try:
             yield
         except (DBAPIError, PoolTimeoutError) as error:
+            cause = getattr(error, "orig", None) or error
             # Only the first line: PostgreSQL's details quote whole rows.
-            cause = str(getattr(error, "orig", None) or error).partition("\n")[0]
+            told = str(cause).partition("\n")[0]
             raise LedgerError(
-                f"the ledger ({self!r}) could not be read or written: {cause}. "
-                "Check that it is reachable and run the step again; what was claimed stays claimed, "
-                "so nobody is asked twice"
+                f"the ledger ({self!r}) could not be read or written: {told}. {_remedy(cause)}; "
+                "what was claimed stays claimed, so nobody is asked twice"
             ) from None
 
 
@@ -250,9 +270,22 @@ def _prepare_file(path: Path) -> None:
             with closing(sqlite3.connect(path, timeout=_WAIT_SECONDS)) as connection:
                 connection.execute("PRAGMA journal_mode = WAL")
     except (OSError, sqlite3.Error) as error:
-        raise LedgerError(
-            f"the ledger cannot be opened at {path}: {error}. Give this user the right to write there"
-        ) from None
+        raise LedgerError(f"the ledger cannot be opened at {path}: {error}. {_remedy(error)}") from None
+
+
+def _remedy(cause: BaseException) -> str:
+    """What an operator does about an error of a driver or of the file system."""
+    match cause:
+        case sqlite3.Error():
+            # Extended codes have the primary one in their lowest byte; errors of the driver itself have none.
+            code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+            return _REMEDY_OF_CODE.get(code, _UNREACHABLE)
+        case TimeoutError():
+            return _HELD
+        case OSError():
+            return _REMEDY_OF_ERRNO.get(cause.errno or 0, _FORBIDDEN)
+        case _:
+            return _FULL if getattr(cause, "sqlstate", None) == _DISK_FULL else _UNREACHABLE
 
 
 def _migrate(database: Database) -> None:
