@@ -13,6 +13,7 @@ from track_pipeline.defs.dispatches import dispatch_assets
 from track_pipeline.defs.extracts import extract_assets
 from track_pipeline.defs.feedback import feedback_definitions
 from track_pipeline.defs.invitations import invitation_assets
+from track_pipeline.defs.naming import Names
 from track_pipeline.defs.partitions import patient_days
 from track_pipeline.defs.reconciliation import reconciliation_definitions
 from track_pipeline.defs.reminders import reminder_definitions
@@ -32,8 +33,12 @@ def build_defs(settings: Settings, runtime: Runtime | None = None) -> dg.Definit
     shared = runtime or Runtime(settings)
     if not settings.is_demo:
         settings.check_production(shared.registry)
-    partitions = patient_days(shared.registry)
-    assets = [extract_assets(partitions), invitation_assets(partitions), *dispatch_assets(partitions)]
+    names, partitions = Names(settings.hub), patient_days(shared.registry)
+    assets = [
+        extract_assets(names, partitions),
+        invitation_assets(names, partitions),
+        *dispatch_assets(names, partitions),
+    ]
     if settings.is_demo:
         schedules, sensors = dg.DefaultScheduleStatus.STOPPED, dg.DefaultSensorStatus.STOPPED
     else:
@@ -45,12 +50,12 @@ def build_defs(settings: Settings, runtime: Runtime | None = None) -> dg.Definit
             executor=dg.in_process_executor,
         ),
         daily_definitions(assets, partitions, shared.registry, schedules, sensors),
-        feedback_definitions(schedules),
-        reconciliation_definitions(schedules),
-        reminder_definitions(shared.registry, schedules, sensors, in_demo=settings.is_demo),
-        report_definitions(schedules),
+        feedback_definitions(names, schedules),
+        reconciliation_definitions(names, schedules),
+        reminder_definitions(names, shared.registry, schedules, sensors, in_demo=settings.is_demo),
+        report_definitions(names, schedules),
         retention_definitions(schedules),
-        alert_definitions(shared.registry, sensors, in_demo=settings.is_demo),
+        alert_definitions(names, shared.registry, sensors, in_demo=settings.is_demo),
     )
 
 

@@ -136,7 +136,8 @@ class Runtime:
     def alerting(self) -> Alerting:
         """Problems and news, told once."""
         urls = [url.get_secret_value() for url in self.settings.alert_urls]
-        return Alerting(self.ledger, AppriseChannel(urls) if urls else None, self.settings.ui_url)
+        channel = AppriseChannel(urls) if urls else None
+        return Alerting(self.ledger, channel, self.settings.ui_url, self.settings.hub)
 
     @property
     def alerts(self) -> Alerts:

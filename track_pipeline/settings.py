@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     BeforeValidator,
@@ -35,10 +36,19 @@ PRODUCTION_API = "https://api.track.co"
 _DEMO_HASH_KEY = "demo"
 _LEAST_HASH_KEY = 32
 _CONNECTION = re.compile(r"DB_([A-Z][A-Z0-9_]*)_(HOST|PORT|NAME)")
+_HUB = re.compile(r"[a-z][a-z0-9_]{0,30}")
 
 
 def _codes(value: object) -> object:
     return tuple(code.strip() for code in value.split(",") if code.strip()) if isinstance(value, str) else value
+
+
+def _hub(value: str) -> str:
+    if value and not _HUB.fullmatch(value):
+        raise ValueError(
+            "give a small letter a-z, then at most 30 small letters, digits and underscores, as in es or ne"
+        )
+    return value
 
 
 def _secrets(value: object) -> object:
@@ -68,6 +78,8 @@ class Settings(BaseModel):
     ledger_url: SecretStr | None = Field(None, alias="TRACK_LEDGER_URL")
     dispatch_mode: Literal["dry-run", "live"] | None = Field(None, alias="TRACK_DISPATCH")
     hospitals: Annotated[tuple[str, ...], BeforeValidator(_codes)] = Field((), alias="TRACK_HOSPITALS")
+    # What the asset keys begin with where several installations share a Dagster; nothing where there is but one.
+    hub: Annotated[str, AfterValidator(_hub)] = Field("", alias="TRACK_HUB")
     surveys_file: Path | None = Field(None, alias="TRACK_SURVEYS_FILE")
     hash_key: SecretStr | None = Field(None, alias="TRACK_HASH_KEY")
     organization_uuid: str | None = Field(None, alias="ORGANIZATION_UUID")

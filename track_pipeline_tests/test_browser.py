@@ -21,7 +21,7 @@ from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
-from track_pipeline.defs.naming import key_of, keys_of
+from track_pipeline.defs.naming import Names
 from track_pipeline.defs.partitions import partition_key
 from track_pipeline.demo.run import DemoResult, run_demo
 from track_pipeline.demo.stage import Moment, Stage
@@ -104,7 +104,9 @@ class Installation:
         """A day on which nobody answers at Track.co's address."""
         unreachable = Moment(settings.model_copy(update={"api_url": f"http://127.0.0.1:{free_port()}"}))
         with open_instance(self.home) as instance, closing(Stage(unreachable, instance)) as stage:
-            steps = [*keys_of("extract"), *keys_of("invitation"), key_of("dispatch_email", Area.INTERNACAO)]
+            names = Names(settings.hub)
+            steps = [*names.keys_of("extract"), *names.keys_of("invitation")]
+            steps.append(names.key_of("dispatch_email", Area.INTERNACAO))
             return stage.run("daily", partition_key(day, "HAC"), steps)
 
     @contextmanager

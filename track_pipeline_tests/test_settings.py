@@ -61,6 +61,7 @@ def test_an_empty_environment_is_the_demo() -> None:
     assert settings.sends
     assert settings.home == Path(".track")
     assert settings.hospitals == ()
+    assert settings.hub == ""
     assert settings.ledger == f"sqlite:///{(Path.cwd() / '.track' / 'ledger.sqlite').as_posix()}"
     assert settings.person_key_secret
 
@@ -149,6 +150,18 @@ def test_hospitals_are_a_list_with_commas(text: str, codes: tuple[str, ...]) -> 
 
     assert settings.hospitals == codes
     assert set(REGISTRY.only(settings.hospitals).codes) == (set(codes) or set(REGISTRY.codes))
+
+
+@pytest.mark.parametrize("name", ["es", "n", "sul_2", "a" * 31])
+def test_a_hub_has_a_short_name(name: str) -> None:
+    assert load(TRACK_HUB=name).hub == name
+
+
+@pytest.mark.parametrize("name", ["ES", "2es", "_es", "es-1", "es/ne", "e s", "espírito", " es", "es\n", "a" * 32])
+def test_a_hub_s_name_that_asset_keys_could_not_begin_with_is_one_clear_error(name: str) -> None:
+    assert problem(TRACK_HUB=name) == (
+        "TRACK_HUB: give a small letter a-z, then at most 30 small letters, digits and underscores, as in es or ne"
+    )
 
 
 def test_a_connection_is_host_port_and_service_name() -> None:

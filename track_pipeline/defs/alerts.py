@@ -11,10 +11,11 @@ import dagster as dg
 
 from track_pipeline.adapters.alerts import Alert, Kind
 from track_pipeline.defs.dispatches import STEPS
-from track_pipeline.defs.naming import keys_of
+from track_pipeline.defs.naming import Names
 from track_pipeline.defs.partitions import patient_days
 from track_pipeline.defs.reminders import cohorts
 from track_pipeline.defs.schedules import DAILY
+from track_pipeline.domain.areas import AREAS
 from track_pipeline.registry import Registry
 from track_pipeline.runtime import Runtime
 from track_pipeline.services.dispatch import GateTripped
@@ -35,7 +36,9 @@ _PARTITION, _WILL_RETRY = "dagster/partition", "dagster/will_retry"
 _MOST_FAILURES_TOLD: Final = 3
 
 
-def alert_definitions(registry: Registry, status: dg.DefaultSensorStatus, *, in_demo: bool) -> dg.Definitions:
+def alert_definitions(
+    names: Names, registry: Registry, status: dg.DefaultSensorStatus, *, in_demo: bool
+) -> dg.Definitions:
     """The sensors that tell of problems, failed runs, and their end."""
     partitions: dict[str, dg.MultiPartitionsDefinition] = {
         DAILY: patient_days(registry),
@@ -77,7 +80,8 @@ def alert_definitions(registry: Registry, status: dg.DefaultSensorStatus, *, in_
         if key not in runtime.ledger.alerts().get_column("key"):
             return
         job = _job_of(run)
-        if job not in partitions or not _has_failed(context.instance, job, partitions[job], run.tags[_PARTITION]):
+        keys = [key for step in _STEPS_OF_JOB.get(job, ()) for key in names.keys_of(step)]
+        if not keys or not _has_failed(context.instance, keys, partitions[job], run.tags[_PARTITION]):
             runtime.alerting.close([key])
 
     return dg.Definitions(sensors=[alert_problems, alert_failed_runs, alert_recovered_runs])
@@ -135,16 +139,18 @@ def _place(run: dg.DagsterRun) -> tuple[str, str]:
 
 def _job_of(run: dg.DagsterRun) -> str:
     """The job whose work a run does: its own, or that of the assets which somebody materialised by hand."""
-    steps = {key.path[0] for key in run.asset_selection or ()}
+    steps = {key.path[-2] for key in run.asset_selection or () if key.path[-1] in AREAS}
     if run.job_name in _STEPS_OF_JOB:
         return run.job_name
     return next((job for job, its_steps in _STEPS_OF_JOB.items() if steps & set(its_steps)), run.job_name)
 
 
 def _has_failed(
-    instance: dg.DagsterInstance, job: str, partitions: dg.MultiPartitionsDefinition, partition_key: str
+    instance: dg.DagsterInstance,
+    keys: Sequence[dg.AssetKey],
+    partitions: dg.MultiPartitionsDefinition,
+    partition_key: str,
 ) -> bool:
-    """Whether an asset of the job is still as a failed run left it."""
-    keys = [key for step in _STEPS_OF_JOB[job] for key in keys_of(step)]
+    """Whether one of the assets is still as a failed run left it."""
     statuses = (instance.get_status_by_partition(key, [partition_key], partitions) or {} for key in keys)
     return any(status.get(partition_key) == dg.AssetPartitionStatus.FAILED for status in statuses)

@@ -10,7 +10,7 @@ import dagster as dg
 from pydantic import Field
 
 from track_pipeline.defs.failures import told_to_the_operator
-from track_pipeline.defs.naming import OWNERS, check, key_of, results
+from track_pipeline.defs.naming import OWNERS, Names, check, results
 from track_pipeline.defs.partitions import place_of
 from track_pipeline.domain.areas import AREAS, Area
 from track_pipeline.domain.funnel import Funnel
@@ -40,17 +40,19 @@ class DispatchConfig(dg.Config):
     approval_reason: str = Field(default="", description="why; without a reason no gate is passed. No patient data.")
 
 
-def dispatch_assets(partitions: dg.MultiPartitionsDefinition) -> list[dg.AssetsDefinition]:
+def dispatch_assets(names: Names, partitions: dg.MultiPartitionsDefinition) -> list[dg.AssetsDefinition]:
     """One asset per channel and area."""
-    return [_dispatch(channel, area, partitions) for channel in STEPS for area in AREAS]
+    return [_dispatch(names, channel, area, partitions) for channel in STEPS for area in AREAS]
 
 
-def _dispatch(channel: LineChannel, area: Area, partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
-    key = key_of(STEPS[channel], area)
+def _dispatch(
+    names: Names, channel: LineChannel, area: Area, partitions: dg.MultiPartitionsDefinition
+) -> dg.AssetsDefinition:
+    key = names.key_of(STEPS[channel], area)
 
     @dg.asset(
         key=key,
-        deps=[key_of(INVITATION, area)],
+        deps=[names.key_of(INVITATION, area)],
         partitions_def=partitions,
         check_specs=[check("ledger_agrees", key, partitions, "every planned line has an outcome that is known")],
         group_name=area.value,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from track_pipeline.defs.failures import told_to_the_operator
-from track_pipeline.defs.naming import OWNERS, check, key_of, keys_of, results, selected_areas
+from track_pipeline.defs.naming import OWNERS, Names, check, results, selected_areas
 from track_pipeline.defs.partitions import place_of
 from track_pipeline.domain.areas import AREAS, UNCLASSIFIED, Area
 from track_pipeline.domain.gates import volume, volume_days
@@ -15,15 +15,15 @@ from track_pipeline.services.extraction import EXTRACT, Extraction
 _RETRIES = dg.RetryPolicy(max_retries=2, delay=60, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 
 
-def extract_assets(partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
+def extract_assets(names: Names, partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
     """The six extracts of a hospital-day, from one query per database."""
 
     @dg.multi_asset(
         name=EXTRACT,
-        specs=[_spec(area) for area in AREAS],
+        specs=[_spec(names, area) for area in AREAS],
         check_specs=[
             check("volume", key, partitions, "not far more rows than on the same weekday of earlier weeks")
-            for key in keys_of(EXTRACT)
+            for key in names.keys_of(EXTRACT)
         ],
         partitions_def=partitions,
         can_subset=True,
@@ -37,7 +37,7 @@ def extract_assets(partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefinit
             hospital, day = place_of(context, runtime.registry)
             extraction = runtime.extractor.extract(hospital, day, selected_areas(context))
             for area in selected_areas(context):
-                key, rows = key_of(EXTRACT, area), extraction.rows[area]
+                key, rows = names.key_of(EXTRACT, area), extraction.rows[area]
                 usual = runtime.ledger.volumes(hospital.code, area, volume_days(day, runtime.policy.gates))
                 finding = volume(rows, usual, runtime.policy.gates)
                 yield dg.MaterializeResult(
@@ -49,9 +49,9 @@ def extract_assets(partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefinit
     return extract
 
 
-def _spec(area: Area) -> dg.AssetSpec:
+def _spec(names: Names, area: Area) -> dg.AssetSpec:
     return dg.AssetSpec(
-        key_of(EXTRACT, area),
+        names.key_of(EXTRACT, area),
         group_name=area.value,
         owners=OWNERS,
         kinds={EXTRACT, "oracle", "parquet"},

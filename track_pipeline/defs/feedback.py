@@ -8,47 +8,18 @@ from typing import Final
 import dagster as dg
 
 from track_pipeline.defs.failures import told_to_the_operator
-from track_pipeline.defs.naming import OWNERS
+from track_pipeline.defs.naming import OWNERS, Names
 from track_pipeline.defs.partitions import TIME_ZONE
 from track_pipeline.runtime import Runtime
 
 READ_ANSWERS: Final = "read_answers"
-ANSWERS: Final = dg.AssetKey("answers")
+ANSWERS: Final = "answers"
 
 
-@dg.asset(
-    key=ANSWERS,
-    group_name="feedback",
-    owners=OWNERS,
-    kinds={"track"},
-    pool="track_api",
-    description=(
-        "Answers, delivery statuses and opt-outs of Track.co, joined to their sends by `send_id`. Incremental and "
-        "idempotent; no reminder goes unless this is fresh."
-    ),
-)
-def answers(
-    runtime: dg.ResourceParam[Runtime],
-) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster reads the bare class
-    """Reads what is new at Track.co."""
-    with told_to_the_operator():
-        report = runtime.feedback.refresh()
-        return dg.MaterializeResult(
-            metadata={
-                "new_answers": report.new_answers,
-                "partial_answers": report.partial_answers,
-                "new_statuses": report.new_statuses,
-                "new_opt_outs": report.new_opt_outs,
-                "answers_to_sends_of_others": report.strangers,
-                "skipped": dg.MetadataValue.json(dict(report.skipped)),
-                "detractors": dg.MetadataValue.json(dict(report.detractors)),
-            }
-        )
-
-
-def feedback_definitions(status: dg.DefaultScheduleStatus) -> dg.Definitions:
+def feedback_definitions(names: Names, status: dg.DefaultScheduleStatus) -> dg.Definitions:
     """The asset and its hourly schedule."""
-    job = dg.define_asset_job(READ_ANSWERS, selection=[ANSWERS], executor_def=dg.in_process_executor)
+    answers = _answers(names)
+    job = dg.define_asset_job(READ_ANSWERS, selection=[answers], executor_def=dg.in_process_executor)
     hourly = dg.ScheduleDefinition(
         name="answers_hourly",
         job=job,
@@ -58,3 +29,35 @@ def feedback_definitions(status: dg.DefaultScheduleStatus) -> dg.Definitions:
         description="Reads answers, delivery statuses and opt-outs every hour.",
     )
     return dg.Definitions(assets=[answers], jobs=[job], schedules=[hourly])
+
+
+def _answers(names: Names) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=names.key(ANSWERS),
+        group_name="feedback",
+        owners=OWNERS,
+        kinds={"track"},
+        pool="track_api",
+        description=(
+            "Answers, delivery statuses and opt-outs of Track.co, joined to their sends by `send_id`. Incremental and "
+            "idempotent; no reminder goes unless this is fresh."
+        ),
+    )
+    def answers(
+        runtime: dg.ResourceParam[Runtime],
+    ) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster reads the bare class
+        with told_to_the_operator():
+            report = runtime.feedback.refresh()
+            return dg.MaterializeResult(
+                metadata={
+                    "new_answers": report.new_answers,
+                    "partial_answers": report.partial_answers,
+                    "new_statuses": report.new_statuses,
+                    "new_opt_outs": report.new_opt_outs,
+                    "answers_to_sends_of_others": report.strangers,
+                    "skipped": dg.MetadataValue.json(dict(report.skipped)),
+                    "detractors": dg.MetadataValue.json(dict(report.detractors)),
+                }
+            )
+
+    return answers

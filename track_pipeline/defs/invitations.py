@@ -6,7 +6,7 @@ import dagster as dg
 import polars as pl
 
 from track_pipeline.defs.failures import told_to_the_operator
-from track_pipeline.defs.naming import OWNERS, check, key_of, keys_of, results, selected_areas
+from track_pipeline.defs.naming import OWNERS, Names, check, results, selected_areas
 from track_pipeline.defs.partitions import place_of
 from track_pipeline.domain.areas import AREAS, Area
 from track_pipeline.domain.gates import contact_share
@@ -17,7 +17,7 @@ from track_pipeline.services.invitation import INVITATION
 from track_pipeline.services.status import funnel_of
 
 
-def invitation_assets(partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
+def invitation_assets(names: Names, partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
     """The six plans of a hospital-day, made together because one person is asked once a day."""
     checks = {
         "funnel_closes": "every extracted encounter is planned or excluded by a named reason",
@@ -27,10 +27,10 @@ def invitation_assets(partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefi
 
     @dg.multi_asset(
         name=INVITATION,
-        specs=[_spec(area) for area in AREAS],
+        specs=[_spec(names, area) for area in AREAS],
         check_specs=[
             check(name, key, partitions, description)
-            for key in keys_of(INVITATION)
+            for key in names.keys_of(INVITATION)
             for name, description in checks.items()
         ],
         partitions_def=partitions,
@@ -42,7 +42,8 @@ def invitation_assets(partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefi
         with told_to_the_operator(context):
             hospital, day = place_of(context, runtime.registry)
             for area, plan in runtime.planner.invite(hospital, day, selected_areas(context)).items():
-                key, funnel = key_of(INVITATION, area), funnel_of(runtime.ledger, day, hospital.code, area)
+                key = names.key_of(INVITATION, area)
+                funnel = funnel_of(runtime.ledger, day, hospital.code, area)
                 share = contact_share(plan, runtime.policy.gates)
                 verdicts = {
                     "funnel_closes": (funnel.closes and funnel.extracted == plan.height, f"{plan.height} rows"),
@@ -63,11 +64,11 @@ def invitation_assets(partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefi
     return invitation
 
 
-def _spec(area: Area) -> dg.AssetSpec:
+def _spec(names: Names, area: Area) -> dg.AssetSpec:
     return dg.AssetSpec(
-        key_of(INVITATION, area),
+        names.key_of(INVITATION, area),
         # One person is asked once a day: the plan of an area depends on who was seen in the others.
-        deps=keys_of(EXTRACT),
+        deps=names.keys_of(EXTRACT),
         group_name=area.value,
         owners=OWNERS,
         kinds={INVITATION, "polars", "parquet"},

@@ -1,7 +1,7 @@
 """How assets are called and described, so that every factory does it the same way."""
 
 import warnings
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import dagster as dg
@@ -13,14 +13,23 @@ OWNERS: Final = ["team:patient-experience"]
 # The first kind of every asset with an area is its step: Dagster's graph shows of a key its last part only, the area.
 
 
-def keys_of(step: str, areas: Sequence[Area] = AREAS) -> list[dg.AssetKey]:
-    """The asset keys `<step>/<area>`."""
-    return [key_of(step, area) for area in areas]
+@dataclass(frozen=True)
+class Names:
+    """The asset keys of an installation. Those of a hub (`TRACK_HUB`) begin with its name: hubs share a Dagster."""
 
+    hub: str
 
-def key_of(step: str, area: Area) -> dg.AssetKey:
-    """The asset key `<step>/<area>`."""
-    return dg.AssetKey([step, area.value])
+    def key(self, *parts: str) -> dg.AssetKey:
+        """The asset key of these parts."""
+        return dg.AssetKey([self.hub, *parts] if self.hub else parts)
+
+    def key_of(self, step: str, area: Area) -> dg.AssetKey:
+        """The asset key `<step>/<area>`."""
+        return self.key(step, area.value)
+
+    def keys_of(self, step: str) -> list[dg.AssetKey]:
+        """The asset keys of a step, in the areas' order."""
+        return [self.key_of(step, area) for area in AREAS]
 
 
 def selected_areas(context: dg.AssetExecutionContext) -> list[Area]:

@@ -7,66 +7,33 @@ import dagster as dg
 
 from track_pipeline.defs.failures import told_to_the_operator
 from track_pipeline.defs.feedback import ANSWERS
-from track_pipeline.defs.naming import OWNERS
+from track_pipeline.defs.naming import OWNERS, Names
 from track_pipeline.defs.partitions import TIME_ZONE
 from track_pipeline.runtime import Runtime
 from track_pipeline.services.reconciliation import IN_FLIGHT
 
 RECONCILE: Final = "reconcile"
-RECONCILIATION: Final = dg.AssetKey("reconciliation")
 
 
-@dg.asset(
-    key=RECONCILIATION,
-    deps=[ANSWERS],
-    group_name="feedback",
-    owners=OWNERS,
-    kinds={"track"},
-    pool="track_api",
-    check_specs=[
-        dg.AssetCheckSpec(
-            "no_unknown_send", asset=RECONCILIATION, description="of every send somebody saw the outcome"
-        ),
-        dg.AssetCheckSpec("ledger_agrees_with_track", asset=RECONCILIATION, description="both have the same messages"),
-    ],
-    description=(
-        "The messages of the last days in the ledger and at Track.co, send by send. An unknown send that Track.co has "
-        "becomes sent; what it lacks is counted and left to `track resolve`."
-    ),
-)
-def reconciliation(runtime: dg.ResourceParam[Runtime]) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster reads the bare class
-    """Compares, and settles what Track.co confirms."""
-    with told_to_the_operator():
-        report = runtime.reconciler.reconcile()
-        unknown = runtime.ledger.unresolved(claimed_before=runtime.clock() - IN_FLIGHT).height
-        counts = {"compared": report.compared, "strangers": report.strangers, "unreadable": report.unreadable}
-        by_hospital = {name: getattr(report, name) for name in ("confirmed", "absent", "missing", "denied")}
-        return dg.MaterializeResult(
-            metadata={
-                **{name: dg.MetadataValue.int(count) for name, count in counts.items()},
-                **{name: dg.MetadataValue.json(found) for name, found in by_hospital.items()},
-                "track_lists_distributions": dg.MetadataValue.bool(report.lists_distributions),
-            },
-            check_results=[
-                _warning("no_unknown_send", unknown == 0, {"unknown": unknown}),
-                _warning("ledger_agrees_with_track", report.agrees, counts | by_hospital),
-            ],
-        )
-
-
-def _warning(name: str, passed: bool, found: Mapping[str, object]) -> dg.AssetCheckResult:  # noqa: FBT001 - as Dagster's
+def _warning(
+    key: dg.AssetKey,
+    name: str,
+    passed: bool,  # noqa: FBT001 - as Dagster's
+    found: Mapping[str, object],
+) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         check_name=name,
-        asset_key=RECONCILIATION,
+        asset_key=key,
         passed=passed,
         severity=dg.AssetCheckSeverity.WARN,
         metadata={"found": dg.MetadataValue.json(found)},
     )
 
 
-def reconciliation_definitions(status: dg.DefaultScheduleStatus) -> dg.Definitions:
+def reconciliation_definitions(names: Names, status: dg.DefaultScheduleStatus) -> dg.Definitions:
     """The asset and its schedule, before the day's sending begins."""
-    job = dg.define_asset_job(RECONCILE, selection=[RECONCILIATION], executor_def=dg.in_process_executor)
+    reconciliation = _reconciliation(names)
+    job = dg.define_asset_job(RECONCILE, selection=[reconciliation], executor_def=dg.in_process_executor)
     morning = dg.ScheduleDefinition(
         name="reconcile_daily",
         job=job,
@@ -76,3 +43,43 @@ def reconciliation_definitions(status: dg.DefaultScheduleStatus) -> dg.Definitio
         description="Compares ledger and Track.co every morning.",
     )
     return dg.Definitions(assets=[reconciliation], jobs=[job], schedules=[morning])
+
+
+def _reconciliation(names: Names) -> dg.AssetsDefinition:
+    key = names.key("reconciliation")
+
+    @dg.asset(
+        key=key,
+        deps=[names.key(ANSWERS)],
+        group_name="feedback",
+        owners=OWNERS,
+        kinds={"track"},
+        pool="track_api",
+        check_specs=[
+            dg.AssetCheckSpec("no_unknown_send", asset=key, description="of every send somebody saw the outcome"),
+            dg.AssetCheckSpec("ledger_agrees_with_track", asset=key, description="both have the same messages"),
+        ],
+        description=(
+            "The messages of the last days in the ledger and at Track.co, send by send. An unknown send that Track.co "
+            "has becomes sent; what it lacks is counted and left to `track resolve`."
+        ),
+    )
+    def reconciliation(runtime: dg.ResourceParam[Runtime]) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster reads the bare class
+        with told_to_the_operator():
+            report = runtime.reconciler.reconcile()
+            unknown = runtime.ledger.unresolved(claimed_before=runtime.clock() - IN_FLIGHT).height
+            counts = {"compared": report.compared, "strangers": report.strangers, "unreadable": report.unreadable}
+            by_hospital = {name: getattr(report, name) for name in ("confirmed", "absent", "missing", "denied")}
+            return dg.MaterializeResult(
+                metadata={
+                    **{name: dg.MetadataValue.int(count) for name, count in counts.items()},
+                    **{name: dg.MetadataValue.json(found) for name, found in by_hospital.items()},
+                    "track_lists_distributions": dg.MetadataValue.bool(report.lists_distributions),
+                },
+                check_results=[
+                    _warning(key, "no_unknown_send", unknown == 0, {"unknown": unknown}),
+                    _warning(key, "ledger_agrees_with_track", report.agrees, counts | by_hospital),
+                ],
+            )
+
+    return reconciliation

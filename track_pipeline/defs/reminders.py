@@ -12,7 +12,7 @@ import dagster as dg
 
 from track_pipeline.defs.failures import told_to_the_operator
 from track_pipeline.defs.feedback import ANSWERS
-from track_pipeline.defs.naming import OWNERS, key_of
+from track_pipeline.defs.naming import OWNERS, Names
 from track_pipeline.defs.partitions import FIRST_DAY, TIME_ZONE, partition_key, place_of
 from track_pipeline.domain.areas import AREAS, Area
 from track_pipeline.domain.reminders import WAVE_DAYS, Wave
@@ -43,14 +43,20 @@ def cohorts(registry: Registry, wave: Wave, *, in_demo: bool) -> dg.MultiPartiti
 
 
 def reminder_definitions(
-    registry: Registry, schedules: dg.DefaultScheduleStatus, sensors: dg.DefaultSensorStatus, *, in_demo: bool
+    names: Names,
+    registry: Registry,
+    schedules: dg.DefaultScheduleStatus,
+    sensors: dg.DefaultSensorStatus,
+    *,
+    in_demo: bool,
 ) -> dg.Definitions:
     """Assets, jobs, schedules and sensors of both waves."""
-    waves = [_wave_definitions(registry, wave, schedules, sensors, in_demo=in_demo) for wave in WAVES]
+    waves = [_wave_definitions(names, registry, wave, schedules, sensors, in_demo=in_demo) for wave in WAVES]
     return dg.Definitions.merge(*waves)
 
 
 def _wave_definitions(
+    names: Names,
     registry: Registry,
     wave: Wave,
     schedules: dg.DefaultScheduleStatus,
@@ -59,9 +65,9 @@ def _wave_definitions(
     in_demo: bool,
 ) -> dg.Definitions:
     partitions = cohorts(registry, wave, in_demo=in_demo)
-    assets = [_reminder(wave, area, partitions) for area in AREAS]
+    assets = [_reminder(names, wave, area, partitions) for area in AREAS]
     # Answers are read first, in the same run: nobody is reminded who answered a minute ago.
-    selection = dg.AssetSelection.assets(*assets) | dg.AssetSelection.assets(ANSWERS)
+    selection = dg.AssetSelection.assets(*assets) | dg.AssetSelection.assets(names.key(ANSWERS))
     job = dg.define_asset_job(wave, selection=selection, executor_def=dg.in_process_executor)
     daily = dg.build_schedule_from_partitioned_job(
         job,
@@ -83,7 +89,7 @@ def _wave_definitions(
         yield from _due(runtime, wave, runtime.clock())
 
     @dg.asset_sensor(
-        asset_key=ANSWERS,
+        asset_key=names.key(ANSWERS),
         name=f"{wave}_fresh_answers",
         job=job,
         default_status=sensors,
@@ -117,10 +123,10 @@ def _may_start(hospital: Hospital, now: datetime) -> bool:
     return is_ours and local.time() >= _SENSORS_FROM and window_is_open(hospital.send_window, local)
 
 
-def _reminder(wave: Wave, area: Area, partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
+def _reminder(names: Names, wave: Wave, area: Area, partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
     @dg.asset(
-        key=key_of(wave, area),
-        deps=[key_of(INVITATION, area), ANSWERS],
+        key=names.key_of(wave, area),
+        deps=[names.key_of(INVITATION, area), names.key(ANSWERS)],
         partitions_def=partitions,
         group_name=area.value,
         owners=OWNERS,

@@ -8,7 +8,7 @@ import dagster as dg
 from track_pipeline.defs.dispatches import STEPS
 from track_pipeline.defs.failures import told_to_the_operator
 from track_pipeline.defs.feedback import ANSWERS
-from track_pipeline.defs.naming import OWNERS, keys_of
+from track_pipeline.defs.naming import OWNERS, Names
 from track_pipeline.defs.partitions import FIRST_DAY, TIME_ZONE
 from track_pipeline.reporting.charts import charts
 from track_pipeline.reporting.page import data_uri, write_page
@@ -18,37 +18,41 @@ from track_pipeline.services.report import day_report
 REPORT: Final = "report"
 
 
-@dg.asset(
-    deps=[ANSWERS, *keys_of(STEPS["email"]), *keys_of(STEPS["whatsapp"])],
-    partitions_def=dg.DailyPartitionsDefinition(start_date=FIRST_DAY, timezone=TIME_ZONE),
-    group_name="feedback",
-    owners=OWNERS,
-    kinds={"polars", "matplotlib"},
-    description=(
-        "What became of a day's encounters in every hospital, and how the people asked in the month before answered. "
-        "A score is shown from 5 answers on and is preliminary below 30 (policy.toml)."
-    ),
-)
-def daily_report(context: dg.AssetExecutionContext, runtime: dg.ResourceParam[Runtime]) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster reads the bare class
-    """Charts, tables and the page of one day."""
-    with told_to_the_operator():
-        report = day_report(runtime.ledger, runtime.policy, date.fromisoformat(context.partition_key))
-        images = charts(report)
-        page = write_page(report, images, runtime.settings.home)
-        return dg.MaterializeResult(
-            metadata={
-                "page": dg.MetadataValue.path(page.absolute()),
-                **{title: dg.MetadataValue.md(f"![{title}]({data_uri(png)})") for title, png in images.items()},
-                **{name: dg.MetadataValue.int(count) for name, count in report.numbers.items()},
-                **{table.title: dg.MetadataValue.md(table.markdown()) for table in report.tables},
-            }
-        )
-
-
-def report_definitions(status: dg.DefaultScheduleStatus) -> dg.Definitions:
+def report_definitions(names: Names, status: dg.DefaultScheduleStatus) -> dg.Definitions:
     """The asset and its schedule, in the evening when the day's sending is over."""
+    daily_report = _daily_report(names)
     job = dg.define_asset_job(REPORT, selection=[daily_report], executor_def=dg.in_process_executor)
     evening = dg.build_schedule_from_partitioned_job(
         job, name="report_daily", hour_of_day=20, minute_of_hour=30, default_status=status
     )
     return dg.Definitions(assets=[daily_report], jobs=[job], schedules=[evening])
+
+
+def _daily_report(names: Names) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=names.key("daily_report"),
+        deps=[names.key(ANSWERS), *names.keys_of(STEPS["email"]), *names.keys_of(STEPS["whatsapp"])],
+        partitions_def=dg.DailyPartitionsDefinition(start_date=FIRST_DAY, timezone=TIME_ZONE),
+        group_name="feedback",
+        owners=OWNERS,
+        kinds={"polars", "matplotlib"},
+        description=(
+            "What became of a day's encounters in every hospital, and how the people asked in the month before "
+            "answered. A score is shown from 5 answers on and is preliminary below 30 (policy.toml)."
+        ),
+    )
+    def daily_report(context: dg.AssetExecutionContext, runtime: dg.ResourceParam[Runtime]) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster reads the bare class
+        with told_to_the_operator():
+            report = day_report(runtime.ledger, runtime.policy, date.fromisoformat(context.partition_key))
+            images = charts(report)
+            page = write_page(report, images, runtime.settings.home)
+            return dg.MaterializeResult(
+                metadata={
+                    "page": dg.MetadataValue.path(page.absolute()),
+                    **{title: dg.MetadataValue.md(f"![{title}]({data_uri(png)})") for title, png in images.items()},
+                    **{name: dg.MetadataValue.int(count) for name, count in report.numbers.items()},
+                    **{table.title: dg.MetadataValue.md(table.markdown()) for table in report.tables},
+                }
+            )
+
+    return daily_report

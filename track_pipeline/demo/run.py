@@ -16,7 +16,7 @@ import polars as pl
 
 from track_pipeline.adapters.clock import GROUP_TIME_ZONE, clock_for
 from track_pipeline.defs.feedback import READ_ANSWERS
-from track_pipeline.defs.naming import keys_of
+from track_pipeline.defs.naming import Names
 from track_pipeline.defs.partitions import partition_key
 from track_pipeline.defs.reconciliation import RECONCILE
 from track_pipeline.defs.reports import REPORT
@@ -152,4 +152,4 @@ def _fortnight(
                 # To the simulator of a demo that sent nothing, all that earlier ones sent is unknown.
                 yield from stage.run(RECONCILE)
         if wave is not None:
-            yield from runs.of(later, wave, keys_of(wave))
+            yield from runs.of(later, wave, Names(moment.settings.hub).keys_of(wave))

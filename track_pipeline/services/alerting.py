@@ -6,7 +6,7 @@ told, and what a failed channel owes is told at the next look.
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final
 
@@ -24,15 +24,17 @@ class Alerting:
     """The alerts of an installation. Without a channel they go to the log alone, where they go in any case.
 
     channel: None when `TRACK_ALERT_URLS` names none. ui_url: where Dagster's web interface is, so that links can be
-    followed; without it they are paths.
+    followed; without it they are paths. hub: with what its asset keys begin (`TRACK_HUB`), and so the links to assets.
     """
 
     ledger: Ledger
     channel: Channel | None
     ui_url: str = ""
+    hub: str = ""
 
     def send(self, alert: Alert) -> None:
         """Tells news, and a problem that nobody was told of today. Never raises."""
+        alert = self._of_hub(alert)
         if alert.kind is None:
             self._tell([alert])
             return
@@ -49,7 +51,7 @@ class Alerting:
 
         Raises LedgerError; no other trouble of telling is the caller's.
         """
-        self.ledger.open_alerts([_row(problem) for problem in problems])
+        self.ledger.open_alerts([_row(self._of_hub(problem)) for problem in problems])
         lasting = {problem.key for problem in problems}
         known = self.ledger.alerts().iter_rows(named=True)
         theirs = [row for row in known if row["kind"] in kinds and row["hospital"] in {"", *hospitals}]
@@ -82,6 +84,10 @@ class Alerting:
             return True
         title = alerts[0].subject if len(alerts) == 1 else f"{len(alerts)} problems"
         return self.channel.tell(f"track: {title}", "\n\n".join(self._paragraph(alert) for alert in alerts))
+
+    def _of_hub(self, alert: Alert) -> Alert:
+        assets = "/assets/"
+        return replace(alert, link=alert.link.replace(assets, f"{assets}{self.hub}/")) if self.hub else alert
 
     def _paragraph(self, alert: Alert) -> str:
         return f"{alert.subject}\n{alert.text}\n{self.ui_url.rstrip('/')}{alert.link}"

@@ -13,6 +13,7 @@ import pytest
 
 from track_pipeline.adapters.reader import SourceError
 from track_pipeline.definitions import build_defs
+from track_pipeline.defs.naming import Names
 from track_pipeline.demo.databases import demo_reader
 from track_pipeline.domain.areas import Area
 from track_pipeline.instance import open_instance
@@ -58,9 +59,9 @@ class Reader:
 class Installation:
     """Definitions, an instance, and everything outside as lists."""
 
-    def __init__(self, home: Path, instance: dg.DagsterInstance) -> None:
+    def __init__(self, home: Path, instance: dg.DagsterInstance, **environ: str) -> None:
         values = {"TRACK_HOME": str(home), "TRACK_DEMO_VOLUME": "40", "TRACK_HOSPITALS": "HMS,HAC"}
-        self.settings = load_settings(values, None)
+        self.settings = load_settings(values | environ, None)
         self.instance = instance
         self.now = MORNING
         self.failures: dict[str, Exception] = {}
@@ -86,7 +87,7 @@ class Installation:
 
     def status(self, step: str, area: Area, keys: list[str]) -> dict[str, str | None]:
         """What the web interface shows of partitions `date|hospital`."""
-        asset = dg.AssetKey([step, area.value])
+        asset = Names(self.settings.hub).key_of(step, area)
         partitions = self.defs.resolve_assets_def(asset).partitions_def
         assert partitions is not None
         found = self.instance.get_status_by_partition(asset, keys, partitions) or dict.fromkeys(keys)

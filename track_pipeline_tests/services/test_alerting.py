@@ -52,6 +52,16 @@ def test_a_problem_is_told_with_what_to_do_and_where_to_look(desk: Desk) -> None
     ]
 
 
+def test_a_hubs_links_lead_to_its_own_assets(desk: Desk) -> None:
+    of_hub = Alerting(desk.ledger, desk.channel, "https://dagster.example", "es")
+
+    of_hub.send(NEWS)
+    of_hub.watch([GATE], (Kind.GATE,), ("HMS",))
+
+    links = [text.rpartition("\n")[2] for _, text, _ in desk.channel.told]
+    assert links == ["https://dagster.example/assets/es/daily_report", "https://dagster.example/runs/1"]
+
+
 def test_a_problem_is_told_once_and_again_after_a_day(desk: Desk) -> None:
     for _ in range(3):
         desk.alerting.send(THROTTLE)
