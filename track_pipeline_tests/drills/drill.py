@@ -154,10 +154,10 @@ def _go_wrong(drill: Drill, first: Fault, faults: tuple[Fault, ...]) -> None:
 
 
 def _clear_up(drill: Drill) -> None:
-    """A calm run, the unknown looked up at Track.co, and a run for what had not left after all."""
+    """A calm run, the unknown looked up at Track.co, and a run for what had not left after all, if there was any."""
     drill.play_calm(hours=2)
-    drill.scene.reconcile()
-    drill.play_calm(hours=2.5)
+    if drill.scene.reconcile():
+        drill.play_calm(hours=2.5)
     drill.judge(violations_of_reconciled)
 
 

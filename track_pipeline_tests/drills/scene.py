@@ -169,12 +169,14 @@ class Scene:
             for scope in ledger.pauses().get_column("scope"):
                 ledger.resume(scope)
 
-    def reconcile(self) -> None:
-        """Looks up every send of unknown outcome at Track.co, and says what is seen there."""
+    def reconcile(self) -> int:
+        """Looks up every send of unknown outcome at Track.co, and says what is seen there; returns how many."""
         accepted = {line.send_id for line in self.track.accepted}
         with self.ledger() as ledger:
-            for send_id in ledger.unresolved().get_column("send_id"):
+            unresolved = ledger.unresolved().get_column("send_id")
+            for send_id in unresolved:
                 ledger.resolve([send_id], "sent" if send_id in accepted else "not_sent", "seen at Track.co", "a drill")
+        return unresolved.len()
 
     # --- the evidence
 
@@ -222,7 +224,7 @@ def _rows(connection: Connection, statement: str) -> list[tuple[Any, ...]]:
 
 
 def build_scene(
-    home: Path, ledger_url: str, chance: Random, track: RememberingTrack, rows: tuple[int, int] = (30, 80)
+    home: Path, ledger_url: str, chance: Random, track: RememberingTrack, rows: tuple[int, int] = (15, 40)
 ) -> Scene:
     """A hospital of so many rows, some of one person, some not to be asked, some that Track.co will not take."""
     days = (DAY, DAY + timedelta(days=1))[: chance.choice((1, 1, 2))]
