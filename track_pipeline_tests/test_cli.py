@@ -149,7 +149,7 @@ def test_no_color_wins_over_a_terminal(home: Path) -> None:
 
 def process(home: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Runs `track` as a process, its output in pipes."""
-    kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
+    kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR", "COLUMNS")}
     return subprocess.run(
         [sys.executable, "-m", "track_pipeline", *arguments],
         env=kept | {"TRACK_HOME": str(home)} | environment,
