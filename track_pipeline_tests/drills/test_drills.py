@@ -12,6 +12,7 @@ from random import Random
 import pytest
 from sqlalchemy import text
 
+from track_pipeline_tests.conftest import FULL_SET, PART_OF_IT
 from track_pipeline_tests.drills.drill import Drill, is_on_postgresql, play_drill
 from track_pipeline_tests.drills.faults import ALL, Round
 from track_pipeline_tests.drills.full_disk import needs_a_full_disk
@@ -34,7 +35,9 @@ pytestmark = pytest.mark.drills
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "seeds" in metafunc.fixturenames:
-        first, count = metafunc.config.getoption("first_seed"), metafunc.config.getoption("seeds")
+        config = metafunc.config
+        usual = FULL_SET if config.getoption("markexpr") == "drills" else PART_OF_IT
+        first, count = config.getoption("first_seed"), config.getoption("seeds") or usual
         seeds = range(first, first + count)
         chunks = [seeds[place : place + SEEDS_PER_TEST] for place in range(0, count, SEEDS_PER_TEST)]
         metafunc.parametrize("seeds", chunks, ids=[f"{chunk[0]}-{chunk[-1]}" for chunk in chunks])

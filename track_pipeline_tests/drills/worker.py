@@ -48,6 +48,9 @@ from track_pipeline.services.sending import INVITE, Partition
 from track_pipeline.settings import load_settings
 from track_pipeline_tests.drills.full_disk import fill_up
 
+# Several play at once, on frames of a few rows: threads of Polars would only wait for each other.
+os.environ.setdefault("POLARS_MAX_THREADS", "1")
+
 # A fork of a process that has imported everything is there in milliseconds; where there is no fork, it takes longer.
 if sys.platform == "win32":
     _PROCESSES = multiprocessing.get_context("spawn")
