@@ -80,7 +80,7 @@ SERVERS: Final = {
 }
 
 DEMO, CI, ENGINE = (
-    "test_end_to_end.py runs it, twice, with all hospitals",
+    "test_end_to_end.py runs it with all hospitals, and again",
     "`.ci/run` runs it",
     "no container engine here",
 )
