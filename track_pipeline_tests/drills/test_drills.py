@@ -22,7 +22,7 @@ from track_pipeline_tests.drills.scene import Scene, build_scene
 from track_pipeline_tests.drills.worker import Trouble
 
 SEEDS_PER_TEST = 10
-# The kills at every step are shared out among so many tests; of all tests together, every third plays.
+# The kills at every step are shared out among so many tests; all tests together play one of them.
 STEPS_APART = 6
 LEAST_STEPS = 100
 # A disk fills up at one of so many steps; the file of a plan has more bytes than this.
@@ -37,7 +37,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     config = metafunc.config
     is_all = config.getoption("markexpr") == "drills"
     if "first_step" in metafunc.fixturenames:
-        metafunc.parametrize("first_step", range(1, STEPS_APART + 1, 1 if is_all else 3))
+        metafunc.parametrize("first_step", range(1, STEPS_APART + 1 if is_all else 2))
     if "seeds" in metafunc.fixturenames:
         first, count = config.getoption("first_seed"), config.getoption("seeds") or (FULL_SET if is_all else PART_OF_IT)
         seeds = range(first, first + count)
