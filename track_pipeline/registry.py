@@ -6,6 +6,7 @@ which encounters are asked is in `rules/`. Reading is validated: an error names 
 
 import tomllib
 from datetime import time
+from functools import cache
 from importlib.resources import files
 from itertools import combinations
 from pathlib import Path
@@ -31,6 +32,12 @@ def _no_device(code: str) -> str:
 # A code is part of partition keys, file names and environment names: no separator of any of them.
 Code = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{1,23}$"), AfterValidator(_no_device)]
 Channel = Literal["email", "whatsapp"]
+
+
+@cache
+def is_time_zone(name: str) -> bool:
+    """Whether it is the name of an IANA time zone. Looking them all up takes long enough to be done once a name."""
+    return name in available_timezones()
 
 
 def _without_zone(value: time) -> time:
@@ -92,7 +99,7 @@ class Hospital(_Strict):
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
-        if self.time_zone not in available_timezones():
+        if not is_time_zone(self.time_zone):
             raise ValueError(f"time_zone: {self.time_zone!r} is not an IANA time zone")
         if not self.channels or len(set(self.channels)) != len(self.channels):
             raise ValueError("channels: name each channel once, at least one")

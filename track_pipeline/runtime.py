@@ -11,7 +11,6 @@ from functools import cached_property
 from track_pipeline.adapters.alerts import Alerts, AppriseChannel
 from track_pipeline.adapters.budget import RequestBudget, open_budget
 from track_pipeline.adapters.clock import clock_for
-from track_pipeline.adapters.hospital_oracle import OracleReader
 from track_pipeline.adapters.lake import Lake
 from track_pipeline.adapters.ledger import Ledger, open_ledger
 from track_pipeline.adapters.reader import HospitalReader
@@ -105,6 +104,8 @@ class Runtime:
             from track_pipeline.demo.databases import demo_reader  # noqa: PLC0415 - as above
 
             return demo_reader(self.settings, self.registry, self.rules, self.clock)
+        from track_pipeline.adapters.hospital_oracle import OracleReader  # noqa: PLC0415 - only extracts need the driver
+
         databases = databases_read(self.registry, self.rules)
         return OracleReader(self.settings, databases, self.policy.source)
 

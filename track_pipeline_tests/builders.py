@@ -13,7 +13,8 @@ import polars as pl
 
 from track_pipeline.domain.areas import AREAS, Area
 from track_pipeline.domain.identity import Hasher, keyed_hasher
-from track_pipeline.domain.plan import PLAN, PLANNED, LedgerFacts, PlanRequest, identify, make_plan
+from track_pipeline.domain.outcomes import PLANNED
+from track_pipeline.domain.plan import PLAN, LedgerFacts, PlanRequest, identify, make_plan
 from track_pipeline.domain.schema import ENCOUNTERS, raw_schema
 from track_pipeline.policy import Policy, load_policy
 from track_pipeline.registry import Hospital

@@ -30,7 +30,7 @@ from track_pipeline.adapters.track_api import Distribution as Request
 from track_pipeline.adapters.track_api import LinkList, NotSent, Refused, Stopped, Unknown
 from track_pipeline.domain.areas import Area
 from track_pipeline.domain.funnel import Funnel, funnels
-from track_pipeline.domain.plan import EXCLUDED, PLANNED
+from track_pipeline.domain.outcomes import EXCLUDED, PLANNED
 from track_pipeline.domain.reminders import Wave as ReminderWave
 from track_pipeline.domain.reminders import due_date
 from track_pipeline.domain.sending import window_opens_at

@@ -12,12 +12,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, ClassVar, Final, Literal, NamedTuple, Self
 from urllib.parse import quote
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from track_pipeline.errors import ConfigError
-from track_pipeline.registry import describe, package_file, read_toml
+from track_pipeline.registry import describe, is_time_zone, package_file, read_toml
 
 StatusWord = Literal["sent", "delivered", "opened", "bounced", "refused", "failed", "unsubscribed"]
 
@@ -93,7 +93,7 @@ def _folded(words: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _known_zone(name: str) -> str:
-    if name not in available_timezones():
+    if not is_time_zone(name):
         raise ValueError(f"{name!r} is not an IANA time zone")
     return name
 

@@ -10,7 +10,7 @@ from track_pipeline.defs.naming import OWNERS, Names, check, results, selected_a
 from track_pipeline.defs.partitions import place_of
 from track_pipeline.domain.areas import AREAS, Area
 from track_pipeline.domain.gates import contact_share
-from track_pipeline.domain.plan import PLANNED
+from track_pipeline.domain.outcomes import PLANNED
 from track_pipeline.runtime import Runtime
 from track_pipeline.services.extraction import EXTRACT
 from track_pipeline.services.invitation import INVITATION

@@ -11,8 +11,7 @@ from typing import Final
 
 import polars as pl
 
-from track_pipeline.domain.outcomes import Exclusion
-from track_pipeline.domain.plan import EXCLUDED, PLANNED
+from track_pipeline.domain.outcomes import EXCLUDED, PLANNED, Exclusion
 from track_pipeline.policy import GatePolicy
 
 _CONTACT_REASONS: Final = (

@@ -4,6 +4,11 @@ Classification, eligibility and dispatch choose among these; `track status` and 
 """
 
 from enum import StrEnum
+from typing import Final
+
+# What a plan says of an encounter. What becomes of a planned one are the outcomes below.
+PLANNED: Final = "planned"
+EXCLUDED: Final = "excluded"
 
 
 class Exclusion(StrEnum):

@@ -15,8 +15,7 @@ import polars as pl
 
 from track_pipeline.adapters.ledger import Ledger
 from track_pipeline.domain.areas import AREAS
-from track_pipeline.domain.outcomes import Deferral, Exclusion
-from track_pipeline.domain.plan import EXCLUDED
+from track_pipeline.domain.outcomes import EXCLUDED, Deferral, Exclusion
 from track_pipeline.registry import Hospital, Registry
 from track_pipeline.services.imports import BadFile, Line, filled, read_whole
 

@@ -10,8 +10,7 @@ from typing import Final
 import polars as pl
 
 from track_pipeline.domain.gates import Finding, doubts, invariants, volume_days
-from track_pipeline.domain.outcomes import Deferral, Suppression
-from track_pipeline.domain.plan import PLANNED
+from track_pipeline.domain.outcomes import PLANNED, Deferral, Suppression
 from track_pipeline.errors import TrackPipelineError
 from track_pipeline.services.extraction import EXTRACT
 from track_pipeline.services.invitation import INVITATION

@@ -15,8 +15,7 @@ from track_pipeline.adapters.lake import Lake
 from track_pipeline.domain.contacts import mark_shared, with_contacts
 from track_pipeline.domain.eligibility import ELIGIBILITY_RULES
 from track_pipeline.domain.identity import cpf_digits
-from track_pipeline.domain.outcomes import Deferral, Exclusion
-from track_pipeline.domain.plan import EXCLUDED, PLANNED
+from track_pipeline.domain.outcomes import EXCLUDED, PLANNED, Deferral, Exclusion
 from track_pipeline.domain.ruleset import Condition, Rule, RuleSet
 from track_pipeline.policy import Policy
 from track_pipeline.registry import Hospital

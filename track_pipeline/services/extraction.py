@@ -13,7 +13,7 @@ from track_pipeline.adapters.ledger import Ledger
 from track_pipeline.adapters.reader import HospitalReader
 from track_pipeline.domain.areas import AREAS, UNCLASSIFIED, Area
 from track_pipeline.domain.classification import classify
-from track_pipeline.domain.plan import EXCLUDED, PLANNED
+from track_pipeline.domain.outcomes import EXCLUDED, PLANNED
 from track_pipeline.domain.ruleset import RuleSet
 from track_pipeline.domain.schema import raw_schema
 from track_pipeline.logs import about

@@ -12,8 +12,8 @@ from track_pipeline.adapters.lake import Lake
 from track_pipeline.adapters.ledger import Ledger
 from track_pipeline.domain.areas import AREAS, UNCLASSIFIED, Area
 from track_pipeline.domain.identity import KEY_COLUMNS, Hasher
-from track_pipeline.domain.outcomes import Exclusion
-from track_pipeline.domain.plan import PLANNED, LedgerFacts, PlanRequest, identify, make_plan
+from track_pipeline.domain.outcomes import PLANNED, Exclusion
+from track_pipeline.domain.plan import LedgerFacts, PlanRequest, identify, make_plan
 from track_pipeline.domain.ruleset import RuleSet
 from track_pipeline.logs import about
 from track_pipeline.policy import Policy

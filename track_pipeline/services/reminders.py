@@ -12,7 +12,8 @@ import polars as pl
 
 from track_pipeline.domain.areas import Area
 from track_pipeline.domain.identity import KEY_COLUMNS
-from track_pipeline.domain.plan import PLANNED, may_get_whatsapp
+from track_pipeline.domain.outcomes import PLANNED
+from track_pipeline.domain.plan import may_get_whatsapp
 from track_pipeline.domain.reminders import CONTACTS, DUE, WITHHELD, Wave, decide
 from track_pipeline.errors import TrackPipelineError
 from track_pipeline.registry import Hospital

@@ -6,8 +6,7 @@ from typing import Any
 
 from track_pipeline.adapters.ledger import NO_OUTCOME, Ledger
 from track_pipeline.domain.funnel import Funnel, funnels
-from track_pipeline.domain.outcomes import Deferral, Exclusion
-from track_pipeline.domain.plan import EXCLUDED, PLANNED
+from track_pipeline.domain.outcomes import EXCLUDED, PLANNED, Deferral, Exclusion
 
 JsonObject = dict[str, Any]
 

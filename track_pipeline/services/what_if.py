@@ -15,7 +15,7 @@ import polars as pl
 
 from track_pipeline.adapters.reader import HospitalReader
 from track_pipeline.domain.classification import classify
-from track_pipeline.domain.plan import EXCLUDED, PLANNED
+from track_pipeline.domain.outcomes import EXCLUDED, PLANNED
 from track_pipeline.domain.ruleset import RuleSet
 from track_pipeline.domain.schema import DATABASE_COLUMN, raw_schema
 from track_pipeline.errors import ConfigError

@@ -6,8 +6,7 @@ import polars as pl
 import pytest
 
 from track_pipeline.domain.gates import Finding, contact_share, death_flag, doubts, invariants, volume, volume_days
-from track_pipeline.domain.outcomes import Exclusion
-from track_pipeline.domain.plan import EXCLUDED
+from track_pipeline.domain.outcomes import EXCLUDED, Exclusion
 from track_pipeline.policy import GatePolicy
 from track_pipeline_tests.builders import DAY, Row, encounters, planned
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from track_pipeline.domain.areas import AREAS, PRIORITY, Area
 from track_pipeline.domain.identity import KEY_COLUMNS
-from track_pipeline.domain.outcomes import Exclusion
-from track_pipeline.domain.plan import EXCLUDED, PLAN, PLANNED
+from track_pipeline.domain.outcomes import EXCLUDED, PLANNED, Exclusion
+from track_pipeline.domain.plan import PLAN
 from track_pipeline.policy import Policy, load_policy
 from track_pipeline.registry import Hospital
 from track_pipeline_tests.builders import (

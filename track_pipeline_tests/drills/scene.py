@@ -21,7 +21,7 @@ from track_pipeline.adapters.ledger import ANSWERS, Ledger, open_ledger
 from track_pipeline.adapters.ledger.consent import OptOutChannel
 from track_pipeline.domain.areas import Area
 from track_pipeline.domain.identity import keyed_hasher
-from track_pipeline.domain.plan import PLANNED
+from track_pipeline.domain.outcomes import PLANNED
 from track_pipeline.registry import Hospital
 from track_pipeline.services.messages import LineChannel
 from track_pipeline.services.status import funnel_of

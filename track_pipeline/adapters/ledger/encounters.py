@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, exist
 from track_pipeline.adapters.ledger.database import Store, fetch, insert_new, matches
 from track_pipeline.adapters.ledger.sends import IS_INVITATION
 from track_pipeline.adapters.ledger.tables import answers, decisions, encounters, extracts, sends
-from track_pipeline.domain.plan import PLANNED
+from track_pipeline.domain.outcomes import PLANNED
 
 # The rows of a partition and area as the extract found them, and as the invitation decided on them.
 # Nulls are kept as empty strings.

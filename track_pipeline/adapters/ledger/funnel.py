@@ -12,8 +12,7 @@ from sqlalchemy import ColumnElement, Select, and_, func, select
 from track_pipeline.adapters.ledger.database import Store, between, fetch, matches
 from track_pipeline.adapters.ledger.sends import IS_INVITATION, OUTCOME_ORDER
 from track_pipeline.adapters.ledger.tables import answers, encounters, extracts, sends
-from track_pipeline.domain.outcomes import Deferral
-from track_pipeline.domain.plan import EXCLUDED
+from track_pipeline.domain.outcomes import EXCLUDED, Deferral
 
 Days = tuple[date, date]
 
