@@ -14,6 +14,7 @@ from benchmarks.figures import Curve, Figure
 _BEGIN: Final = "<!-- figures: written by `python -m benchmarks --write` -->"
 _END: Final = "<!-- end of figures -->"
 _HEADS: Final = ("figure", "what", "value", "baseline", "ratio", "target", "met")
+_MARKDOWN_HEAD: Final = f"| {' | '.join((*_HEADS, 'measured on'))} |\n|---|---|---:|---:|---:|---|---|---|"
 _VERDICTS: Final = {True: "yes", False: "no", None: ""}
 
 
@@ -54,19 +55,20 @@ class Report:
             table.add_row(*row)
         return table
 
-    def markdown(self) -> str:
-        """The figures and where they were measured."""
-        lines = [f"| {' | '.join(_HEADS)} |", "|---|---|---:|---:|---:|---|---|"]
-        lines += [f"| {' | '.join(row)} |" for row in self._rows()]
-        return f"{self._title()}\n\n" + "\n".join(lines)
-
     def write_into(self, document: Path) -> None:
-        """Replaces the marked block of a document. Raises ValueError when it has none."""
+        """Puts the figures into the marked table of a document; those of cases measured before keep row and date.
+
+        Raises ValueError when it has no such table.
+        """
         before, found, rest = document.read_text(encoding="utf-8").partition(_BEGIN)
-        _, ended, after = rest.partition(_END)
+        written, ended, after = rest.partition(_END)
         if not (found and ended):
             raise ValueError(f"{document} has no block between {_BEGIN} and {_END}")
-        document.write_text(f"{before}{_BEGIN}\n{self.markdown()}\n{_END}{after}", encoding="utf-8")
+        rows = {row.split(" | ")[0]: row for row in written.splitlines() if row.startswith("| ")}
+        rows.pop(_MARKDOWN_HEAD.split(" | ")[0], None)
+        rows |= {f"| {row[0]}": f"| {' | '.join((*row, self.day.isoformat()))} |" for row in self._rows()}
+        table = "\n".join((_MARKDOWN_HEAD, *rows.values()))
+        document.write_text(f"{before}{_BEGIN}\n{self._machine()}\n\n{table}\n{_END}{after}", encoding="utf-8")
 
     def plot_into(self, folder: Path) -> None:
         """Writes every curve as `<name>.svg`."""
@@ -85,7 +87,10 @@ class Report:
             canvas.savefig(folder / f"{curve.name}.svg", metadata={"Date": None})
 
     def _title(self) -> str:
-        return f"Measured on {self.day}: " + "; ".join(f"{name} {value}" for name, value in self.machine.items())
+        return f"Measured on {self.day}: {self._machine()}"
+
+    def _machine(self) -> str:
+        return "; ".join(f"{name} {value}" for name, value in self.machine.items())
 
     def _rows(self) -> list[tuple[str, ...]]:
         return [

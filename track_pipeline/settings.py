@@ -129,14 +129,14 @@ class Settings(BaseModel):
         return f"sqlite:///{(self.home / 'ledger.sqlite').absolute().as_posix()}"
 
     @property
-    def person_key_secret(self) -> bytes:
+    def person_key_secret(self) -> str:
         """The secret of the person keys; changing it makes every known person a stranger.
 
         Raises ConfigError when production has none: keys made with the demo's would be worth nothing.
         """
         if self.hash_key is None and not self.is_demo:
             raise ConfigError("TRACK_HASH_KEY is not set; it is the secret of the person keys")
-        return (self.hash_key.get_secret_value() if self.hash_key else _DEMO_HASH_KEY).encode()
+        return self.hash_key.get_secret_value() if self.hash_key else _DEMO_HASH_KEY
 
     def connection_alias(self, hospital: Hospital, database: str) -> str:
         """The alias of the `DB_<ALIAS>_*` by which a hospital reads a database.

@@ -4,6 +4,8 @@ Only what several tests share belongs here. Nobody in it exists; every default e
 and by WhatsApp, and is of a person of its own.
 """
 
+import hashlib
+import hmac
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, time
 from typing import Any
@@ -12,7 +14,7 @@ from uuid import NAMESPACE_URL, uuid5
 import polars as pl
 
 from track_pipeline.domain.areas import AREAS, Area
-from track_pipeline.domain.identity import Hasher, keyed_hasher
+from track_pipeline.domain.identity import Hasher, KeyKind, keyed_hasher
 from track_pipeline.domain.outcomes import PLANNED
 from track_pipeline.domain.plan import PLAN, LedgerFacts, PlanRequest, identify, make_plan
 from track_pipeline.domain.schema import ENCOUNTERS, raw_schema
@@ -23,7 +25,8 @@ Row = dict[str, Any]
 
 # A Monday without holidays around it.
 DAY = date(2025, 3, 10)
-HASHER: Hasher = keyed_hasher(b"a secret of the tests")
+SECRET = "a secret of the tests"
+HASHER: Hasher = keyed_hasher(SECRET)
 
 _OPTED_OUT = pl.Schema({"person_key": pl.String(), "channel": pl.String()})
 _CONTACTED = pl.Schema(
@@ -68,12 +71,17 @@ def phone_of(person: int) -> str:
     return f"+55279{81_000_000 + person}"
 
 
+def key_of(kind: KeyKind, value: str, secret: str = SECRET) -> str:
+    """The key of one normalised value, by the recipe: HMAC-SHA256 of `kind:value`, the first 32 hex digits."""
+    return hmac.new(secret.encode(), f"{kind}:{value}".encode(), hashlib.sha256).hexdigest()[:32]
+
+
 def keys_of(person: int) -> Row:
     """The keys of the default person of that number: cpf_key, phone_key, email_key."""
     return {
-        "cpf_key": HASHER("cpf", cpf(person)),
-        "phone_key": HASHER("phone", f"27{phone_of(person)[-8:]}"),
-        "email_key": HASHER("email", email_of(person)),
+        "cpf_key": key_of("cpf", cpf(person)),
+        "phone_key": key_of("phone", f"27{phone_of(person)[-8:]}"),
+        "email_key": key_of("email", email_of(person)),
     }
 
 

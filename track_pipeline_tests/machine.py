@@ -28,7 +28,7 @@ DEPLOY = ROOT / "deploy"
 DAY = "2025-03-10"
 HOSPITALS = ("HMS", "HSMC")
 SCRIPTS = Path(sysconfig.get_path("scripts"))
-PATIENCE_SECONDS = 120
+PATIENCE_SECONDS = 300
 # The three programs of a production.
 CODE, WEBSERVER, DAEMON = "dagster", "dagster-webserver", "dagster-daemon"
 REPOSITORY = {"repositoryLocationName": "track_pipeline", "repositoryName": "__repository__"}

@@ -42,11 +42,11 @@ from track_pipeline.services.messages import LineChannel
 from track_pipeline.services.reminders import WAVES, Reminder
 from track_pipeline.services.sending import INVITE, Partition
 from track_pipeline_tests.builders import (
-    HASHER,
     cpf,
     email_of,
     encounters,
     hospital,
+    key_of,
     keys_of,
     phone_of,
     planned,
@@ -210,7 +210,7 @@ class HospitalAtWork(RuleBasedStateMachine):
         """Between a plan and its dispatch: somebody of the plan, if the drawn one is in it."""
         self.a_plan_is_made(rows, script=None)
         person = PERSON_OF[encounter if encounter in rows else min(rows)]
-        self.office.ledger.opt_out(HASHER("cpf", cpf(person)), channel, "test")
+        self.office.ledger.opt_out(key_of("cpf", cpf(person)), channel, "test")
         self.refused.add((person, channel))
         self._dispatch(script)
 
@@ -218,7 +218,7 @@ class HospitalAtWork(RuleBasedStateMachine):
     def a_person_comes_back(self, place: int) -> None:
         if self.refused:
             person, channel = sorted(self.refused)[place % len(self.refused)]
-            self.office.ledger.opt_in(HASHER("cpf", cpf(person)), channel)
+            self.office.ledger.opt_in(key_of("cpf", cpf(person)), channel)
             self.refused.discard((person, channel))
 
     @rule(

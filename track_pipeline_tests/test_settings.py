@@ -256,7 +256,7 @@ def test_production_refuses_a_hash_key_that_can_be_guessed() -> None:
 
 
 def test_the_person_keys_are_made_with_the_key_that_is_set() -> None:
-    assert load(**PRODUCTION).person_key_secret == SECRETS["TRACK_HASH_KEY"].encode()
+    assert load(**PRODUCTION).person_key_secret == SECRETS["TRACK_HASH_KEY"]
 
 
 def test_secrets_are_in_no_text_of_the_settings() -> None:

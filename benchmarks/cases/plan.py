@@ -55,7 +55,7 @@ def plan(watch: Watch, raw: Path) -> None:
     """From raw rows to a plan; one person in fifty has opted out, one in twenty was invited last week."""
     of, rows = hospital(), pl.read_parquet(raw)
     rules, surveys = load_rules(of), demo_catalog(load_registry()).survey_uuids()
-    request, hasher = PlanRequest(of, DAY, NOW.date(), load_policy(), surveys), keyed_hasher(b"benchmark" * 4)
+    request, hasher = PlanRequest(of, DAY, NOW.date(), load_policy(), surveys), keyed_hasher("benchmark" * 4)
     with watch.lap("classify"):
         encounters = classify(rows, of, rules, DAY)
     del rows

@@ -4,6 +4,7 @@ Brazilian rules: national numbers have area code (DDD) and nine digits if mobile
 registered before 2016 may lack the ninth digit. Who owns a contact is not asked here (see `identity`).
 """
 
+import string
 from enum import StrEnum
 from typing import Final
 
@@ -20,8 +21,10 @@ _LANDLINE_DIGITS: Final = 10
 # An address like this is valid by every rule of email-validator as long as it is short, has no label that could be
 # Punycode (`--`) and does not end in a name that is reserved. One call per address would cost 20 microseconds each.
 _PLAIN_EMAIL: Final = r"^[a-z0-9_+-]+(\.[a-z0-9_+-]+)*@([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$"
-# One that is not even like this is invalid by the library's defaults, which take no quoted names.
+# One that is not even like this is invalid by the library's defaults, which take no quoted names; so is one whose
+# domain has no dot.
 _HOPEFUL_EMAIL: Final = r"^[^@ ]+@[^@ ]+$"
+_DOTLESS_DOMAIN: Final = r"@[a-z0-9-]*$"
 # No part of an address that short is too long (RFC 5321: 64 before the @; RFC 1035: 63 in a label).
 _PLAIN_LENGTH: Final = 64
 _SPECIAL_USE: Final = sorted({name.rpartition(".")[2] for name in SPECIAL_USE_DOMAIN_NAMES})
@@ -58,14 +61,15 @@ def with_contacts(encounters: pl.DataFrame, placeholders: PlaceholderPolicy) -> 
     # Lazily, because only then polars works out the parts of a number once and not wherever they are named.
     return (
         encounters.lazy()
-        .with_columns(_typed_email().alias("_email"), _national_number().alias("_national"))
+        .with_columns(_email=_typed_email(), _number=_number_without_country(), _area=_digits("phone_area"))
+        .with_columns(_national=_national_number())
         .with_columns(_valid_email=_is_email(), _valid_mobile=_is_mobile())
         .with_columns(email_verdict=_email_verdict(placeholders), phone_verdict=_phone_verdict(placeholders))
         .with_columns(
             email_address=pl.when(pl.col("email_verdict") == Verdict.OK).then("_email"),
             phone_e164=pl.when(pl.col("phone_verdict") == Verdict.OK).then("+55" + _mobile()),
         )
-        .drop("_email", "_national", "_valid_email", "_valid_mobile")
+        .drop("_email", "_number", "_area", "_national", "_valid_email", "_valid_mobile")
         .collect()
     )
 
@@ -116,17 +120,24 @@ def _is_international() -> pl.Expr:
     return pl.col("phone_number").str.contains(r"^\D*(\+|00)").fill_null(value=False)
 
 
+def _number_without_country() -> pl.Expr:
+    """The digits of the number, country code off: also when it was typed twice, or with its plus.
+
+    55 is an area code too (Santa Maria): without a plus it is only a country code where the number is too long.
+    """
+    digits = _digits("phone_number")
+    number = pl.when(_is_international()).then(digits.str.strip_prefix("55")).otherwise(digits)
+    for _ in range(2):
+        number = number.str.replace(rf"^55([0-9]{{{_MOBILE_DIGITS - 1},}})$", "$1")
+    return number
+
+
 def _national_number() -> pl.Expr:
-    """Area code and number, country code off: also when it was typed twice, or inside the number.
+    """Area code and number.
 
     Null where the number's own area code is another one than the field's: one of the two would be a stranger.
     """
-    number, area = _digits("phone_number"), _digits("phone_area")
-    number = pl.when(_is_international()).then(number.str.strip_prefix("55")).otherwise(number)
-    # 55 is an area code too (Santa Maria): without a plus it is only a country code where the number is too long.
-    for _ in range(2):
-        too_long = number.str.len_chars() > _MOBILE_DIGITS
-        number = pl.when(too_long).then(number.str.strip_prefix("55")).otherwise(number)
+    number, area = pl.col("_number"), pl.col("_area")
     disagrees = (area.str.len_chars() == _AREA_DIGITS) & (number.str.head(_AREA_DIGITS) != area)
     return (
         pl.when(number.str.len_chars() <= _MOBILE_DIGITS - _AREA_DIGITS)
@@ -155,7 +166,7 @@ def _mobile() -> pl.Expr:
 def _phone_verdict(placeholders: PlaceholderPolicy) -> pl.Expr:
     national = pl.col("_national")
     last_eight = national.str.tail(8)
-    one_digit_repeated = last_eight.str.head(1).repeat_by(8).list.join("") == last_eight
+    one_digit_repeated = last_eight.is_in([digit * 8 for digit in string.digits])
     typed = _digits("phone_number")
     is_foreign = ~_digits("phone_country").is_in(["", "55"]) | (_is_international() & ~typed.str.starts_with("55"))
     return (
@@ -188,7 +199,7 @@ def _is_email() -> pl.Expr:
         & ~email.str.extract(r"([a-z]+)$", 1).is_in(_SPECIAL_USE)
     ).fill_null(value=False)
     doubtful = (
-        pl.when(~is_plain & email.str.contains(_HOPEFUL_EMAIL))
+        pl.when(~is_plain & email.str.contains(_HOPEFUL_EMAIL) & ~email.str.contains(_DOTLESS_DOMAIN))
         .then(email)
         .map_batches(_validate_distinct, return_dtype=pl.Boolean)
     )

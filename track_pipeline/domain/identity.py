@@ -4,31 +4,29 @@ Two encounters belong to one person when they share any of the three keys. Conta
 (placeholders, front desks, broken ones) make no key. Contact hygiene itself is in `contacts`.
 """
 
-import hashlib
-import hmac
 from collections.abc import Callable
 from typing import Final, Literal
 
 import polars as pl
+from polars_hash import CryptographicHashingNameSpace
 
 KEY_COLUMNS: Final = ("cpf_key", "phone_key", "email_key")
 KeyKind = Literal["cpf", "phone", "email"]
-Hasher = Callable[[KeyKind, str], str]
+Hasher = Callable[[KeyKind, pl.Expr], pl.Expr]
 
 _CPF_LENGTH: Final = 11
+_KEY_LENGTH: Final = 32
 
 
-def keyed_hasher(secret: bytes) -> Hasher:
-    """A function from (kind, normalised value) to a key: HMAC-SHA256, cut to 128 bits, as 32 hex digits.
+def keyed_hasher(secret: str) -> Hasher:
+    """A function from kind and normalised values to keys: HMAC-SHA256, cut to 128 bits, as 32 hex digits.
 
-    The kind is part of the message, so that a CPF never equals a phone of the same digits.
+    The kind is part of the message, so that a CPF never equals a phone of the same digits. Null stays null.
     """
-    keyed = hmac.new(secret, digestmod=hashlib.sha256)
 
-    def key(kind: KeyKind, value: str) -> str:
-        message = keyed.copy()
-        message.update(f"{kind}:{value}".encode())
-        return message.hexdigest()[:32]
+    def key(kind: KeyKind, values: pl.Expr) -> pl.Expr:
+        messages = pl.lit(f"{kind}:") + values
+        return CryptographicHashingNameSpace(messages).hmac_sha256(key=secret).str.head(_KEY_LENGTH)
 
     return key
 
@@ -60,14 +58,8 @@ def with_keys(frame: pl.DataFrame, hasher: Hasher) -> pl.DataFrame:
 
     Needs `cpf_digits`, `phone_e164`, `email_address`, each null unless usable.
     """
-    identities = frame.select(
-        cpf=pl.col("cpf_digits"), phone=phone_identity("phone_e164"), email=pl.col("email_address")
+    return frame.with_columns(
+        cpf_key=hasher("cpf", pl.col("cpf_digits")),
+        phone_key=hasher("phone", phone_identity("phone_e164")),
+        email_key=hasher("email", pl.col("email_address")),
     )
-    kinds: tuple[KeyKind, ...] = ("cpf", "phone", "email")
-    return frame.with_columns(_hashed(identities.get_column(kind), kind, hasher).alias(f"{kind}_key") for kind in kinds)
-
-
-def _hashed(values: pl.Series, kind: KeyKind, hasher: Hasher) -> pl.Series:
-    distinct = values.drop_nulls().unique()
-    keys = pl.Series([hasher(kind, value) for value in distinct], dtype=pl.String)
-    return values.replace_strict(distinct, keys, default=None, return_dtype=pl.String)

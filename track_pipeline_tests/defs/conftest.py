@@ -1,5 +1,6 @@
 """An installation whose hospitals and Track.co are lists, with real Dagster definitions over it."""
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -22,7 +23,7 @@ from track_pipeline.rulebook import load_rulebook
 from track_pipeline.runtime import Runtime
 from track_pipeline.settings import Settings, load_settings
 from track_pipeline_tests.fake_reader import FakeReader
-from track_pipeline_tests.fake_sender import FakeSender
+from track_pipeline_tests.fake_sender import FakeSender, Line
 
 SAO_PAULO = ZoneInfo("America/Sao_Paulo")
 # A Tuesday; the hospital-day is the Monday before.
@@ -121,7 +122,33 @@ def production_settings(home: Path) -> Settings:
 
 @pytest.fixture
 def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
-    home = tmp_path / "home"
+    yield from _installation(tmp_path / "home", monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def made_day(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Line]]:
+    """The home of an installation that has run HMS's day, to be copied, and what Track.co accepted of it."""
+    home = tmp_path_factory.mktemp("made-day") / "home"
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for made in _installation(home, monkeypatch):
+            assert made.run("daily", DAY).success
+            accepted = made.sender.accepted
+    return home, accepted
+
+
+@pytest.fixture
+def the_day_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made_day: tuple[Path, list[Line]]
+) -> Iterator[Installation]:
+    """An installation that has run HMS's day: a run takes seconds, and many tests are of what comes after it."""
+    home, accepted = made_day
+    shutil.copytree(home, tmp_path / "home")
+    for made in _installation(tmp_path / "home", monkeypatch):
+        made.sender.accepted.extend(accepted)
+        yield made
+
+
+def _installation(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
     monkeypatch.setenv("DAGSTER_HOME", str(home / "dagster"))
     with open_instance(home) as instance:
         made = Installation(home, instance)

@@ -106,11 +106,10 @@ def test_checks_are_recorded_for_the_partition_they_looked_at(installation: Inst
     assert all(evaluation.passed for evaluation in evaluations if evaluation.check_name != "contact_share")
 
 
-def test_running_it_again_sends_nothing(installation: Installation) -> None:
-    installation.run("daily", DAY)
-    sent = len(installation.sender.accepted)
-    installation.run("daily", DAY)
-    assert sent == len(installation.sender.accepted) > 0
+def test_running_it_again_sends_nothing(the_day_after: Installation) -> None:
+    sent = len(the_day_after.sender.accepted)
+    the_day_after.run("daily", DAY)
+    assert sent == len(the_day_after.sender.accepted) > 0
 
 
 def test_a_tripped_gate_fails_the_partition_and_an_operators_word_opens_it(installation: Installation) -> None:
@@ -134,24 +133,22 @@ def test_a_tripped_gate_fails_the_partition_and_an_operators_word_opens_it(insta
     assert installation.sender.accepted
 
 
-def test_a_fortnight_in_dagster_reminds_each_wave_once(installation: Installation) -> None:
-    installation.run("daily", DAY)
-    invited = len(installation.sender.accepted)
+def test_a_fortnight_in_dagster_reminds_each_wave_once(the_day_after: Installation) -> None:
+    invited = len(the_day_after.sender.accepted)
     for wave, days in (("reminder_7d", 7), ("reminder_14d", 7)):
-        installation.now += timedelta(days=days)
-        before = len(installation.sender.accepted)
-        assert installation.run(wave, DAY).success
-        assert installation.run(wave, DAY).success
-        assert 0 < len(installation.sender.accepted) - before <= invited
-        assert installation.status(wave, Area.INTERNACAO, KEYS) == {KEYS[0]: MADE, KEYS[1]: None}
+        the_day_after.now += timedelta(days=days)
+        before = len(the_day_after.sender.accepted)
+        assert the_day_after.run(wave, DAY).success
+        assert the_day_after.run(wave, DAY).success
+        assert 0 < len(the_day_after.sender.accepted) - before <= invited
+        assert the_day_after.status(wave, Area.INTERNACAO, KEYS) == {KEYS[0]: MADE, KEYS[1]: None}
 
 
-def test_the_report_of_a_day_has_its_funnel_and_hides_scores_of_few(installation: Installation) -> None:
-    installation.run("daily", DAY)
-    job = installation.defs.resolve_job_def("report")
-    result = job.execute_in_process(instance=installation.instance, partition_key=str(DAY))
+def test_the_report_of_a_day_has_its_funnel_and_hides_scores_of_few(the_day_after: Installation) -> None:
+    job = the_day_after.defs.resolve_job_def("report")
+    result = job.execute_in_process(instance=the_day_after.instance, partition_key=str(DAY))
     [report] = result.asset_materializations_for_node("daily_report")
-    assert report.metadata["enviados"].value == len(installation.sender.accepted)
+    assert report.metadata["enviados"].value == len(the_day_after.sender.accepted)
     assert "| HMS |" in str(report.metadata["O dia, por hospital"].value)
     assert "–" in str(report.metadata["Respostas dos últimos 30 dias, por hospital e área"].value)
     assert Path(str(report.metadata["page"].value)).is_file()

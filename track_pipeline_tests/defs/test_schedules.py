@@ -51,16 +51,15 @@ def test_in_production_everything_runs_by_itself(production: dg.Definitions) -> 
     assert {sensor.default_status for sensor in production.sensors or []} == {dg.DefaultSensorStatus.RUNNING}
 
 
-def test_the_sweep_asks_for_what_is_missing_failed_or_deferred_in_a_week(installation: Installation) -> None:
+def test_the_sweep_asks_for_what_is_missing_failed_or_deferred_in_a_week(the_day_after: Installation) -> None:
     finished, failed, deferred = (DAY - timedelta(days=age) for age in (0, 1, 2))
-    installation.run("daily", finished, "HMS")
-    installation.failures["HMS"] = down(transient=False)
-    installation.run("daily", failed, "HMS")
-    del installation.failures["HMS"]
-    installation.now = MORNING.replace(hour=7)
-    installation.run("daily", deferred, "HMS")
+    the_day_after.failures["HMS"] = down(transient=False)
+    the_day_after.run("daily", failed, "HMS")
+    del the_day_after.failures["HMS"]
+    the_day_after.now = MORNING.replace(hour=7)
+    the_day_after.run("daily", deferred, "HMS")
 
-    wanted = {str(request.partition_key) for request in installation.tick("sweep", MORNING.replace(hour=9, minute=15))}
+    wanted = {str(request.partition_key) for request in the_day_after.tick("sweep", MORNING.replace(hour=9, minute=15))}
 
     week = {f"{DAY - timedelta(days=age)}|{code}" for age in range(7) for code in ("HMS", "HAC")}
     assert wanted == week - {f"{finished}|HMS"}
@@ -89,16 +88,17 @@ def requests(installation: Installation, name: str, at: datetime) -> list[tuple[
     return [(str(request.partition_key), str(request.run_key)) for request in found]
 
 
-def test_stragglers_are_asked_for_once_a_day_from_half_past_ten_in_the_window(installation: Installation) -> None:
-    installation.run("daily", DAY)
+def test_stragglers_are_asked_for_once_a_day_from_half_past_ten_in_the_window(
+    the_day_after: Installation,
+) -> None:
     due = MORNING + timedelta(days=7)
 
-    assert (requests(installation, "reminder_7d_stragglers", due - timedelta(days=1))) == []
-    assert (requests(installation, "reminder_7d_stragglers", due.replace(hour=10, minute=29))) == []
-    first = requests(installation, "reminder_7d_stragglers", due.replace(hour=10, minute=30))
-    again = requests(installation, "reminder_7d_stragglers", due.replace(hour=15))
+    assert (requests(the_day_after, "reminder_7d_stragglers", due - timedelta(days=1))) == []
+    assert (requests(the_day_after, "reminder_7d_stragglers", due.replace(hour=10, minute=29))) == []
+    first = requests(the_day_after, "reminder_7d_stragglers", due.replace(hour=10, minute=30))
+    again = requests(the_day_after, "reminder_7d_stragglers", due.replace(hour=15))
     assert first == again == [(f"{DAY}|HMS", f"reminder_7d|{DAY}|HMS|{due:%Y-%m-%d}")]
-    assert (requests(installation, "reminder_7d_stragglers", due.replace(hour=20))) == []
+    assert (requests(the_day_after, "reminder_7d_stragglers", due.replace(hour=20))) == []
 
 
 def test_who_was_invited_late_is_a_straggler_a_week_after_that(installation: Installation) -> None:
@@ -111,11 +111,10 @@ def test_who_was_invited_late_is_a_straggler_a_week_after_that(installation: Ins
     ]
 
 
-def test_once_reminded_there_is_no_straggler(installation: Installation) -> None:
-    installation.run("daily", DAY)
-    installation.now = MORNING + timedelta(days=7)
-    installation.run("reminder_7d", DAY)
-    assert (requests(installation, "reminder_7d_stragglers", MORNING + timedelta(days=7, hours=3))) == []
+def test_once_reminded_there_is_no_straggler(the_day_after: Installation) -> None:
+    the_day_after.now = MORNING + timedelta(days=7)
+    the_day_after.run("reminder_7d", DAY)
+    assert (requests(the_day_after, "reminder_7d_stragglers", MORNING + timedelta(days=7, hours=3))) == []
 
 
 def test_lines_that_waited_for_the_window_are_asked_for_when_it_opens(installation: Installation) -> None:
@@ -130,11 +129,10 @@ def test_lines_that_waited_for_the_window_are_asked_for_when_it_opens(installati
     assert (requests(installation, "deferred_lines", MORNING.replace(hour=9))) == []
 
 
-def test_a_tick_without_a_ledger_raises_and_so_loses_nothing(installation: Installation, tmp_path: Path) -> None:
-    installation.run("daily", DAY)
-    installation.runtime.ledger.close()
+def test_a_tick_without_a_ledger_raises_and_so_loses_nothing(the_day_after: Installation, tmp_path: Path) -> None:
+    the_day_after.runtime.ledger.close()
     for file in (tmp_path / "home").glob("ledger.sqlite*"):
         file.unlink()
     (tmp_path / "home" / "ledger.sqlite").mkdir()
     with pytest.raises(LedgerError):
-        requests(installation, "deferred_lines", MORNING)
+        requests(the_day_after, "deferred_lines", MORNING)

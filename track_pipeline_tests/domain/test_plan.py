@@ -17,12 +17,12 @@ from track_pipeline.policy import Policy, load_policy
 from track_pipeline.registry import Hospital
 from track_pipeline_tests.builders import (
     DAY,
-    HASHER,
     Row,
     cpf,
     email_of,
     encounters,
     hospital,
+    key_of,
     ledger_facts,
     phone_of,
     plan_of,
@@ -51,7 +51,7 @@ def verdict(row: Row, of: Hospital | None = None, **facts: Any) -> str:
 def invited(**fields: object) -> Row:
     """An earlier invitation of person 1, to the inpatient survey, by another encounter."""
     return {
-        "person_key": HASHER("cpf", cpf(1)),
+        "person_key": key_of("cpf", cpf(1)),
         "hospital": "HMS",
         "database": "HMS",
         "encounter_id": 999,
@@ -149,14 +149,14 @@ def test_a_contact_of_too_many_people_is_the_reason_before_a_placeholder() -> No
 # Why not: opt-outs.
 
 
-@pytest.mark.parametrize("key", [HASHER("cpf", cpf(1)), HASHER("email", email_of(1))])
+@pytest.mark.parametrize("key", [key_of("cpf", cpf(1)), key_of("email", email_of(1))])
 def test_who_refuses_one_channel_is_asked_by_the_other(key: str) -> None:
     assert verdict({}, opted_out=[{"person_key": key, "channel": "email"}]) == "whatsapp"
 
 
 @pytest.mark.parametrize("refused", [["all"], ["email", "whatsapp"]])
 def test_who_refuses_every_channel_is_not_asked(refused: list[str]) -> None:
-    key = HASHER("phone", phone_of(1)[3:5] + phone_of(1)[-8:])
+    key = key_of("phone", phone_of(1)[3:5] + phone_of(1)[-8:])
 
     opted_out = [{"person_key": key, "channel": channel} for channel in refused]
 
@@ -164,25 +164,25 @@ def test_who_refuses_every_channel_is_not_asked(refused: list[str]) -> None:
 
 
 def test_who_refuses_the_only_usable_channel_is_opted_out() -> None:
-    opted_out = [{"person_key": HASHER("cpf", cpf(1)), "channel": "email"}]
+    opted_out = [{"person_key": key_of("cpf", cpf(1)), "channel": "email"}]
 
     assert verdict(NO_PHONE, opted_out=opted_out) == Exclusion.OPTED_OUT
 
 
 def test_who_could_not_be_asked_anyway_is_not_called_opted_out() -> None:
-    opted_out = [{"person_key": HASHER("cpf", cpf(1)), "channel": "all"}]
+    opted_out = [{"person_key": key_of("cpf", cpf(1)), "channel": "all"}]
 
     assert verdict(NO_CONTACT, opted_out=opted_out) == Exclusion.NO_CONTACT
 
 
 def test_who_refuses_all_gets_no_link_either() -> None:
-    opted_out = [{"person_key": HASHER("cpf", cpf(1)), "channel": "all"}]
+    opted_out = [{"person_key": key_of("cpf", cpf(1)), "channel": "all"}]
 
     assert verdict({}, hospital(links="no_contact"), opted_out=opted_out) == Exclusion.OPTED_OUT
 
 
 def test_the_opt_out_of_one_person_is_nobody_else_s() -> None:
-    opted_out = [{"person_key": HASHER("cpf", cpf(2)), "channel": "all"}]
+    opted_out = [{"person_key": key_of("cpf", cpf(2)), "channel": "all"}]
 
     assert verdict({}, opted_out=opted_out) == "email"
 
@@ -315,7 +315,7 @@ def test_a_cooldown_holds_until_its_last_day(
     assert verdicts(plan) == [expected]
 
 
-@pytest.mark.parametrize("key", [HASHER("email", email_of(1)), HASHER("phone", "27" + phone_of(1)[-8:])])
+@pytest.mark.parametrize("key", [key_of("email", email_of(1)), key_of("phone", "27" + phone_of(1)[-8:])])
 def test_a_person_is_in_quarantine_by_any_key_and_whichever_hospital_asked(key: str) -> None:
     assert verdict({}, contacted=[invited(person_key=key, hospital="HSL", database="HSL")]) == Exclusion.QUARANTINE
 
@@ -364,7 +364,7 @@ def test_the_reason_that_is_looked_for_first_is_the_reason_also_of_what_was_aske
 )
 def test_an_invitation_that_left_stays_planned_with_its_channel_and_survey(row: Row) -> None:
     facts = ledger_facts(
-        opted_out=[{"person_key": HASHER("cpf", cpf(1)), "channel": "all"}],
+        opted_out=[{"person_key": key_of("cpf", cpf(1)), "channel": "all"}],
         contacted=[invited(), invited(encounter_id=1)],
         asked=[asked(survey_uuid=OTHER_SURVEY)],
     )
@@ -378,7 +378,7 @@ def test_an_invitation_that_left_stays_planned_with_its_channel_and_survey(row: 
 
 def test_a_line_that_was_dropped_stays_planned_when_its_person_opts_out_later() -> None:
     facts = ledger_facts(
-        opted_out=[{"person_key": HASHER("cpf", cpf(1)), "channel": "all"}], suppressed=[asked(channel="email")]
+        opted_out=[{"person_key": key_of("cpf", cpf(1)), "channel": "all"}], suppressed=[asked(channel="email")]
     )
 
     assert verdicts(plan_of(encounters({}), facts=facts)) == ["email"]
@@ -478,10 +478,10 @@ _ROWS = st.lists(
 )
 _PEOPLE = st.sampled_from(
     [
-        HASHER("cpf", cpf(1)),
-        HASHER("cpf", cpf(2)),
-        HASHER("email", "ana@exemplo.com.br"),
-        HASHER("phone", "2781234567"),
+        key_of("cpf", cpf(1)),
+        key_of("cpf", cpf(2)),
+        key_of("email", "ana@exemplo.com.br"),
+        key_of("phone", "2781234567"),
     ]
 )
 _SURVEYS = st.sampled_from([INPATIENT_SURVEY, OTHER_SURVEY])
@@ -605,7 +605,7 @@ def test_every_reason_that_a_plan_can_give_is_given_by_a_test_here_or_by_classif
         ([{"email": "f@x.com.br"} | NO_PHONE] * 4, plan_request(), ledger_facts()),
         ([{"encounter_id": 1}, {"encounter_id": 1}], plan_request(), ledger_facts()),
         ([{}], plan_request(day=ten_days_ago, today=DAY), ledger_facts()),
-        ([{}], plan_request(), ledger_facts(opted_out=[{"person_key": HASHER("cpf", cpf(1)), "channel": "all"}])),
+        ([{}], plan_request(), ledger_facts(opted_out=[{"person_key": key_of("cpf", cpf(1)), "channel": "all"}])),
         ([{}], plan_request(), ledger_facts(contacted=[invited()])),
         ([{}], plan_request(), ledger_facts(contacted=[invited(encounter_id=1)])),
         ([{}] * 9, plan_request(hospital(sample=0.1)), ledger_facts()),
@@ -619,7 +619,7 @@ def test_every_reason_that_a_plan_can_give_is_given_by_a_test_here_or_by_classif
 def test_where_consent_is_required_whatsapp_goes_to_who_has_agreed_and_email_to_the_others() -> None:
     asks_first = hospital(channels=["whatsapp", "email"], whatsapp_consent="required")
     people = encounters({}, {}, {"email": None})
-    agreed = HASHER("cpf", cpf(1))
+    agreed = key_of("cpf", cpf(1))
 
     plan = plan_of(people, plan_request(asks_first), ledger_facts(consented=[{"person_key": agreed}]))
 

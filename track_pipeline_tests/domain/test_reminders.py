@@ -28,7 +28,7 @@ from track_pipeline.domain.reminders import (
 )
 from track_pipeline.policy import ReminderPolicy, load_policy
 from track_pipeline.registry import Channel, Hospital
-from track_pipeline_tests.builders import DAY, HASHER, Row, cpf, email_of, hospital, phone_of, planned, survey_of
+from track_pipeline_tests.builders import DAY, Row, cpf, email_of, hospital, key_of, phone_of, planned, survey_of
 
 POLICY = load_policy().reminders
 HMS = hospital()
@@ -60,9 +60,9 @@ def _candidate(person: int, row: Row) -> Row:
         "survey_uuid": survey_of("HMS", AREAS[0]),
         "invite_channel": "email",
         "invited_at": INVITED_AT,
-        "cpf_key": HASHER("cpf", cpf(person)),
-        "phone_key": HASHER("phone", f"27{phone_of(person)[-8:]}"),
-        "email_key": HASHER("email", email_of(person)),
+        "cpf_key": key_of("cpf", cpf(person)),
+        "phone_key": key_of("phone", f"27{phone_of(person)[-8:]}"),
+        "email_key": key_of("email", email_of(person)),
         "opted_out": [],
     }
     return defaults | dict.fromkeys(FLAGS, False) | {name: row[name] for name in row if name in CANDIDATES}

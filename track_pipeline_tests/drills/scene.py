@@ -20,13 +20,12 @@ from track_pipeline.adapters.lake import Lake
 from track_pipeline.adapters.ledger import ANSWERS, Ledger, open_ledger
 from track_pipeline.adapters.ledger.consent import OptOutChannel
 from track_pipeline.domain.areas import Area
-from track_pipeline.domain.identity import keyed_hasher
 from track_pipeline.domain.outcomes import PLANNED
 from track_pipeline.registry import Hospital
 from track_pipeline.services.messages import LineChannel
 from track_pipeline.services.status import funnel_of
 from track_pipeline.settings import load_settings
-from track_pipeline_tests.builders import DAY, cpf, encounters
+from track_pipeline_tests.builders import DAY, cpf, encounters, key_of
 from track_pipeline_tests.drills.invariants import End, Evidence, OptOut, Row, Send
 from track_pipeline_tests.drills.remembering_track import RememberingTrack
 from track_pipeline_tests.drills.worker import HOSPITAL
@@ -122,7 +121,7 @@ class Scene:
         channel = self.chance.choice(_REFUSABLE)
         secret = load_settings({}, None).person_key_secret
         with self.ledger() as ledger:
-            ledger.opt_out(keyed_hasher(secret)("cpf", person), channel, "a drill")
+            ledger.opt_out(key_of("cpf", person, secret), channel, "a drill")
         self.opt_outs.append(OptOut(person, channel, len(self.track.accepted)))
 
     def somebody_answers(self) -> None:
@@ -150,7 +149,7 @@ class Scene:
         encounters_of = [(encounter, cpf) for encounter, cpf in self.people.items() if cpf in people]
         rows = [
             {
-                "person_key": keyed_hasher(secret)("cpf", cpf),
+                "person_key": key_of("cpf", cpf, secret),
                 "database": self.hospital.code,
                 "encounter_id": encounter,
                 "died": True,

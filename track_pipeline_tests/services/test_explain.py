@@ -20,7 +20,7 @@ from track_pipeline.services.invitation import Planner
 from track_pipeline.services.meanings import DEFERRALS, EXCLUSIONS, SUPPRESSIONS, WITHHELD, meaning
 from track_pipeline.services.sending import DispatchStopped
 from track_pipeline.services.status import why
-from track_pipeline_tests.builders import DAY, HASHER, Row, cpf, email_of, raw_encounters
+from track_pipeline_tests.builders import DAY, HASHER, Row, cpf, email_of, key_of, raw_encounters
 from track_pipeline_tests.fake_reader import FakeHospitals
 from track_pipeline_tests.office import Office
 
@@ -114,7 +114,7 @@ def test_a_line_that_waited_and_was_settled_by_hand_is_told(office: Office) -> N
 def test_what_was_dropped_or_refused_says_that_it_is_for_good(office: Office) -> None:
     morning(office, {}, {})
     office.now += timedelta(minutes=5)
-    office.ledger.opt_out(HASHER("cpf", cpf(1)), "all", "test")
+    office.ledger.opt_out(key_of("cpf", cpf(1)), "all", "test")
     office.track.script = [Refused("http_400", "It was refused.")]
     office.dispatch()
 

@@ -10,7 +10,7 @@ import pytest
 from track_pipeline.adapters.track_answers import Answer, DeliveryStatus, OptOut
 from track_pipeline.adapters.track_api import NotSent, Refused, Unknown
 from track_pipeline.services.sending import DispatchStopped
-from track_pipeline_tests.builders import DAY, HASHER, cpf, email_of, phone_of
+from track_pipeline_tests.builders import DAY, cpf, email_of, key_of, phone_of
 from track_pipeline_tests.office import AREA, Office
 
 SECRET = "A senhora Segredo de Teste me atendeu mal"
@@ -106,9 +106,9 @@ def test_an_opt_out_by_send_reaches_every_key_of_the_person(office: Office) -> N
     assert office.refresh().new_opt_outs == 0
     keys = set(office.ledger.opt_outs().get_column("person_key"))
     assert keys == {
-        HASHER("cpf", cpf(1)),
-        HASHER("email", email_of(1)),
-        HASHER("phone", f"27{phone_of(1)[-8:]}"),
+        key_of("cpf", cpf(1)),
+        key_of("email", email_of(1)),
+        key_of("phone", f"27{phone_of(1)[-8:]}"),
     }
 
 
@@ -117,8 +117,8 @@ def test_an_opt_out_by_contact_is_read_as_people_write_contacts(office: Office) 
     office.refresh()
     found = office.ledger.opt_outs().select("person_key", "channel").rows()
     assert set(found) == {
-        (HASHER("email", email_of(1)), "email"),
-        (HASHER("phone", f"27{phone_of(2)[-8:]}"), "email"),
+        (key_of("email", email_of(1)), "email"),
+        (key_of("phone", f"27{phone_of(2)[-8:]}"), "email"),
     }
 
 

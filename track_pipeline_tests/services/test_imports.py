@@ -9,7 +9,7 @@ import pytest
 from track_pipeline.adapters.ledger import Ledger, open_ledger
 from track_pipeline.policy import load_policy
 from track_pipeline.services.imports import BadFile, Importer
-from track_pipeline_tests.builders import HASHER, cpf, email_of, phone_of
+from track_pipeline_tests.builders import HASHER, cpf, email_of, key_of, phone_of
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_opt_outs_reach_a_person_under_every_contact_given(tmp_path: Path, ledge
     assert importer.opt_outs(path) == 4
     assert importer.opt_outs(path) == 0
 
-    keys = {HASHER("cpf", cpf(1)), HASHER("email", email_of(1)), HASHER("email", email_of(2))}
+    keys = {key_of("cpf", cpf(1)), key_of("email", email_of(1)), key_of("email", email_of(2))}
     found = ledger.opt_outs()
     assert keys < set(found.get_column("person_key"))
     assert set(found.select("channel", "source").unique().rows()) == {("all", "letter"), ("email", "by phone, twice")}
@@ -91,7 +91,7 @@ def test_consents_are_evidence_for_whatsapp(tmp_path: Path, ledger: Ledger, impo
 
     assert importer.consents(path) == 1
 
-    key = HASHER("phone", f"27{phone_of(1)[-8:]}")
+    key = key_of("phone", f"27{phone_of(1)[-8:]}")
     assert ledger.consented([key], "whatsapp").get_column("person_key").to_list() == [key]
     with pytest.raises(BadFile, match="line 2: date"):
         importer.consents(file(tmp_path, f"phone,source,date,text_version\n{phone_of(2)},form,05/01/2025,v2\n"))

@@ -12,7 +12,7 @@ from track_pipeline.adapters.track_answers import Answer, DeliveryStatus, OptOut
 from track_pipeline.adapters.track_api import NotSent, Unknown
 from track_pipeline.services.reminders import AnswersStale
 from track_pipeline.services.sending import DispatchStopped
-from track_pipeline_tests.builders import DAY, HASHER, cpf, email_of, hospital, phone_of
+from track_pipeline_tests.builders import DAY, cpf, email_of, hospital, key_of, phone_of
 from track_pipeline_tests.office import AREA, Office
 
 BY_WHATSAPP_THEN_EMAIL = ["whatsapp", "email"]
@@ -111,7 +111,7 @@ def test_an_opt_out_under_any_identity_stops_every_reminder(office: Office, cont
 
 def test_an_opt_out_of_one_channel_leaves_the_other(office: Office) -> None:
     invite(office, {})
-    office.ledger.opt_out(HASHER("cpf", cpf(1)), "whatsapp", "test")
+    office.ledger.opt_out(key_of("cpf", cpf(1)), "whatsapp", "test")
     office.later(days=7)
     office.remind()
     assert channels(office) == ["email"]
@@ -138,9 +138,9 @@ def test_a_bounced_address_is_not_written_to_again(office: Office) -> None:
 
 def test_nobody_is_reminded_of_a_visit_after_a_death_or_a_new_visit_anywhere(office: Office) -> None:
     invite(office, {}, {}, {}, {})
-    office.see(900, key=HASHER("cpf", cpf(1)), days=3, died=True)
-    office.see(901, key=HASHER("email", email_of(2)), days=5, code="HAT")
-    office.see(3, key=HASHER("cpf", cpf(3)), days=0, died=True, code="HMS")
+    office.see(900, key=key_of("cpf", cpf(1)), days=3, died=True)
+    office.see(901, key=key_of("email", email_of(2)), days=5, code="HAT")
+    office.see(3, key=key_of("cpf", cpf(3)), days=0, died=True, code="HMS")
 
     office.later(days=7)
     report = office.remind()
@@ -244,7 +244,7 @@ def test_an_opt_out_between_the_plan_and_the_claim_is_honoured(office: Office) -
     office.later(days=7)
 
     def refuse_meanwhile() -> None:
-        office.ledger.opt_out(HASHER("cpf", cpf(2)), "all", "test")
+        office.ledger.opt_out(key_of("cpf", cpf(2)), "all", "test")
 
     office.track.on_request = refuse_meanwhile
     assert office.remind().held == {"suppressed:opted_out": 1}
@@ -254,7 +254,7 @@ def test_an_opt_out_between_the_plan_and_the_claim_is_honoured(office: Office) -
 def test_a_hospital_that_requires_consent_reminds_by_whatsapp_only_who_has_agreed(office: Office) -> None:
     office.hospital = hospital(whatsapp_consent="required")
     invite(office, {}, {})
-    agreed = {"person_key": HASHER("phone", f"27{phone_of(2)[-8:]}"), "channel": "whatsapp", "source": "form"}
+    agreed = {"person_key": key_of("phone", f"27{phone_of(2)[-8:]}"), "channel": "whatsapp", "source": "form"}
     office.ledger.record_consents(pl.DataFrame([agreed | {"given_at": DAY, "text_version": "v1"}]))
     office.later(days=7)
 

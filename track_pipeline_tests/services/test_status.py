@@ -10,7 +10,7 @@ from track_pipeline.adapters.track_answers import Answer
 from track_pipeline.adapters.track_api import NotSent, Unknown
 from track_pipeline.services.sending import DispatchStopped
 from track_pipeline.services.status import closes, funnel_of, status, why
-from track_pipeline_tests.builders import DAY, HASHER, Row, cpf
+from track_pipeline_tests.builders import DAY, Row, cpf, key_of
 from track_pipeline_tests.office import AREA, Office
 
 EXCLUDED = {"result": "excluded", "reason": "no_contact", "channel": None, "decided_by": "no_contact"}
@@ -97,9 +97,9 @@ def test_the_story_tells_why_somebody_was_not_reminded(office: Office) -> None:
     office.plan({}, {}, {}, {}, {})
     office.dispatch()
     office.reader.answered = [answer(office, 2)]
-    office.ledger.opt_out(HASHER("cpf", cpf(3)), "all", "test")
-    office.see(4, key=HASHER("cpf", cpf(4)), days=1, died=True)
-    office.see(900, key=HASHER("cpf", cpf(5)), days=2, code="HAT")
+    office.ledger.opt_out(key_of("cpf", cpf(3)), "all", "test")
+    office.see(4, key=key_of("cpf", cpf(4)), days=1, died=True)
+    office.see(900, key=key_of("cpf", cpf(5)), days=2, code="HAT")
     office.later(days=7)
 
     office.remind()

@@ -21,7 +21,7 @@ from track_pipeline.services.extraction import Extractor
 from track_pipeline.services.invitation import Planner
 from track_pipeline.services.sending import Partition
 from track_pipeline.services.what_if import Candidate, WhatIf, candidate_rules
-from track_pipeline_tests.builders import DAY, HASHER, Row, cpf, raw_encounters
+from track_pipeline_tests.builders import DAY, HASHER, Row, cpf, key_of, raw_encounters
 from track_pipeline_tests.fake_reader import FakeHospitals
 from track_pipeline_tests.office import AREA, Office
 
@@ -199,7 +199,7 @@ def test_what_has_an_outcome_keeps_no_place_that_the_policy_does_not_give_it(
     hospitals.batches["HMS"] = [raw_encounters({"cd_cid": "A00"}, {"cd_cid": "A00"})]
     Extractor(hospitals, RULES, office.lake, office.ledger).extract(office.hospital, DAY)
     planner(office).invite(office.hospital, DAY)
-    office.ledger.opt_out(HASHER("cpf", cpf(2)), "all", "before the dispatch")
+    office.ledger.opt_out(key_of("cpf", cpf(2)), "all", "before the dispatch")
     office.dispatch()
     assert office.funnel() == {"sent": 1, "suppressed": 1, "suppressed:opted_out": 1}
 
@@ -242,11 +242,11 @@ def test_a_refused_invitation_asked_nobody(office: Office, hospitals: FakeHospit
 def test_an_old_day_is_judged_as_of_the_morning_after_it(office: Office, hospitals: FakeHospitals) -> None:
     hospitals.batches["HMS"] = [raw_encounters({}, {}, {})]
     office.now -= timedelta(hours=2)
-    office.ledger.opt_out(HASHER("cpf", cpf(2)), "all", "early")
+    office.ledger.opt_out(key_of("cpf", cpf(2)), "all", "early")
     office.now += timedelta(hours=2)
     live(office, hospitals)
     office.now += timedelta(days=90)
-    office.ledger.opt_out(HASHER("cpf", cpf(3)), "all", "because of the survey")
+    office.ledger.opt_out(key_of("cpf", cpf(3)), "all", "because of the survey")
 
     result = what_if(office, hospitals)
 
