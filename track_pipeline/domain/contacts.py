@@ -14,6 +14,8 @@ from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, valida
 
 from track_pipeline.policy import PlaceholderPolicy
 
+TYPED_CONTACTS: Final = ("email", "phone_country", "phone_area", "phone_number")
+
 _AREA_DIGITS: Final = 2
 _MOBILE_DIGITS: Final = 11
 _LANDLINE_DIGITS: Final = 10
@@ -81,7 +83,10 @@ def mark_shared(frame: pl.DataFrame, limit: int) -> pl.DataFrame:
     """
     patient = pl.coalesce("cpf_digits", pl.col("patient_name").str.to_uppercase())
     for contact, verdict in (("email_address", "email_verdict"), ("phone_e164", "phone_verdict")):
-        shared = pl.col(contact).is_not_null() & (patient.n_unique().over(contact) > limit)
+        # Few contacts are on so many rows: only of those the patients are told apart.
+        often = frame.filter(pl.col(contact).is_not_null() & (pl.len().over(contact) > limit))
+        patients = often.group_by(contact).agg(patients=patient.n_unique())
+        shared = pl.col(contact).is_in(patients.filter(pl.col("patients") > limit).get_column(contact).implode())
         frame = frame.with_columns(
             pl.when(shared).then(pl.lit(Verdict.SHARED)).otherwise(verdict).alias(verdict),
             pl.when(~shared).then(contact).alias(contact),

@@ -13,7 +13,7 @@ from typing import Final
 import polars as pl
 
 from track_pipeline.domain.areas import AREAS, PRIORITY, Area
-from track_pipeline.domain.contacts import Verdict, mark_shared, with_contacts
+from track_pipeline.domain.contacts import TYPED_CONTACTS, Verdict, mark_shared, with_contacts
 from track_pipeline.domain.eligibility import with_reason
 from track_pipeline.domain.identity import KEY_COLUMNS, Hasher, cpf_digits, with_keys
 from track_pipeline.domain.outcomes import EXCLUDED, PLANNED, Exclusion
@@ -52,6 +52,7 @@ PLAN: Final = pl.Schema(
 )
 _CONTACT_COLUMNS: Final = ("patient_name", "doctor_name", "email_address", "phone_e164", "cpf_digits", *KEY_COLUMNS)
 _ENCOUNTER_KEY: Final = ("database", "encounter_id")
+_WEIGHED: Final = (*_ENCOUNTER_KEY, "area", "discharged_at", "survey_uuid", *KEY_COLUMNS, "settled", "reason")
 
 
 @dataclass(frozen=True)
@@ -88,10 +89,10 @@ class PlanRequest:
 
 
 def identify(encounters: pl.DataFrame, request: PlanRequest, hasher: Hasher) -> pl.DataFrame:
-    """Adds usable contacts, verdicts and person keys to the encounters (`ENCOUNTERS`) of a hospital-day."""
-    frame = with_contacts(encounters, request.policy.placeholders)
+    """Usable contacts, verdicts and person keys in the place of what was typed, for a hospital-day's `ENCOUNTERS`."""
+    frame = with_contacts(encounters, request.policy.placeholders).drop(TYPED_CONTACTS)
     # Lazily, because only then polars works out each digit of a CPF once and not wherever it is named.
-    frame = frame.lazy().with_columns(cpf_digits=cpf_digits("cpf")).collect()
+    frame = frame.lazy().with_columns(cpf_digits=cpf_digits("cpf")).drop("cpf").collect()
     return with_keys(mark_shared(frame, request.policy.eligibility.shared_contact_limit), hasher)
 
 
@@ -106,7 +107,14 @@ def make_plan(identified: pl.DataFrame, request: PlanRequest, ledger: LedgerFact
     )
     frame = _with_survey(frame, request)
     frame = _with_channel(frame, request.hospital, ledger)
-    frame = _by_priority(_keep_what_is_settled(frame, ledger))
+    frame = _keep_what_is_settled(frame, ledger)
+    return _as_plan(frame.with_columns(_reasons(frame, request, ledger)))
+
+
+def _reasons(frame: pl.DataFrame, request: PlanRequest, ledger: LedgerFacts) -> pl.Series:
+    """`reason` of every row once it has been weighed against the other rows and the ledger."""
+    # Of all columns only these are sorted and sorted back.
+    frame = _by_priority(frame.select(_WEIGHED))
     if (request.today - request.day).days > request.hospital.max_age_days:
         frame = _exclude(frame, pl.lit(value=True), Exclusion.STALE)
     undecided = pl.col("reason").is_null()
@@ -116,7 +124,7 @@ def make_plan(identified: pl.DataFrame, request: PlanRequest, ledger: LedgerFact
     frame = _exclude(frame, same_person, Exclusion.SAME_PERSON)
     frame = _exclude(frame, _in_quarantine(ledger.contacted, request), Exclusion.QUARANTINE)
     frame = _exclude(frame, ~_in_sample(frame, request.hospital), Exclusion.SAMPLED_OUT)
-    return _as_plan(frame.sort("_row"))
+    return frame.sort("_row").get_column("reason")
 
 
 def _as_plan(frame: pl.DataFrame) -> pl.DataFrame:
