@@ -4,6 +4,8 @@ from dataclasses import asdict
 from datetime import date
 from typing import Any
 
+import polars as pl
+
 from track_pipeline.adapters.ledger import NO_OUTCOME, Ledger
 from track_pipeline.domain.funnel import Funnel, funnels
 from track_pipeline.domain.outcomes import EXCLUDED, PLANNED, Deferral, Exclusion
@@ -34,8 +36,8 @@ def status(ledger: Ledger, dates: tuple[date, date] | None = None, hospital: str
 def funnel_of(ledger: Ledger, day: date, hospital: str, area: str) -> Funnel:
     """The funnel of one partition; all zeros when nothing was extracted."""
     day_only = (day, day)
-    of_day = funnels(ledger.outcomes(day_only, hospital), ledger.extracted(day_only, hospital))
-    found = [one for one in of_day if one.area == area]
+    of_day = ledger.outcomes(day_only, hospital), ledger.extracted(day_only, hospital)
+    found = funnels(*(frame.filter(pl.col("area") == area) for frame in of_day))
     return found[0] if found else Funnel(day.isoformat(), hospital, area)
 
 

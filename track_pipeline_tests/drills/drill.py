@@ -30,6 +30,9 @@ from track_pipeline_tests.drills.worker import Order, Report, start
 POSTGRESQL_EVERY: Final = 10
 REMINDERS_EVERY: Final = {"reminder_7d": 3, "reminder_14d": 9}
 
+# What is wrong with what is seen.
+Law = Callable[[Evidence], list[str]]
+
 _LONGEST_RUN: Final = 60.0
 
 
@@ -41,8 +44,11 @@ class Drill:
     rounds: int = 0
     story: list[str] = field(default_factory=list)
 
-    def play(self, round_: Round, what: str) -> list[Report]:
-        """Runs the pipeline once, in as many processes as the round wants; judges, and returns what they reported."""
+    def play(self, round_: Round, what: str, *laws: Law) -> list[Report]:
+        """Runs the pipeline once, in as many processes as the round wants; judges, and returns what they reported.
+
+        `laws`: those that it has to keep besides those of every run.
+        """
         scene, track = self.scene, self.scene.track
         for act in round_.before:
             act()
@@ -58,20 +64,19 @@ class Drill:
         ended = f"{len(reports)} of {len(ends)} runs reached their end"
         self.story.append(f"{self.rounds}. {what}: {ended}, told {told}; {len(track.accepted)} lines accepted by now")
         self.rounds += 1
-        self.judge(violations)
+        self.judge(violations, *laws)
         return reports
 
     def play_calm(self, hours: float) -> list[Report]:
         """Runs the pipeline with nothing in its way, once the operator has seen to what had stopped it."""
         self.scene.resume()
         self.scene.calm.add(self._run_id(0))
-        reports = self.play(Round(self.scene, hours=hours), "a calm run")
-        self.judge(violations_of_calm)
-        return reports
+        return self.play(Round(self.scene, hours=hours), "a calm run", violations_of_calm)
 
-    def judge(self, law: Callable[[Evidence], list[str]]) -> None:
+    def judge(self, *laws: Law) -> None:
         """Raises AssertionError, with the story, when the evidence breaks a law."""
-        broken = law(self.scene.evidence())
+        seen = self.scene.evidence()
+        broken = [violation for law in laws for violation in law(seen)]
         if broken:
             raise AssertionError("\n".join([*broken[:20], "The story:", *self.story]))
 

@@ -20,10 +20,10 @@ from track_pipeline.adapters.lake import Lake
 from track_pipeline.adapters.ledger import ANSWERS, Ledger, open_ledger
 from track_pipeline.adapters.ledger.consent import OptOutChannel
 from track_pipeline.domain.areas import Area
+from track_pipeline.domain.funnel import funnels
 from track_pipeline.domain.outcomes import PLANNED
 from track_pipeline.registry import Hospital
 from track_pipeline.services.messages import LineChannel
-from track_pipeline.services.status import funnel_of
 from track_pipeline.settings import load_settings
 from track_pipeline_tests.builders import DAY, cpf, encounters, key_of
 from track_pipeline_tests.drills.invariants import End, Evidence, OptOut, Row, Send
@@ -187,13 +187,12 @@ class Scene:
     def evidence(self) -> Evidence:
         """What there is to be seen now."""
         with self.engine().connect() as connection, self.ledger() as ledger:
-            funnels = [funnel_of(ledger, day, self.hospital.code, area.value) for day in self.visits for area in AREAS]
             return Evidence(
                 accepted=list(self.track.accepted),
                 refused=set(self.track.refused),
                 sends=self.sends(),
                 rows=[Row(row[0], str(row[1]), *row[2:]) for row in _rows(connection, _ENCOUNTERS)],
-                funnels=funnels,
+                funnels=funnels(ledger.outcomes(), ledger.extracted()),
                 extracted=self._extracted(),
                 people=dict(self.people),
                 opt_outs=list(self.opt_outs),
