@@ -58,7 +58,7 @@ def _file(path: Path) -> Iterator[str]:
 
 
 def _of(kind: str, name: str, bench: Bench, place: _Place) -> Iterator[Figure | Curve]:
-    lines = bench.size(full=200_000, quick=3_000)
+    lines = bench.size(full=100_000, quick=3_000)
     ours, bare = (_on_empty(bench, place, trial, lines) for trial in (claim_and_settle, write_barely))
     for step, what in (("claim", "claims"), ("settle", "outcomes")):
         yield Figure(
