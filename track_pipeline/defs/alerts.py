@@ -65,7 +65,8 @@ def alert_definitions(
         if context.dagster_run.tags.get(_WILL_RETRY) == "true":
             return
         is_throttled = throttled().key in runtime.ledger.alerts().get_column("key")
-        for alert in _failure_alerts(context.dagster_run, context.get_step_failure_events(), is_throttled=is_throttled):
+        failures = context.get_step_failure_events()
+        for alert in _failure_alerts(names.hub, context.dagster_run, failures, is_throttled=is_throttled):
             runtime.alerting.send(alert)
 
     @dg.run_status_sensor(
@@ -76,7 +77,7 @@ def alert_definitions(
     )
     def alert_recovered_runs(context: dg.RunStatusSensorContext, runtime: dg.ResourceParam[Runtime]) -> None:
         run = context.dagster_run
-        key = _run_alert(run, []).key
+        key = _run_alert(names.hub, run, []).key
         if key not in runtime.ledger.alerts().get_column("key"):
             return
         job = _job_of(run)
@@ -87,7 +88,9 @@ def alert_definitions(
     return dg.Definitions(sensors=[alert_problems, alert_failed_runs, alert_recovered_runs])
 
 
-def _failure_alerts(run: dg.DagsterRun, events: Sequence[dg.DagsterEvent], *, is_throttled: bool) -> list[Alert]:
+def _failure_alerts(
+    hub: str, run: dg.DagsterRun, events: Sequence[dg.DagsterEvent], *, is_throttled: bool
+) -> list[Alert]:
     """One alert for the gates that tripped in a run, one for all else; none for what the open throttle explains."""
     told = [_told(event) for event in events]
     tripped = [text for error, text in told if error == GateTripped.__name__]
@@ -101,7 +104,7 @@ def _failure_alerts(run: dg.DagsterRun, events: Sequence[dg.DagsterEvent], *, is
         day, hospital = _place(run)
         alerts.append(gate(hospital, date.fromisoformat(day), _joined(tripped)))
     if others or not told:
-        alerts.append(_run_alert(run, others))
+        alerts.append(_run_alert(hub, run, others))
     return alerts
 
 
@@ -114,16 +117,18 @@ def _told(event: dg.DagsterEvent) -> tuple[str, str]:
     return str(error.value) if error else "", written.description or ""
 
 
-def _run_alert(run: dg.DagsterRun, failures: Sequence[str]) -> Alert:
+def _run_alert(hub: str, run: dg.DagsterRun, failures: Sequence[str]) -> Alert:
     day, hospital = _place(run)
     job = _job_of(run)
-    what = " ".join(part for part in (hospital, day, job) if part)
+    # Hubs share the ledger that remembers what was told: what is of no hospital is told apart by the hub.
+    detail = " ".join(part for part in ("" if hospital else hub, day, job) if part)
+    what = f"{hospital} {detail}".strip()
     told = _joined(failures) or "It failed outside its steps: its process died, or could not start."
     again = (
         "The sweep runs it again every hour until 19:15, for 7 days" if job == DAILY else "Its schedule runs it again"
     )
     text = f"{told} {again}; or launch it again in Dagster once the cause is mended."
-    return Alert(f"{what}: the run failed", text, f"/runs/{run.run_id}", Kind.RUN, hospital, f"{day} {job}".strip())
+    return Alert(f"{what}: the run failed", text, f"/runs/{run.run_id}", Kind.RUN, hospital, detail)
 
 
 def _joined(texts: Sequence[str]) -> str:

@@ -57,12 +57,17 @@ def daily_definitions(
         days = sweep_days(tick.date())
         hospital_days = [partition_key(day, code) for day in days for code in registry.codes]
         unfinished, busy = _unfinished_and_busy(context.instance, keys, partitions, hospital_days)
-        waiting = {
-            partition_key(day, code)
-            for day, code in runtime.ledger.unsent_partitions(days[0], days[-1])
-            # Where nothing may be sent now, a run would read a hospital for nothing.
-            if code in registry.codes and runtime.settings.sends and window_is_open_now(registry, code, tick)
+        paused = set(runtime.ledger.pauses().get_column("scope"))
+        # Where nothing may be sent now, a run would read a hospital for nothing.
+        sending = {
+            code
+            for code in registry.codes
+            if runtime.settings.sends
+            and window_is_open_now(registry, code, tick)
+            and paused.isdisjoint({"all", f"hospital:{code}"})
         }
+        unsent = runtime.ledger.unsent_partitions(days[0], days[-1])
+        waiting = {partition_key(day, code) for day, code in unsent if code in sending}
         for key in sorted((unfinished | waiting) - busy):
             yield dg.RunRequest(partition_key=key, run_key=f"{tick.isoformat()}|{key}")
 

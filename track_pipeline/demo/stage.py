@@ -4,6 +4,7 @@ What is run when is `run`'s. Workers end with the process that started them, how
 """
 
 import atexit
+import gc
 import os
 import threading
 from collections.abc import Iterable, Iterator
@@ -127,4 +128,6 @@ def _run(moment: Moment, job: str, partition: str, assets: list[dg.AssetKey] | N
         if _stage is not None:
             _stage.close()
         _stage = Stage(moment, open_instance(moment.settings.home))
+        # As the definitions do where Dagster loads them.
+        gc.freeze()
     return _stage.run(job, partition, assets)

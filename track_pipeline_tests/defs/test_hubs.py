@@ -10,6 +10,7 @@ import dagster as dg
 import pytest
 import yaml
 
+from track_pipeline.adapters.track_api import Refused
 from track_pipeline.definitions import build_defs
 from track_pipeline.domain.areas import AREAS, Area
 from track_pipeline.services.alerting import Alerting
@@ -111,21 +112,29 @@ def test_a_wave_is_reminded_in_its_hub_and_when_its_own_answers_are_read(es: Ins
     assert ne.status("reminder_7d", Area.INTERNACAO, KEYS[1:]) == {KEYS[1]: "MATERIALIZED"}
 
 
-def test_assets_of_a_hub_that_fail_by_hand_are_told_until_the_whole_job_is_mended(ne: Installation) -> None:
+def see(hub: Installation, result: dg.ExecuteInProcessResult, **changes: str) -> None:
+    """Lets the sensor of a run's outcome see it, as the daemon would."""
+    event = result.get_run_success_event() if result.success else result.get_run_failure_event()
+    name = "alert_recovered_runs" if result.success else "alert_failed_runs"
+    run = result.dagster_run._replace(**changes)
+    context = dg.build_run_status_sensor_context(name, event, hub.instance, run, resources={"runtime": hub.runtime})
+    hub.defs.get_repository_def().get_sensor_def(name)(context if result.success else context.for_run_failure())
+
+
+def listen(hub: Installation) -> FakeChannel:
+    """A channel for what a hub tells people."""
     channel = FakeChannel()
     # Where the runtime keeps what it makes when first asked.
-    ne.runtime.__dict__["alerting"] = Alerting(ne.runtime.ledger, channel)
+    hub.runtime.__dict__["alerting"] = Alerting(hub.runtime.ledger, channel)
+    return channel
+
+
+def test_assets_of_a_hub_that_fail_by_hand_are_told_until_the_whole_job_is_mended(ne: Installation) -> None:
+    channel = listen(ne)
     steps = [dg.AssetKey(["ne", step, "internacao"]) for step in STEPS[:3]]
 
     def run(assets: list[dg.AssetKey]) -> None:
-        result = ne.run("daily", DAY, "HAC", asset_selection=assets)
-        event = result.get_run_success_event() if result.success else result.get_run_failure_event()
-        name = "alert_recovered_runs" if result.success else "alert_failed_runs"
-        by_hand = result.dagster_run._replace(job_name="__ASSET_JOB")
-        context = dg.build_run_status_sensor_context(
-            name, event, ne.instance, by_hand, resources={"runtime": ne.runtime}
-        )
-        ne.defs.get_repository_def().get_sensor_def(name)(context if result.success else context.for_run_failure())
+        see(ne, ne.run("daily", DAY, "HAC", asset_selection=assets), job_name="__ASSET_JOB")
 
     ne.failures["HAC"] = down(transient=False)
     run(steps)
@@ -135,6 +144,21 @@ def test_assets_of_a_hub_that_fail_by_hand_are_told_until_the_whole_job_is_mende
     assert len(channel.titles) == 1
     run(steps[1:])
     assert channel.titles[1:] == [f"Over: HAC {DAY} daily: the run failed"]
+
+
+def test_what_one_hub_cannot_read_is_not_over_because_another_can(es: Installation, ne: Installation) -> None:
+    channel = listen(ne)
+    listen(es)
+    ne.answers.failures["answers"] = Refused("http_400", "refused")
+    see(ne, ne.run("read_answers", None))
+    assert channel.titles == ["track: ne read_answers: the run failed"]
+
+    see(es, es.run("read_answers", None))
+    assert ne.runtime.ledger.alerts().height == 1
+
+    ne.answers.failures.clear()
+    see(ne, ne.run("read_answers", None))
+    assert channel.titles[1:] == ["Over: ne read_answers: the run failed"]
 
 
 @pytest.fixture

@@ -138,6 +138,18 @@ def test_lines_that_no_run_can_send_are_not_swept(installation: Installation) ->
     assert f"{DAY}|HMS" in swept(installation)
 
 
+def test_lines_of_a_paused_hospital_are_swept_once_it_is_resumed(installation: Installation) -> None:
+    ledger = installation.runtime.ledger
+    ledger.pause("hospital:HMS", "an operator wants to look", "test")
+    installation.run("daily", DAY)
+    assert f"{DAY}|HMS" not in swept(installation)
+
+    ledger.resume("hospital:HMS")
+    assert f"{DAY}|HMS" in swept(installation)
+    ledger.pause("all", "Track.co throttles", "test")
+    assert f"{DAY}|HMS" not in swept(installation)
+
+
 def test_lines_that_wait_for_the_window_are_swept_once_it_is_open(installation: Installation) -> None:
     installation.now = MORNING.replace(hour=7)
     installation.run("daily", DAY)
