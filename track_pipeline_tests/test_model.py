@@ -162,9 +162,15 @@ class HospitalAtWork(RuleBasedStateMachine):
         self.wave: str = INVITE
 
     @initialize(
-        links=st.sampled_from(["off", "all"]), rows=ROWS, script=st.just([LOST]) | SCRIPT, reminds=st.booleans()
+        links=st.sampled_from(["off", "all"]),
+        rows=ROWS,
+        script=st.just([LOST]) | SCRIPT,
+        refuses=st.booleans(),
+        reminds=st.booleans(),
     )
-    def a_hospital_opens(self, links: str, rows: dict[int, Row], script: Script, *, reminds: bool) -> None:
+    def a_hospital_opens(
+        self, links: str, rows: dict[int, Row], script: list[Behaviour], *, refuses: bool, reminds: bool
+    ) -> None:
         office = self.office
         office.now = NINE
         office.hospital = hospital(links=links)
@@ -174,8 +180,11 @@ class HospitalAtWork(RuleBasedStateMachine):
             for table in tables.metadata.sorted_tables:
                 connection.execute(delete(table))
         shutil.rmtree(office.lake.root, ignore_errors=True)
-        # Two encounters of one person, alike, besides those that are drawn.
-        self.a_plan_is_made(rows | dict.fromkeys((1, 2), Row(1, AREAS[0], "email")), script)
+        # Two encounters of one person, alike, and one of another, who may refuse, besides those that are drawn.
+        self.a_plan_is_made(rows | dict.fromkeys((1, 2, 10), Row(1, AREAS[0], "email")), script=None)
+        if refuses:
+            self._refuses(10, "email")
+        self._dispatch(script)
         if reminds:
             self.reminders_fall_due(rows, WAVES[0], fresh=True, late=0, script=[None])
 
@@ -209,9 +218,7 @@ class HospitalAtWork(RuleBasedStateMachine):
     ) -> None:
         """Between a plan and its dispatch: somebody of the plan, if the drawn one is in it."""
         self.a_plan_is_made(rows, script=None)
-        person = PERSON_OF[encounter if encounter in rows else min(rows)]
-        self.office.ledger.opt_out(key_of("cpf", cpf(person)), channel, "test")
-        self.refused.add((person, channel))
+        self._refuses(PERSON_OF[encounter if encounter in rows else min(rows)], channel)
         self._dispatch(script)
 
     @rule(place=st.integers(0, 3))
@@ -341,6 +348,10 @@ class HospitalAtWork(RuleBasedStateMachine):
         self.track.behaviours = []
         assert ended.keys().isdisjoint(self._claimed().get_column("run_id"))
         assert not {(each.day, each.area, each.channel) for each in ended.values()} & self._unnamed()
+
+    def _refuses(self, person: int, channel: OptOutChannel) -> None:
+        self.office.ledger.opt_out(key_of("cpf", cpf(person)), channel, "test")
+        self.refused.add((person, channel))
 
     def _survives(self, run: Callable[[], object]) -> bool:
         """Runs it; whether it lived to say what became of every line, be it by an error of this project's own."""
