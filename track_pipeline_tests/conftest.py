@@ -14,7 +14,7 @@ from sqlalchemy import make_url
 
 # Seeded drills: the set, and as many of it as all tests together have time for.
 FULL_SET = 200
-PART_OF_IT = 60
+PART_OF_IT = 20
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
