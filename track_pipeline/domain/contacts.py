@@ -14,6 +14,7 @@ from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, valida
 
 from track_pipeline.policy import PlaceholderPolicy
 
+# As a hospital typed them; once they are cleaned nobody needs them.
 TYPED_CONTACTS: Final = ("email", "phone_country", "phone_area", "phone_number")
 
 _AREA_DIGITS: Final = 2

@@ -2,7 +2,7 @@
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from track_pipeline.domain.identity import KEY_COLUMNS, cpf_digits, keyed_hasher, with_keys
@@ -99,6 +99,7 @@ def test_the_kinds_of_key_cannot_collide() -> None:
 
 
 @given(st.lists(st.none() | st.text(), min_size=1), st.text(min_size=1))
+@example(["longer than a block of the hash", None], "a secret that is longer than a block of the hash as well" * 2)
 @settings(max_examples=100, deadline=None)
 def test_keys_are_those_of_an_independent_implementation(values: list[str | None], secret: str) -> None:
     column = pl.Series("value", values, dtype=pl.String).to_frame()
