@@ -1,6 +1,5 @@
 """An installation whose hospitals and Track.co are lists, with real Dagster definitions over it."""
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -23,7 +22,7 @@ from track_pipeline.rulebook import load_rulebook
 from track_pipeline.runtime import Runtime
 from track_pipeline.settings import Settings, load_settings
 from track_pipeline_tests.fake_reader import FakeReader
-from track_pipeline_tests.fake_sender import FakeSender, Line
+from track_pipeline_tests.fake_sender import FakeSender
 
 SAO_PAULO = ZoneInfo("America/Sao_Paulo")
 # A Tuesday; the hospital-day is the Monday before.
@@ -121,36 +120,28 @@ def production_settings(home: Path) -> Settings:
 
 
 @pytest.fixture
-def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
-    yield from _installation(tmp_path / "home", monkeypatch)
-
-
-@pytest.fixture(scope="session")
-def made_day(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Line]]:
-    """The home of an installation that has run HMS's day, to be copied, and what Track.co accepted of it."""
-    home = tmp_path_factory.mktemp("made-day") / "home"
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        for made in _installation(home, monkeypatch):
-            assert made.run("daily", DAY).success
-            accepted = made.sender.accepted
-    return home, accepted
+def instance(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[dg.DagsterInstance]:
+    """Dagster in memory, since on disk a run takes three times as long; on disk with the mark `dagster_on_disk`."""
+    if "dagster_on_disk" in request.keywords:
+        monkeypatch.setenv("DAGSTER_HOME", "set by what follows")
+        made = open_instance(tmp_path / "home")
+    else:
+        made = dg.DagsterInstance.ephemeral()
+    with made:
+        yield made
 
 
 @pytest.fixture
-def the_day_after(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made_day: tuple[Path, list[Line]]
-) -> Iterator[Installation]:
-    """An installation that has run HMS's day: a run takes seconds, and many tests are of what comes after it."""
-    home, accepted = made_day
-    shutil.copytree(home, tmp_path / "home")
-    for made in _installation(tmp_path / "home", monkeypatch):
-        made.sender.accepted.extend(accepted)
-        yield made
+def installation(tmp_path: Path, instance: dg.DagsterInstance) -> Iterator[Installation]:
+    made = Installation(tmp_path / "home", instance)
+    yield made
+    made.runtime.close()
 
 
-def _installation(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
-    monkeypatch.setenv("DAGSTER_HOME", str(home / "dagster"))
-    with open_instance(home) as instance:
-        made = Installation(home, instance)
-        yield made
-        made.runtime.close()
+@pytest.fixture
+def the_day_after(installation: Installation) -> Installation:
+    """An installation that has run HMS's day."""
+    assert installation.run("daily", DAY).success
+    return installation

@@ -61,6 +61,7 @@ def test_every_asset_of_a_hub_depends_on_its_own_alone(es: Installation) -> None
     assert depended_on <= {spec.key for spec in es.defs.resolve_all_asset_specs()}
 
 
+@pytest.mark.dagster_on_disk
 def test_what_a_hub_makes_is_made_in_that_hub_alone(es: Installation, ne: Installation) -> None:
     swept = MORNING.replace(hour=9, minute=15)
     assert KEYS[1] in {request.partition_key for request in ne.tick("sweep", swept)}
@@ -189,6 +190,7 @@ def web(es: Installation, ne: Installation, tmp_path: Path) -> Iterator[Webserve
         yield web
 
 
+@pytest.mark.dagster_on_disk
 @pytest.mark.xdist_group("end_to_end")
 def test_the_web_interface_shows_and_backfills_every_hubs_assets_with_its_own_hospitals(web: Webserver) -> None:
     nodes = web.ask(

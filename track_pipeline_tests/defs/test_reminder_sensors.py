@@ -114,6 +114,7 @@ def swept(installation: Installation) -> set[str]:
     return {str(request.partition_key) for request in ticked}
 
 
+@pytest.mark.dagster_on_disk
 def test_a_hospital_day_that_is_being_made_is_not_swept_although_its_lines_wait(installation: Installation) -> None:
     meanwhile: list[set[str]] = []
 
@@ -129,6 +130,7 @@ def test_a_hospital_day_that_is_being_made_is_not_swept_although_its_lines_wait(
     assert f"{DAY}|HAC" in keys
 
 
+@pytest.mark.dagster_on_disk
 def test_lines_that_no_run_can_send_are_not_swept(installation: Installation) -> None:
     installation.runtime.settings = installation.settings.model_copy(update={"dispatch_mode": "dry-run"})
     installation.run("daily", DAY)
@@ -138,6 +140,7 @@ def test_lines_that_no_run_can_send_are_not_swept(installation: Installation) ->
     assert f"{DAY}|HMS" in swept(installation)
 
 
+@pytest.mark.dagster_on_disk
 def test_lines_of_a_paused_hospital_are_swept_once_it_is_resumed(installation: Installation) -> None:
     ledger = installation.runtime.ledger
     ledger.pause("hospital:HMS", "an operator wants to look", "test")
@@ -150,6 +153,7 @@ def test_lines_of_a_paused_hospital_are_swept_once_it_is_resumed(installation: I
     assert f"{DAY}|HMS" not in swept(installation)
 
 
+@pytest.mark.dagster_on_disk
 def test_lines_that_wait_for_the_window_are_swept_once_it_is_open(installation: Installation) -> None:
     installation.now = MORNING.replace(hour=7)
     installation.run("daily", DAY)

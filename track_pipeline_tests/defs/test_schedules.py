@@ -51,6 +51,7 @@ def test_in_production_everything_runs_by_itself(production: dg.Definitions) -> 
     assert {sensor.default_status for sensor in production.sensors or []} == {dg.DefaultSensorStatus.RUNNING}
 
 
+@pytest.mark.dagster_on_disk
 def test_the_sweep_asks_for_what_is_missing_failed_or_deferred_in_a_week(the_day_after: Installation) -> None:
     finished, failed, deferred = (DAY - timedelta(days=age) for age in (0, 1, 2))
     the_day_after.failures["HMS"] = down(transient=False)
