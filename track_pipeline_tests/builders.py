@@ -202,6 +202,7 @@ def ledger_facts(
     asked: Iterable[Row] = (),
     suppressed: Iterable[Row] = (),
     consented: Iterable[Row] = (),
+    died: Iterable[Row] = (),
 ) -> LedgerFacts:
     """What the ledger knows; nothing, unless rows are given."""
     return LedgerFacts(
@@ -210,6 +211,7 @@ def ledger_facts(
         pl.DataFrame(list(asked), schema=_ASKED),
         pl.DataFrame(list(suppressed), schema=_ASKED),
         pl.DataFrame(list(consented), schema={"person_key": pl.String()}),
+        pl.DataFrame(list(died), schema={"person_key": pl.String()}),
     )
 
 

@@ -53,7 +53,7 @@ def results(bench: Bench) -> Iterator[Figure | Curve]:
 
 
 def plan(watch: Watch, raw: Path) -> None:
-    """From raw rows to a plan; one person in fifty has opted out, one in twenty was invited last week."""
+    """From raw rows to a plan; of 50 keys one has opted out, of 20 one was invited last week, of 1,000 one died."""
     of, rows = hospital(), pl.read_parquet(raw)
     rules, surveys = load_rules(of), demo_catalog(load_registry()).survey_uuids()
     request, hasher = PlanRequest(of, DAY, NOW.date(), load_policy(), surveys), keyed_hasher("benchmark" * 4)
@@ -90,7 +90,7 @@ def _facts(identified: pl.DataFrame) -> LedgerFacts:
     )
     asked = pl.DataFrame(schema={name: pl.Int64 if name == "encounter_id" else pl.String for name in _ASKED})
     opted_out = keys.gather_every(50).with_columns(channel=pl.lit("all"))
-    return LedgerFacts(opted_out, contacted, asked, asked, keys.clear())
+    return LedgerFacts(opted_out, contacted, asked, asked, consented=keys.clear(), died=keys.gather_every(1000))
 
 
 _ASKED: Final = ("database", "encounter_id", "area", "survey_uuid", "channel")

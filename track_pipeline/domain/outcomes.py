@@ -63,6 +63,7 @@ class Suppression(StrEnum):
     ALREADY_ASKED = "already_asked"
     STALE = "stale"
     ANSWERED = "answered"
+    DECEASED = "deceased"
     TOO_MANY = "too_many"
 
 

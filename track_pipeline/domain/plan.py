@@ -14,7 +14,7 @@ import polars as pl
 
 from track_pipeline.domain.areas import AREAS, PRIORITY, Area
 from track_pipeline.domain.contacts import TYPED_CONTACTS, Verdict, mark_shared, with_contacts
-from track_pipeline.domain.eligibility import with_reason
+from track_pipeline.domain.eligibility import with_reason, with_reasons_of_people
 from track_pipeline.domain.identity import KEY_COLUMNS, Hasher, cpf_digits, with_keys
 from track_pipeline.domain.outcomes import EXCLUDED, PLANNED, Exclusion
 from track_pipeline.domain.schema import UTC_TIME
@@ -65,6 +65,7 @@ class LedgerFacts:
     asked: database, encounter_id, area, survey_uuid, channel; invitations of this very hospital-day.
     suppressed: same columns; planned encounters of this very hospital-day that were dropped at the moment of sending.
     consented: person_key; who is known to have agreed to WhatsApp.
+    died: person_key; who is known to have died, by any encounter in any hospital.
     """
 
     opted_out: pl.DataFrame
@@ -72,6 +73,7 @@ class LedgerFacts:
     asked: pl.DataFrame
     suppressed: pl.DataFrame
     consented: pl.DataFrame
+    died: pl.DataFrame
 
 
 @dataclass(frozen=True)
@@ -97,13 +99,21 @@ def identify(encounters: pl.DataFrame, request: PlanRequest, hasher: Hasher) -> 
 
 
 def make_plan(identified: pl.DataFrame, request: PlanRequest, ledger: LedgerFacts) -> pl.DataFrame:
-    """Decides on every encounter of a hospital-day, all areas together (`PLAN`, in order of the input).
+    """Decides on every encounter of a hospital-day that is of an area, all together (`PLAN`, in order of the input).
 
-    `identified` is what `identify` returns. What already left, or was dropped at the moment of sending, keeps its
-    place in the plan, whatever the rules now say: an outcome, once given, is not denied.
+    `identified` is what `identify` returns; rows of no area tell only what is true of a person, such as a death. What
+    already left, or was dropped at the moment of sending, keeps its place in the plan, whatever the rules now say: an
+    outcome, once given, is not denied.
     """
-    frame = with_reason(identified, request.policy.eligibility, request.hospital).with_columns(
-        area=pl.col("area").replace_strict({area.label: area.value for area in AREAS}, return_dtype=pl.String)
+    # What was cancelled did not take place, and says nothing about anybody.
+    took_place = identified.filter(pl.col("reason").ne_missing(pl.lit(Exclusion.CANCELLED.value)))
+    judged = with_reason(took_place, request.policy.eligibility, request.hospital)
+    frame = (
+        with_reasons_of_people(judged, ledger.died.get_column("person_key"))
+        .filter(pl.col("area").is_not_null())
+        .with_columns(
+            area=pl.col("area").replace_strict({area.label: area.value for area in AREAS}, return_dtype=pl.String)
+        )
     )
     frame = _with_survey(frame, request)
     frame = _with_channel(frame, request.hospital, ledger)

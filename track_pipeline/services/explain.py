@@ -42,6 +42,7 @@ _LATER_CHECKS: Final[Mapping[Exclusion, Sequence[Exclusion]]] = {
         )
     },
 }
+_OF_PERSON: Final = frozenset(rule.reason for rule in ELIGIBILITY_RULES if rule.of_person)
 _CODES_SHOWN: Final = 6
 
 
@@ -241,6 +242,9 @@ def _contacts_and_plan(row: JsonObject, decisions: list[JsonObject]) -> Iterator
     if not planned:
         return
     reason = planned[-1]["reason"]
+    if reason in _OF_PERSON:
+        yield PathStep("plan", reason, EXCLUDED, "so says another encounter of the person")
+        return
     for name, reasons in _LATER_CHECKS.items():
         if reason in reasons:
             yield PathStep("plan", reason, EXCLUDED, EXCLUSIONS[Exclusion(reason)][0])

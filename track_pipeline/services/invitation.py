@@ -46,7 +46,7 @@ class Planner:
         request = self._request(hospital, day)
         identified = self._identified(hospital, day, areas, request)
         self.ledger.see(hospital.code, day, _seen(identified))
-        plan = self._plan(identified, request)
+        plan = make_plan(identified, request, self._facts(hospital, day, identified))
         plans = {area: plan.filter(pl.col("area") == area.value) for area in areas}
         for area, rows in plans.items():
             self.lake.write(rows, INVITATION, area, day, hospital.code)
@@ -62,18 +62,14 @@ class Planner:
         So what has left keeps its place only if these rules and this policy give it one. Nothing is written anywhere.
         """
         request = self._request(hospital, day)
-        classified = identify(encounters, request, self.hasher).filter(pl.col("area").is_not_null())
-        facts = self._facts(hospital, day, classified)
+        identified = identify(encounters, request, self.hasher)
+        facts = self._facts(hospital, day, identified)
         return make_plan(
-            classified, request, replace(facts, asked=facts.asked.clear(), suppressed=facts.suppressed.clear())
+            identified, request, replace(facts, asked=facts.asked.clear(), suppressed=facts.suppressed.clear())
         )
 
     def _request(self, hospital: Hospital, day: date) -> PlanRequest:
         return PlanRequest(hospital, day, self.clock().astimezone(hospital.zone).date(), self.policy, self.surveys)
-
-    def _plan(self, identified: pl.DataFrame, request: PlanRequest) -> pl.DataFrame:
-        classified = identified.filter(pl.col("area").is_not_null())
-        return make_plan(classified, request, self._facts(request.hospital, request.day, classified))
 
     def _identified(self, hospital: Hospital, day: date, areas: Sequence[Area], request: PlanRequest) -> pl.DataFrame:
         """Everybody who was extracted, also who is in no area: a front desk's telephone is shared by all of them."""
@@ -95,6 +91,7 @@ class Planner:
             asked=self.ledger.asked(hospital.code, day),
             suppressed=self.ledger.suppressed(hospital.code, day),
             consented=self.ledger.consented(keys, "whatsapp"),
+            died=self.ledger.died(keys),
         )
 
     def _tell_ledger(self, hospital: Hospital, day: date, area: Area, plan: pl.DataFrame) -> None:

@@ -23,7 +23,7 @@ EXCLUSIONS: Final[Mapping[Exclusion, tuple[str, str]]] = {
         "A rule in rules/{hospital}.toml would have to take it (see track plan --rules), or the codes be mended.",
     ),
     Exclusion.DECEASED: (
-        "the patient died, say the discharge motive, the result or the death flag",
+        "the patient died, say the discharge motive, the result or the death flag, of this encounter or another one",
         "Nothing should. If the hospital typed it wrongly and corrects it, extract the day again.",
     ),
     Exclusion.NEWBORN: (
@@ -35,15 +35,15 @@ EXCLUSIONS: Final[Mapping[Exclusion, tuple[str, str]]] = {
         'The contacts would have to be guardians\', and hospitals.toml say so: minors = "guardian_contact".',
     ),
     Exclusion.OBSTETRIC_LOSS: (
-        "the diagnosis is an obstetric loss",
+        "the diagnosis, of this encounter or another one of the day, is an obstetric loss",
         "Nothing should, unless obstetric_loss_cid in policy.toml is wrong.",
     ),
     Exclusion.PSYCHIATRIC: (
-        "the principal diagnosis is psychiatric",
+        "the principal diagnosis, of this encounter or another one of the day, is psychiatric",
         "psychiatric_cid in policy.toml would have to leave the diagnosis out.",
     ),
     Exclusion.CUSTODY: (
-        "the diagnosis codes imprisonment",
+        "the diagnosis, of this encounter or another one of the day, codes imprisonment",
         "custody_cid in policy.toml would have to leave the diagnosis out.",
     ),
     Exclusion.TEST_PATIENT: (
@@ -135,6 +135,7 @@ SUPPRESSIONS: Final[Mapping[Suppression, str]] = {
     Suppression.ALREADY_ASKED: "the encounter had been asked by then",
     Suppression.STALE: "the visit was too long ago by then (max_age_days in hospitals.toml)",
     Suppression.ANSWERED: "the encounter had been answered by then",
+    Suppression.DECEASED: "the patient was known to have died by then",
     Suppression.TOO_MANY: "the encounter has had all the reminders it may get",
 }
 WITHHELD: Final[Mapping[Withheld, str]] = {

@@ -69,16 +69,16 @@ class Reminder:
     def _decide(self, hospital: Hospital, day: date, area: Area, wave: Wave) -> pl.DataFrame:
         outbox = self.outbox
         today = outbox.clock().astimezone(hospital.zone).date()
-        candidates = outbox.ledger.reminder_candidates(hospital.code, day, area)
         plan = outbox.lake.find(INVITATION, area, day, hospital.code)
+        planned = None if plan is None else plan.filter(pl.col("result") == PLANNED)
+        candidates = outbox.ledger.reminder_candidates(hospital.code, day, area, planned)
         # A purged plan leaves nobody to be reminded, each by name: `no_contact`.
-        contacts = pl.DataFrame(schema=CONTACTS) if plan is None else self._contacts(hospital, plan)
+        contacts = pl.DataFrame(schema=CONTACTS) if planned is None else self._contacts(hospital, planned)
         decided = decide(candidates, contacts, wave, today, hospital, outbox.policy.reminders)
         return decided.with_columns(hospital=pl.lit(hospital.code), area=pl.lit(area.value), extra=pl.lit(value=False))
 
-    def _contacts(self, hospital: Hospital, plan: pl.DataFrame) -> pl.DataFrame:
+    def _contacts(self, hospital: Hospital, planned: pl.DataFrame) -> pl.DataFrame:
         """The contacts of the planned; phones only of people who may get WhatsApp."""
-        planned = plan.filter(pl.col("result") == PLANNED)
         keys = pl.concat(planned.get_column(name).drop_nulls() for name in KEY_COLUMNS)
         agreed = may_get_whatsapp(hospital, self.outbox.ledger.consented(keys, "whatsapp"))
         return planned.with_columns(phone_e164=pl.when(agreed).then("phone_e164"))

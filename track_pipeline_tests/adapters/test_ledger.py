@@ -70,6 +70,26 @@ def outcomes(ledger: Ledger, **kwargs: Any) -> list[tuple[str, str, int]]:
 # --- claims
 
 
+@pytest.mark.parametrize("days_ago", [0, 20])
+@pytest.mark.parametrize("wave", [INVITE, REMINDER_7D])
+def test_nobody_who_was_seen_to_have_died_is_written_to(ledger: Ledger, wave: Any, days_ago: int) -> None:
+    seen = {"person_key": "cpf-1", "database": "HSL", "encounter_id": 77, "died": True}
+    ledger.see("HSL", DAY - timedelta(days=days_ago), pl.DataFrame([seen]))
+
+    assert claim(ledger, line(1), line(2), line(1, channel="link", extra=True), claim=wave) == [
+        "deceased", "claimed", "deceased",
+    ]  # fmt: skip
+
+
+def test_an_opt_out_by_a_key_of_an_earlier_send_to_the_encounter_holds(ledger: Ledger) -> None:
+    send(ledger, line(1, email_key="old"), line(2, email_key="other"))
+    ledger.opt_out("old", "email", "test")
+
+    corrected = [line(number, cpf_key=None, email_key=f"new-{number}") for number in (1, 2)]
+
+    assert claim(ledger, *corrected, claim=REMINDER_7D) == ["opted_out", "claimed"]
+
+
 def test_a_replay_claims_nothing(ledger: Ledger) -> None:
     lines = [line(number) for number in range(500)]
     assert claim(ledger, *lines) == ["claimed"] * 500

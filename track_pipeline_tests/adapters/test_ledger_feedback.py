@@ -62,7 +62,11 @@ def candidate(ledger: Ledger) -> dict[str, Any]:
 
 def see(ledger: Ledger, *rows: tuple[str | None, int, bool], day: date = DAY, hospital: str = "HMS") -> None:
     """Rows of person_key, encounter_id, died."""
-    frame = pl.DataFrame([(key, hospital, encounter, died) for key, encounter, died in rows], schema=SEEN, orient="row")
+    _see_in(ledger, hospital, *rows, day=day, hospital=hospital)
+
+
+def _see_in(ledger: Ledger, database: str, *rows: tuple[str | None, int, bool], day: date, hospital: str) -> None:
+    frame = pl.DataFrame([(key, database, encounter, died) for key, encounter, died in rows], schema=SEEN, orient="row")
     ledger.see(hospital, day, frame)
 
 
@@ -290,7 +294,9 @@ def test_a_message_that_did_not_arrive_closes_its_channel(ledger: Ledger, status
         ("email-1", 2, False, NEXT_DAY, "HMS", (False, True)),
         ("email-1", 2, True, NEXT_DAY, "HMS", (True, True)),
         ("email-1", 2, False, DAY, "HMS", (False, False)),
-        ("cpf-1", 2, True, DAY - timedelta(days=1), "HMS", (False, False)),
+        # A discharge that was typed late: the death is older than the invitation, and nobody knew of it then.
+        ("cpf-1", 2, True, DAY - timedelta(days=1), "HMS", (True, False)),
+        ("cpf-1", 2, False, DAY - timedelta(days=1), "HMS", (False, False)),
         ("cpf-2", 2, True, NEXT_DAY, "HMS", (False, False)),
     ],
 )
@@ -300,6 +306,41 @@ def test_a_candidate_who_died_or_came_back(
     send(ledger, line(1))
     see(ledger, (seen, encounter, died), day=day, hospital=hospital)
     assert (candidate(ledger)["died_since"], candidate(ledger)["returned_since"]) == flags
+
+
+def test_another_hospital_that_reads_the_same_database_sees_no_return(ledger: Ledger) -> None:
+    send(ledger, line(1))
+
+    _see_in(ledger, "HMS", ("cpf-1", 1, False), day=NEXT_DAY, hospital="HPC")
+    assert not candidate(ledger)["returned_since"]
+
+    _see_in(ledger, "HMS", ("cpf-1", 2, False), day=NEXT_DAY, hospital="HPC")
+    assert candidate(ledger)["returned_since"]
+
+
+def test_what_the_hospital_says_of_a_candidate_now_counts_beside_what_it_said_then(ledger: Ledger) -> None:
+    send(ledger, line(1), line(2), line(3), line(4))
+    ledger.opt_out("phone-1-new", "whatsapp", "test")
+    ledger.opt_out("email-2", "all", "test")
+    see(ledger, ("cpf-3-new", 9, True), day=NEXT_DAY)
+    now = pl.DataFrame(
+        [
+            {"encounter_id": 1, "cpf_key": None, "phone_key": "phone-1-new", "email_key": "email-1"},
+            {"encounter_id": 2, "cpf_key": "cpf-2", "phone_key": None, "email_key": "email-2-new"},
+            {"encounter_id": 3, "cpf_key": "cpf-3-new", "phone_key": None, "email_key": "email-3"},
+        ]
+    ).with_columns(database=pl.lit("HMS"))
+
+    found = ledger.reminder_candidates("HMS", DAY, "exames", now).sort("encounter_id")
+
+    assert found.select("cpf_key", "phone_key", "email_key").rows() == [
+        ("cpf-1", "phone-1-new", "email-1"),
+        ("cpf-2", None, "email-2-new"),
+        ("cpf-3-new", None, "email-3"),
+        ("cpf-4", None, "email-4"),
+    ]
+    assert found.get_column("opted_out").to_list() == [["whatsapp"], ["all"], [], []]
+    assert found.get_column("died_since").to_list() == [False, False, True, False]
 
 
 def test_what_was_seen_of_a_hospital_day_is_replaced(ledger: Ledger) -> None:

@@ -23,6 +23,7 @@ from track_pipeline_tests.builders import (
     encounters,
     hospital,
     key_of,
+    keys_of,
     ledger_facts,
     phone_of,
     plan_of,
@@ -261,9 +262,60 @@ def test_of_one_person_in_one_area_the_earliest_discharge_is_asked_then_the_lowe
 
 
 def test_who_cannot_be_asked_does_not_take_the_place_of_who_can() -> None:
-    deceased_stay = {"person": 1, "area": "INTERNACAO", "died": True}
+    unreachable_stay = {"person": 1, "area": "INTERNACAO"} | NO_CONTACT
 
-    assert verdicts(plan_of(encounters(deceased_stay, {"person": 1, "area": "EXAMES"}))) == ["deceased", "email"]
+    assert verdicts(plan_of(encounters(unreachable_stay, {"person": 1, "area": "EXAMES"}))) == ["no_contact", "email"]
+
+
+# What is true of a person.
+
+
+@pytest.mark.parametrize(
+    ("mark", "reason"),
+    [
+        ({"died": True}, Exclusion.DECEASED),
+        ({"area": None, "reason": "deceased", "rule": None}, Exclusion.DECEASED),
+        ({"area": None, "reason": "unclassified", "rule": None, "died": True}, Exclusion.DECEASED),
+        ({"cid": "O364"}, Exclusion.OBSTETRIC_LOSS),
+        ({"cid": "F32"}, Exclusion.PSYCHIATRIC),
+        ({"cid": "Z651"}, Exclusion.CUSTODY),
+    ],
+    ids=["died", "a rule says so", "died, in no area", "loss", "psychiatric", "custody"],
+)
+@pytest.mark.parametrize(
+    "in_common",
+    [{"email": None, "phone_number": None}, {"email": None, "cpf": None}, {"phone_number": None, "cpf": None}],
+    ids=["cpf", "phone", "email"],
+)
+def test_what_one_encounter_says_of_a_person_keeps_all_others_of_the_day_from_being_asked_about(
+    mark: Row, reason: Exclusion, in_common: Row
+) -> None:
+    marked = {"person": 1} | mark | in_common
+    emergency = {"person": 1, "area": Area.PRONTO_SOCORRO.label}
+
+    plan = plan_of(encounters(marked, emergency, {"person": 2}))
+
+    assert verdicts(plan)[-2:] == [reason, "email"]
+    assert plan.get_column("decided_by")[-2] == f"{reason}@1"
+
+
+def test_a_cancelled_encounter_says_nothing_of_a_person() -> None:
+    cancelled = {"person": 1, "area": None, "rule": None, "reason": "cancelled", "died": True}
+
+    assert verdicts(plan_of(encounters(cancelled, {"person": 1}))) == ["email"]
+
+
+@pytest.mark.parametrize("kind", KEY_COLUMNS)
+def test_whoever_is_known_to_have_died_is_not_asked_about_anything(kind: str) -> None:
+    dead = {"person_key": keys_of(1)[kind]}
+
+    assert verdicts(plan_of(encounters({}, {}), facts=ledger_facts(died=[dead]))) == ["deceased", "email"]
+
+
+def test_what_left_before_the_death_was_known_stays_in_the_plan() -> None:
+    facts = ledger_facts(asked=[asked()], died=[{"person_key": keys_of(1)["cpf_key"]}])
+
+    assert verdicts(plan_of(encounters({}), facts=facts)) == ["whatsapp"]
 
 
 def test_an_encounter_that_comes_twice_is_asked_about_once() -> None:

@@ -177,7 +177,18 @@ def test_eligibility_ends_at_the_rule_that_holds(office: Office) -> None:
 
     assert steps(explanation, "eligibility")[-2:] == [("obstetric_loss@1", "passed"), ("psychiatric@1", "excluded")]
     assert steps(explanation, "contact") == []
-    assert explanation.outcome == "not asked: the principal diagnosis is psychiatric"
+    assert explanation.outcome == (
+        "not asked: the principal diagnosis, of this encounter or another one of the day, is psychiatric"
+    )
+
+
+def test_what_another_encounter_says_of_the_person_is_told_apart_from_the_encounter_s_own(office: Office) -> None:
+    morning(office, {"tp_mot_alta": "O", "cd_mot_alt": 1}, {"nr_cpf": cpf(1)})
+
+    explanation = explain(office, 2)
+
+    assert ("deceased@1", "passed") in steps(explanation, "eligibility")
+    assert explanation.path[-1] == PathStep("plan", "deceased", "excluded", "so says another encounter of the person")
 
 
 @pytest.mark.parametrize(

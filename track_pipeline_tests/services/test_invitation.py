@@ -14,7 +14,7 @@ from track_pipeline.registry import load_registry
 from track_pipeline.rulebook import load_rulebook
 from track_pipeline.services.extraction import EXTRACT, extract_of
 from track_pipeline.services.invitation import INVITATION, Planner
-from track_pipeline_tests.builders import DAY, HASHER, Row, email_of, encounters, phone_of
+from track_pipeline_tests.builders import DAY, HASHER, Row, email_of, encounters, keys_of, phone_of
 from track_pipeline_tests.office import AREA, Office
 
 RULES = load_rulebook(load_registry().only(("HMS",)))
@@ -140,6 +140,18 @@ def test_planning_again_at_the_same_instant_gives_the_same_plan_whoever_opted_ou
         assert_frame_equal(plan, first[area])
     office.dispatch()
     assert office.funnel() == {"sent": 1, "suppressed": 1, "suppressed:opted_out": 1}
+
+
+def test_a_death_in_another_hospital_excludes_and_one_seen_after_the_plan_suppresses(office: Office) -> None:
+    extract(office, whole_day(internacao=[{}, {}, {}]))
+    office.see(900, key=str(keys_of(1)["email_key"]), days=-2, died=True)
+    assert reasons(invite(office)[AREA]) == {1: "deceased", 2: None, 3: None}
+
+    office.see(901, key=str(keys_of(2)["cpf_key"]), days=0, died=True, code="HAT")
+    office.dispatch()
+
+    assert office.track.accepted_encounters() == ["3"]
+    assert office.funnel() == {"sent": 1, "suppressed": 1, "suppressed:deceased": 1}
 
 
 def test_looking_at_a_plan_writes_nothing(office: Office) -> None:

@@ -149,6 +149,33 @@ def test_nobody_is_reminded_of_a_visit_after_a_death_or_a_new_visit_anywhere(off
     assert report.results == {"due": 1, "withheld:deceased": 2, "withheld:returned": 1}
 
 
+def test_a_corrected_number_whose_owner_has_opted_out_is_not_written_to(office: Office) -> None:
+    invite(office, {}, {})
+    office.ledger.opt_out(key_of("phone", f"27{phone_of(77)[-8:]}"), "whatsapp", "test")
+    office.plan({"phone_e164": phone_of(77), "phone_key": key_of("phone", f"27{phone_of(77)[-8:]}")}, {})
+
+    office.later(days=7)
+    office.remind()
+
+    # The first by e-mail instead.
+    assert sorted(map(str, channels(office))) == ["email", "whatsapp"]
+    assert phone_of(77).removeprefix("+") not in str(office.track.accepted)
+
+
+def test_an_opt_out_of_the_number_that_was_invited_holds_after_it_was_corrected(office: Office) -> None:
+    invite(
+        office, {"email_address": None, "email_key": None, "cpf_digits": None, "cpf_key": None, "channel": "whatsapp"}
+    )
+    office.dispatch("whatsapp")
+    office.track.accepted.clear()
+    office.ledger.opt_out(key_of("phone", f"27{phone_of(1)[-8:]}"), "all", "test")
+    office.plan({"phone_e164": phone_of(77), "phone_key": key_of("phone", f"27{phone_of(77)[-8:]}")})
+
+    office.later(days=7)
+
+    assert office.remind().results == {"withheld:opted_out": 1}
+
+
 def test_a_missed_day_is_caught_up_within_three(office: Office) -> None:
     invite(office, {}, {})
     office.later(days=10)

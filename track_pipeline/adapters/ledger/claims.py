@@ -13,7 +13,9 @@ from track_pipeline.domain.identity import KEY_COLUMNS
 
 Wave = Literal["invite", "reminder_7d", "reminder_14d"]
 SendChannel = Literal["email", "whatsapp", "link"]
-ClaimVerdict = Literal["claimed", "already", "already_asked", "answered", "opted_out", "too_many", "quarantine"]
+ClaimVerdict = Literal[
+    "claimed", "already", "already_asked", "answered", "deceased", "opted_out", "too_many", "quarantine"
+]
 
 # Reminders that an encounter may get in all, whatever their waves.
 MOST_REMINDERS: Final = 2
@@ -58,31 +60,45 @@ class Claim:
     this_survey_since: datetime | None
 
 
-def judge(
-    lines: pl.DataFrame, claim: Claim, *, asked: pl.DataFrame, opted_out: pl.DataFrame, invited: pl.DataFrame
-) -> pl.Series:
-    """The verdict on each line (`LINES`), in their order; the first that applies.
+@dataclass(frozen=True)
+class Known:
+    """What the ledger holds that bears on a batch.
 
     asked: sends of any wave to these encounters, columns hospital, database, encounter_id, survey_uuid, wave, channel,
-    extra, state, answered. opted_out: person_key, channel. invited: standing invitations to these people, columns
-    person_key, hospital, database, encounter_id, survey_uuid, claimed_at; one row per key.
+    extra, state, cpf_key, phone_key, email_key, answered. opted_out: person_key, channel. died: person_key. invited:
+    standing invitations to these people, columns person_key, hospital, database, encounter_id, survey_uuid,
+    claimed_at; one row per key.
+    """
+
+    asked: pl.DataFrame
+    opted_out: pl.DataFrame
+    died: pl.DataFrame
+    invited: pl.DataFrame
+
+
+def judge(lines: pl.DataFrame, claim: Claim, known: Known) -> pl.Series:
+    """The verdict on each line (`LINES`), in their order; the first that applies.
 
     `already`: this very send exists. `already_asked`: the encounter was asked in this wave, by another survey or
-    channel. `answered`: a send of any wave to the encounter has an answer. `opted_out`: the person refuses the
-    channel, or all. `too_many`: the encounter had `MOST_REMINDERS`, those of unknown outcome counted. `quarantine`:
-    the person was invited not long ago, for another encounter. Extra lines are subject to `already`, `answered` and
-    `opted_out` only. Earlier lines of the batch count as sends.
+    channel. `answered`: a send of any wave to the encounter has an answer. `deceased`: the person has died.
+    `opted_out`: the person refuses the channel, or all. `too_many`: the encounter had `MOST_REMINDERS`, those of
+    unknown outcome counted. `quarantine`: the person was invited not long ago, for another encounter. A person is who
+    has one of the line's keys, or one that an earlier send to the encounter had. Extra lines are subject to `already`,
+    `answered`, `deceased` and `opted_out` only. Earlier lines of the batch count as sends.
     """
+    asked = known.asked
     lines = lines.select(pl.col(name).cast(kind) for name, kind in LINES.items()).with_row_index("line")
     of_wave = asked.filter(pl.col("wave") == claim.wave)
+    people = _people(lines, asked)
     refused = pl.concat(
         [
             _verdict("already", lines.join(of_wave, on=_SEND, how="semi")),
             _verdict("already_asked", _regular(lines).join(_standing(of_wave), on=ENCOUNTER, how="semi")),
             _verdict("answered", lines.join(asked.filter("answered"), on=ENCOUNTER, how="semi")),
-            _verdict("opted_out", _refused_by_person(lines, opted_out)),
+            _verdict("deceased", people.join(known.died, on="person_key", how="semi")),
+            _verdict("opted_out", _refused_by_person(people, known.opted_out)),
             _verdict("too_many", _regular(lines).join(_reminded_enough(asked), on=ENCOUNTER, how="semi")),
-            _verdict("quarantine", _invited_lately(_regular(lines), claim, invited)),
+            _verdict("quarantine", _invited_lately(_regular(lines), claim, known.invited)),
         ]
     ).unique("line", keep="first", maintain_order=True)
     within = _repeated_within(lines.join(refused, on="line", how="anti", maintain_order="left"), claim)
@@ -113,8 +129,18 @@ def _by_person(lines: pl.DataFrame) -> pl.DataFrame:
     return lines.with_columns(keys).explode("person_key").drop_nulls("person_key")
 
 
-def _refused_by_person(lines: pl.DataFrame, opted_out: pl.DataFrame) -> pl.DataFrame:
-    matches = _by_person(lines).join(opted_out, on="person_key", suffix="_refused")
+def _people(lines: pl.DataFrame, asked: pl.DataFrame) -> pl.DataFrame:
+    """Every line with every key of its person, also those that the person had when earlier sends were made."""
+    columns = ("line", "channel", "person_key")
+    by_line = _by_person(lines).select(columns)
+    if asked.is_empty():
+        return by_line
+    earlier = lines.select("line", "channel", *ENCOUNTER).join(asked.drop("channel"), on=ENCOUNTER)
+    return pl.concat([by_line, _by_person(earlier).select(columns)]).unique(maintain_order=True)
+
+
+def _refused_by_person(people: pl.DataFrame, opted_out: pl.DataFrame) -> pl.DataFrame:
+    matches = people.join(opted_out, on="person_key", suffix="_refused")
     return matches.filter((pl.col("channel_refused") == "all") | (pl.col("channel_refused") == pl.col("channel")))
 
 

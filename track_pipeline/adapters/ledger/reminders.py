@@ -3,6 +3,7 @@
 Whether a person is reminded is decided elsewhere, and for good only by a claim.
 """
 
+from collections.abc import Iterable
 from datetime import date, timedelta
 from typing import Final
 
@@ -12,7 +13,14 @@ from sqlalchemy import Connection, and_, delete, exists, insert, or_, select
 from track_pipeline.adapters.ledger.claims import Wave
 from track_pipeline.adapters.ledger.consent import active_opt_outs
 from track_pipeline.adapters.ledger.database import Store, fetch, one_of, start_of
-from track_pipeline.adapters.ledger.sends import IS_ANSWERED, IS_INVITATION, OUTCOME_ORDER, PERSON, of_encounters
+from track_pipeline.adapters.ledger.sends import (
+    IS_ANSWERED,
+    IS_INVITATION,
+    OUTCOME_ORDER,
+    PERSON,
+    known_to_have_died,
+    of_encounters,
+)
 from track_pipeline.adapters.ledger.tables import answers, deliveries, sends, sightings
 from track_pipeline.domain.identity import KEY_COLUMNS
 from track_pipeline.domain.reminders import CANDIDATES
@@ -40,31 +48,46 @@ class Reminders(Store):
             if not values.is_empty():
                 connection.execute(insert(sightings), values.to_dicts())
 
-    def reminder_candidates(self, hospital: str, cohort_date: date, area: str) -> pl.DataFrame:
+    def died(self, keys: Iterable[str]) -> pl.DataFrame:
+        """Who of those people was seen to have died, on whatever day and in whatever hospital: person_key."""
+        with self._database.read() as connection:
+            return known_to_have_died(connection, keys)
+
+    def reminder_candidates(
+        self, hospital: str, cohort_date: date, area: str, planned: pl.DataFrame | None = None
+    ) -> pl.DataFrame:
         """The encounters of a partition and area whose invitation was sent (`CANDIDATES`), in order of inviting.
 
-        An answer to any send counts for the encounter, as does a message that did not arrive (`FAILED`) for its
-        channel. The person was seen, by any key and in any hospital, to have died on that day or later, or to have
-        another encounter on a later day. Of several reminders of a wave, the one that tells. Without any key nothing
-        is known of a person, who therefore is no candidate.
+        `planned`: database, encounter_id, cpf_key, phone_key, email_key; what the hospital says now, as far as the lake
+        has it. The keys of a candidate are these, and the invitation's where there is none; what is known of the person
+        by any key of either counts. An answer to any send counts for the encounter, as does a message that did not
+        arrive (`FAILED`) for its channel. The person was seen, in any hospital, to have died, or to have another
+        encounter on a later day. Of several reminders of a wave, the one that tells. Without any key nothing is known
+        of a person, who therefore is no candidate.
         """
         with self._database.read() as connection:
             invited = _invited(connection, hospital, cohort_date, area)
-            people = invited.unpivot(KEY_COLUMNS, index=_KEY, value_name="person_key").drop_nulls("person_key")
+            now = invited.select(_KEY).join(_keys_of(planned), on=_KEY, how="left", maintain_order="left")
+            people = pl.concat([_by_key(invited), _by_key(now)]).unique()
             keys = people.get_column("person_key").unique()
             sent = _sends_to(connection, hospital, invited)
-            seen = _seen(connection, keys, cohort_date)
+            seen = _seen_after(connection, keys, cohort_date)
+            died = known_to_have_died(connection, keys)
             opted_out = active_opt_outs(connection, keys)
-        another = pl.any_horizontal(
-            pl.col("hospital") != hospital, *(pl.col(name) != pl.col(f"{name}_seen") for name in _KEY)
-        )
-        since = people.join(seen, on="person_key", suffix="_seen").group_by(_KEY).agg(
-            died_since=pl.col("died").any(), returned_since=(another & (pl.col("cohort_date") > cohort_date)).any()
-        )  # fmt: skip
+        # Two hospitals may read one database: the same encounter seen by the other is no return.
+        another = pl.any_horizontal(pl.col(name) != pl.col(f"{name}_seen") for name in _KEY)
+        returned = people.join(seen, on="person_key", suffix="_seen").filter(another).select(_KEY).unique()
+        dead = people.join(died, on="person_key", how="semi").select(_KEY).unique()
         refused = (
             people.join(opted_out, on="person_key").group_by(_KEY).agg(opted_out=pl.col("channel").unique().sort())
         )
-        for found in (_told_by(sent), since, refused):
+        invited = invited.with_columns(pl.coalesce(now.get_column(key), invited.get_column(key)) for key in KEY_COLUMNS)
+        for found in (
+            _told_by(sent),
+            dead.with_columns(died_since=pl.lit(value=True)),
+            returned.with_columns(returned_since=pl.lit(value=True)),
+            refused,
+        ):
             invited = invited.join(found, on=_KEY, how="left", maintain_order="left")
         return invited.with_columns(
             pl.col(pl.Boolean).fill_null(value=False), pl.col("opted_out").fill_null([])
@@ -147,6 +170,17 @@ def _told_by(sent: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _seen(connection: Connection, keys: pl.Series, cohort_from: date) -> pl.DataFrame:
+def _keys_of(planned: pl.DataFrame | None) -> pl.DataFrame:
+    shape = {"database": pl.String(), "encounter_id": pl.Int64(), **dict.fromkeys(KEY_COLUMNS, pl.String())}
+    return pl.DataFrame(schema=shape) if planned is None else planned.select(*shape).unique(_KEY, maintain_order=True)
+
+
+def _by_key(rows: pl.DataFrame) -> pl.DataFrame:
+    """One row per encounter and key of its person: database, encounter_id, person_key."""
+    return rows.unpivot(KEY_COLUMNS, index=_KEY, value_name="person_key").drop("variable").drop_nulls("person_key")
+
+
+def _seen_after(connection: Connection, keys: pl.Series, cohort_date: date) -> pl.DataFrame:
     which = one_of(connection, sightings.c.person_key, keys)
-    return fetch(connection, select(sightings).where(which, sightings.c.cohort_date >= cohort_from))
+    columns = [sightings.c[name] for name in ("person_key", *_KEY)]
+    return fetch(connection, select(*columns).where(which, sightings.c.cohort_date > cohort_date))

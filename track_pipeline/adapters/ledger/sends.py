@@ -25,10 +25,10 @@ from sqlalchemy import (
     update,
 )
 
-from track_pipeline.adapters.ledger.claims import ENCOUNTER, LINES, Claim, SendChannel, Wave, judge
+from track_pipeline.adapters.ledger.claims import ENCOUNTER, LINES, Claim, Known, SendChannel, Wave, judge
 from track_pipeline.adapters.ledger.consent import active_opt_outs
 from track_pipeline.adapters.ledger.database import COHORT_ZONE, Store, fetch, insert_new, matches, one_of
-from track_pipeline.adapters.ledger.tables import answers, decisions, policies, sends
+from track_pipeline.adapters.ledger.tables import answers, decisions, policies, sends, sightings
 from track_pipeline.domain.identity import KEY_COLUMNS
 
 _OPEN: Final = ("claimed", "unknown")
@@ -55,13 +55,7 @@ class Sends(Store):
             claim = replace(claim, any_survey_since=None, this_survey_since=None)
         batch_id = uuid4().hex
         with self._database.write() as connection:
-            verdicts = judge(
-                lines,
-                claim,
-                asked=_asked(connection, lines),
-                opted_out=active_opt_outs(connection, _person_keys(lines)),
-                invited=_invited(connection, lines, claim),
-            )
+            verdicts = judge(lines, claim, _known(connection, lines, claim))
             is_claimed = verdicts == "claimed"
             send_ids = [uuid4().hex if claimed else None for claimed in is_claimed]
             judged = lines.with_columns(
@@ -291,8 +285,25 @@ def of_encounters(connection: Connection, frame: pl.DataFrame) -> ColumnElement[
     )
 
 
+def known_to_have_died(connection: Connection, keys: Iterable[str]) -> pl.DataFrame:
+    """Who of those people was seen to have died, on whatever day and in whatever hospital: person_key."""
+    died = select(sightings.c.person_key).where(one_of(connection, sightings.c.person_key, keys), sightings.c.died)
+    return fetch(connection, died.distinct())
+
+
+def _known(connection: Connection, lines: pl.DataFrame, claim: Claim) -> Known:
+    asked = _asked(connection, lines)
+    keys = pl.concat([_person_keys(lines), _person_keys(asked)])
+    return Known(
+        asked=asked,
+        opted_out=active_opt_outs(connection, keys),
+        died=known_to_have_died(connection, keys),
+        invited=_invited(connection, lines, claim),
+    )
+
+
 def _asked(connection: Connection, lines: pl.DataFrame) -> pl.DataFrame:
-    columns = [sends.c[name] for name in (*ENCOUNTER, "survey_uuid", "wave", "channel", "extra", "state")]
+    columns = [sends.c[name] for name in (*ENCOUNTER, "survey_uuid", "wave", "channel", "extra", "state", *KEY_COLUMNS)]
     statement = select(*columns, IS_ANSWERED.label("answered")).where(of_encounters(connection, lines))
     return fetch(connection, statement)
 
