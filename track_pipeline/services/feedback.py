@@ -13,11 +13,12 @@ from typing import Final, Literal, TypeVar
 import polars as pl
 
 from track_pipeline.adapters.alerts import Alert, Alerts
-from track_pipeline.adapters.ledger import ANSWERS, DELIVERIES, Ledger
+from track_pipeline.adapters.ledger import ANSWERS, DELIVERIES, Ledger, Source
 from track_pipeline.adapters.track_answers import Answer, DeliveryStatus, OptOut, Page, SurveyReader
 from track_pipeline.adapters.track_api import Refused
 from track_pipeline.domain.identity import KEY_COLUMNS, Hasher
 from track_pipeline.domain.nps import band
+from track_pipeline.domain.reminders import WAVE_DAYS
 from track_pipeline.policy import Policy
 from track_pipeline.services.people import NoSuchContact, person_keys
 
@@ -25,6 +26,8 @@ from track_pipeline.services.people import NoSuchContact, person_keys
 _OVERLAP: Final = timedelta(hours=1)
 
 _STATUS_INTERVAL: Final = timedelta(minutes=50)
+
+_LAST_REMINDER: Final = max(WAVE_DAYS.values())
 
 # Statuses that say the person, or the provider for the person, refuses the channel.
 _REFUSALS: Final = {"unsubscribed": "Track.co status", "refused": "provider refusal"}
@@ -107,12 +110,18 @@ class FeedbackReader:
         self.ledger.refreshed("opt_outs", started)
 
     def _read_statuses(self, report: FeedbackReport) -> None:
-        """Asks of each recent distribution, hence not more often than hourly: each asking is a request."""
-        started = self.clock()
-        last = self.ledger.last_refresh("statuses")
-        if last is not None and started - last[0] < _STATUS_INTERVAL:
+        """Asks of each distribution, which is a request each: hourly of the newest, of all less often.
+
+        All are those whose people may still be reminded, for one of them may have unsubscribed meanwhile. They are
+        asked of again at half the age at which what is known would keep a reminder from going.
+        """
+        started, policy = self.clock(), self.policy.feedback
+        if not self._is_older("statuses", _STATUS_INTERVAL):
             return
-        for distribution in self.ledger.distributions(started - timedelta(days=self.policy.feedback.status_days)):
+        of_all = self._is_older("all_statuses", timedelta(hours=policy.max_answer_age_hours) / 2)
+        until_late = _LAST_REMINDER + self.policy.reminders.catch_up_days + 1
+        days = max(policy.status_days, until_late) if of_all else policy.status_days
+        for distribution in self.ledger.distributions(started - timedelta(days=days)):
             try:
                 pages = list(self.reader.statuses(distribution))
             except Refused as refusal:
@@ -123,6 +132,12 @@ class FeedbackReader:
             refused = [(row.send_id, None, _REFUSALS[row.status]) for row in rows if row.status in _REFUSALS]
             report.new_opt_outs += self._opt_out_senders(refused)
         self.ledger.refreshed("statuses", started)
+        if of_all:
+            self.ledger.refreshed("all_statuses", started)
+
+    def _is_older(self, source: Source, age: timedelta) -> bool:
+        last = self.ledger.last_refresh(source)
+        return last is None or self.clock() - last[0] >= age
 
     def _since(self, source: Literal["answers", "opt_outs"]) -> datetime | None:
         last = self.ledger.last_refresh(source)

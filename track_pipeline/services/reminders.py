@@ -10,6 +10,7 @@ from typing import Final
 
 import polars as pl
 
+from track_pipeline.adapters.ledger import Source
 from track_pipeline.domain.areas import Area
 from track_pipeline.domain.identity import KEY_COLUMNS
 from track_pipeline.domain.outcomes import PLANNED
@@ -23,6 +24,9 @@ from track_pipeline.services.sending import Outbox, Partition, SendReport
 logger = logging.getLogger(__name__)
 
 WAVES: Final[tuple[Wave, ...]] = ("reminder_7d", "reminder_14d")
+
+# What must have been read of Track.co lately: each may hold somebody's no.
+FRESH: Final[tuple[Source, ...]] = ("answers", "opt_outs", "all_statuses")
 
 
 class AnswersStale(TrackPipelineError):  # noqa: N818 - a state
@@ -85,12 +89,13 @@ class Reminder:
 
     def _demand_fresh_answers(self, hospital: Hospital, day: date) -> None:
         oldest = self.outbox.clock() - timedelta(hours=self.outbox.policy.feedback.max_answer_age_hours)
-        for source in ("answers", "opt_outs"):
+        for source in FRESH:
             last = self.outbox.ledger.last_refresh(source)
             if last is None or last[0] < oldest:
                 read = f"last read {last[0]:%Y-%m-%d %H:%M} UTC" if last else "never read"
+                what = source.replace("_", " ")
                 raise AnswersStale(
-                    f"{hospital.code} {day}: nobody was reminded, {source} of Track.co were {read}. "
+                    f"{hospital.code} {day}: nobody was reminded, {what} of Track.co were {read}. "
                     "Materialise the asset `answers`, then run this partition again"
                 )
 

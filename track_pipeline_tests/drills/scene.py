@@ -24,6 +24,7 @@ from track_pipeline.domain.funnel import funnels
 from track_pipeline.domain.outcomes import PLANNED
 from track_pipeline.registry import Hospital
 from track_pipeline.services.messages import LineChannel
+from track_pipeline.services.reminders import FRESH
 from track_pipeline.settings import load_settings
 from track_pipeline_tests.builders import DAY, cpf, encounters, key_of
 from track_pipeline_tests.drills.invariants import End, Evidence, OptOut, Row, Send
@@ -138,7 +139,7 @@ class Scene:
                 for send in answered
             ]
             ledger.record_answers(pl.DataFrame(rows, schema=ANSWERS))
-            for source in ("answers", "opt_outs"):
+            for source in FRESH:
                 ledger.refreshed(source, self.now)
         self.ends += [End(send.encounter, "answered", len(self.track.accepted)) for send in answered]
 

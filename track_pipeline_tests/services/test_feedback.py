@@ -147,17 +147,22 @@ def test_the_next_reading_begins_where_this_one_did_with_an_overlap(office: Offi
     assert office.reader.asked_since == [None, started - timedelta(hours=1)]
 
 
-def test_statuses_are_asked_for_at_most_hourly_and_only_of_recent_distributions(office: Office) -> None:
+def times_asked(office: Office, **later: float) -> int:
+    """How often the only distribution is asked about in a reading some time after the last one."""
+    office.now += timedelta(**later)
+    before = len(office.reader.asked_for)
     office.refresh()
-    office.now += timedelta(minutes=30)
-    office.refresh()
-    assert office.reader.asked_for == ["distribution-1"]
-    office.now += timedelta(minutes=30)
-    office.refresh()
-    assert office.reader.asked_for == ["distribution-1"] * 2
-    office.now += timedelta(days=4)
-    office.refresh()
-    assert office.reader.asked_for == ["distribution-1"] * 2
+    return len(office.reader.asked_for) - before
+
+
+def test_statuses_of_new_distributions_are_asked_for_at_most_hourly(office: Office) -> None:
+    assert [times_asked(office, minutes=30) for _ in range(5)] == [1, 0, 1, 0, 1]
+
+
+def test_statuses_of_old_ones_are_asked_for_as_long_as_there_may_be_a_reminder_but_less_often(office: Office) -> None:
+    assert times_asked(office, days=16) == 1
+    assert [times_asked(office, hours=1) for _ in range(4)] == [0, 1, 0, 1]
+    assert times_asked(office, days=3) == 0
 
 
 def test_what_could_not_be_read_counts_as_old_as_it_was(office: Office) -> None:

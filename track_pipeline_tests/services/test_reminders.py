@@ -210,7 +210,7 @@ def test_both_waves_never_go_together_however_late_the_first_was(office: Office)
     assert office.remind("reminder_14d").sent == 1
 
 
-@pytest.mark.parametrize("source", ["answers", "opt_outs"])
+@pytest.mark.parametrize("source", ["answers", "opt_outs", "distribution-1"])
 def test_stale_knowledge_reminds_nobody_and_says_what_to_do(office: Office, source: str) -> None:
     invite(office, {}, {})
     office.refresh()
@@ -223,6 +223,22 @@ def test_stale_knowledge_reminds_nobody_and_says_what_to_do(office: Office, sour
         office.remind()
 
     assert office.track.requests == []
+
+
+def test_who_unsubscribed_days_after_the_invitation_is_not_reminded_by_that_channel(office: Office) -> None:
+    invite(office, {}, {})
+    office.later(days=5)
+    unsubscribed = DeliveryStatus(office.send_id(1), "unsubscribed", office.now, "unsubscribed")
+    office.reader.delivered = {"distribution-1": [unsubscribed]}
+
+    office.later(days=2)
+    office.remind("reminder_7d")
+    office.later(days=7)
+    office.remind("reminder_14d")
+
+    # The first said no to e-mail: not even the second reminder, which prefers it, goes that way.
+    assert channels(office) == ["whatsapp", "email", "whatsapp"]
+    assert office.track.accepted_encounters() == ["1", "2", "2", "1"]
 
 
 def test_knowledge_that_was_never_read_is_stale(office: Office) -> None:

@@ -17,7 +17,8 @@ from track_pipeline.adapters.ledger.sends import PERSON
 from track_pipeline.adapters.ledger.tables import answers, comments, deliveries, refreshes, sends
 from track_pipeline.domain.schema import UTC_TIME
 
-Source = Literal["answers", "statuses", "opt_outs"]
+# `statuses` are those of the newest distributions, `all_statuses` those of all that may still be reminded of.
+Source = Literal["answers", "statuses", "all_statuses", "opt_outs"]
 
 # Finished answers: `score` 0 to 10 or null, `comment` null for none.
 ANSWERS: Final = pl.Schema(

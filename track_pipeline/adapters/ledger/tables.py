@@ -201,7 +201,7 @@ deliveries: Final = Table(
     Column("at", UtcDateTime, nullable=False),
 )
 
-# How fresh is what Track.co told: `source` is `answers`, `statuses` or `opt_outs`, `cursor` where to read on.
+# How fresh is what Track.co told: `source` is one of `feedback.Source`, `cursor` where to read on.
 refreshes: Final = Table(
     "refreshes",
     metadata,
