@@ -169,15 +169,17 @@ def resolve(
     verdict: Annotated[Literal["sent", "not_sent"], typer.Argument(help="what Track.co's screen shows")],
     *,
     reason: Annotated[str, typer.Option(help="how you know; kept with the decision")],
+    send: Annotated[
+        str | None, typer.Option(help="which send, where several are unknown; `track why` shows it")
+    ] = None,
 ) -> None:
     """Say what became of a send whose outcome is unknown; `not_sent` lets the next run send it again."""
+    from track_pipeline.services.resolution import resolve as settle
+
     with open_runtime() as runtime:
         code = runtime.registry.hospital(hospital).code
-        unknown = runtime.ledger.unresolved(code, encounter_id=encounter)
-        if unknown.is_empty():
-            fail(f"{code} {encounter}: there is no send with an unknown outcome; `track why {code} {encounter}` tells")
-        runtime.ledger.resolve(unknown.get_column("send_id"), verdict, reason, by="operator")
-    out.print(f"{code} {encounter}: {unknown.height} resolved as {verdict}")
+        resolved = settle(runtime.ledger, code, encounter, verdict, reason, send)
+    out.print(f"{code} {encounter}: {resolved} resolved as {verdict}")
 
 
 @app.command(epilog=examples("track doctor"))

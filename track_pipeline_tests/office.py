@@ -86,9 +86,10 @@ class Office:
     def plan(self, *rows: dict[str, Any], extract: int | None = None) -> None:
         """Puts a plan (and an extract of as many rows) into lake and ledger."""
         plan = planned(*rows)
-        self.lake.write(plan, "invitation", AREA, DAY, "HMS")
         count = plan.height if extract is None else extract
         self.lake.write(encounters(*({} for _ in range(count))), "extract", AREA, DAY, "HMS")
+        made_of = self.lake.digest("extract", AREA, DAY, "HMS")
+        self.lake.write(plan, "invitation", AREA, DAY, "HMS", made_of=made_of)
         decided = plan.select(
             "database", "encounter_id", "unit", "setor", "survey_uuid", "channel", "result", "reason", rule="decided_by"
         ).with_columns(rules_version=None, policy_version=None)

@@ -326,8 +326,9 @@ class HospitalAtWork(RuleBasedStateMachine):
         """Puts the plan of a partition, and an extract of as many rows, into lake and ledger."""
         plan = planned(*(_planned(encounter, channel) for encounter, channel in self.plans[day, area].items()))
         plan = plan.with_columns(area=pl.lit(area.value), survey_uuid=pl.lit(survey_of(CODE, area)))
-        self.office.lake.write(plan, INVITATION, area, day, CODE)
         self.office.lake.write(encounters(*({} for _ in range(plan.height))), EXTRACT, area, day, CODE)
+        made_of = self.office.lake.digest(EXTRACT, area, day, CODE)
+        self.office.lake.write(plan, INVITATION, area, day, CODE, made_of=made_of)
         versions = {"rules_version": pl.lit("rules-1"), "policy_version": pl.lit("policy-1")}
         self.office.ledger.replace_encounters(CODE, day, area, plan.with_columns(**versions, rule="decided_by"))
 

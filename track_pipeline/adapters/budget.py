@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Column, Connection, Double, MetaData, Table, extract, func, select
+from sqlalchemy import Column, Connection, Double, MetaData, Table, extract, func, or_, select
 
 from track_pipeline.adapters.ledger.database import Database, LedgerError, connect
 from track_pipeline.errors import TrackPipelineError
@@ -22,6 +22,7 @@ BUDGET_FILE: Final = "budget.sqlite"
 # so much longer that the server does not see one too many either.
 _SLACK: Final = 1.01
 _TELL_SECONDS: Final = 1
+_FURTHEST_SECONDS: Final = 3_600
 
 _turns = Table("track_turns", MetaData(), Column("at", Double, nullable=False, index=True))
 
@@ -64,7 +65,9 @@ class RequestBudget:
         """Seconds until a turn, which is taken; None when it is further away than `timeout`, and then it is not."""
         with self._database.write() as connection:
             now = _now(connection)
-            connection.execute(_turns.delete().where(_turns.c.at <= now - self._window))
+            # Nobody waits as long as that: such turns were given by a clock that was ahead.
+            gone = or_(_turns.c.at <= now - self._window, _turns.c.at > now + _FURTHEST_SECONDS)
+            connection.execute(_turns.delete().where(gone))
             latest = select(_turns.c.at).order_by(_turns.c.at.desc())
             # So many turns are inside one window: the next one has to wait for the first of them to leave it.
             first = connection.execute(latest.offset(self._limit - 1).limit(1)).scalar()
@@ -83,7 +86,7 @@ def open_budget(
     Kept in the ledger's database when `ledger_url` is PostgreSQL (in a table of its own, created when missing), else
     in `home`/budget.sqlite. Raises TrackPipelineError when the store cannot be opened.
     """
-    shared = ledger_url if ledger_url and ledger_url.startswith("postgresql") else None
+    shared = ledger_url if ledger_url and ledger_url.startswith("postgres") else None
     try:
         return RequestBudget(connect(shared or f"sqlite:///{home / BUDGET_FILE}"), limit, window_seconds)
     except LedgerError as error:

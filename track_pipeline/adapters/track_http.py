@@ -282,10 +282,10 @@ class TrackHttp:
             return float(value)
         try:
             moment = parsedate_to_datetime(value)
-        except ValueError:
+            moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+            return max(0.0, (moment - self._clock()).total_seconds())
+        except (ValueError, OverflowError):
             return None
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return max(0.0, (moment - self._clock()).total_seconds())
 
 
 def _check_address(base_url: str, *, require_loopback: bool) -> None:

@@ -1,4 +1,7 @@
-"""`extract/<area>`: one step reads a hospital-day and splits it by the rules. Contacts nobody."""
+"""`extract/<area>`: one step reads a hospital-day and splits it by the rules. Contacts nobody.
+
+Whichever areas are asked for, all are written, as they were read together.
+"""
 
 from collections.abc import Iterator
 
@@ -35,7 +38,7 @@ def extract_assets(names: Names, partitions: dg.MultiPartitionsDefinition) -> dg
     ) -> Iterator[dg.MaterializeResult[None]]:
         with told_to_the_operator(context):
             hospital, day = place_of(context, runtime.registry)
-            extraction = runtime.extractor.extract(hospital, day, selected_areas(context))
+            extraction = runtime.extractor.extract(hospital, day)
             for area in selected_areas(context):
                 key, rows = names.key_of(EXTRACT, area), extraction.rows[area]
                 usual = runtime.ledger.volumes(hospital.code, area, volume_days(day, runtime.policy.gates))

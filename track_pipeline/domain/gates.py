@@ -34,10 +34,13 @@ class Finding:
     waivable: bool = True
 
 
-def invariants(plan: pl.DataFrame, extract: pl.DataFrame, pending: pl.DataFrame) -> list[Finding]:
+def invariants(
+    plan: pl.DataFrame, extract: pl.DataFrame, pending: pl.DataFrame, *, is_of_extract: bool
+) -> list[Finding]:
     """What must hold of every plan (`PLAN`) and its extract (`ENCOUNTERS`), or the code itself is wrong.
 
     `pending`: the planned lines that have not left; what left may have lost its contact in the hospital since.
+    `is_of_extract`: whether the plan was made of this very extract, and of no earlier one.
     """
     planned = plan.filter(pl.col("result") == PLANNED)
     repeated = int(planned.select("database", "encounter_id").is_duplicated().sum())
@@ -57,6 +60,12 @@ def invariants(plan: pl.DataFrame, extract: pl.DataFrame, pending: pl.DataFrame)
             same_rows,
             f"{extract.height} extracted, {plan.height} decided, {nameless} without a reason; "
             "materialise the invitation again if the extract is newer",
+            waivable=False,
+        ),
+        Finding(
+            "plan_is_of_extract",
+            is_of_extract,
+            "the day was extracted again after it was planned; materialise the invitation again",
             waivable=False,
         ),
     ]

@@ -6,7 +6,7 @@ from typing import Final
 
 from jinja2 import Environment, PackageLoader
 
-from track_pipeline.adapters.lake import make_private_folder, open_private
+from track_pipeline.adapters.lake import make_private_folder, replacing
 from track_pipeline.services.report import DayReport
 
 _PAGES: Final = Environment(loader=PackageLoader("track_pipeline.reporting"), autoescape=True, trim_blocks=True)
@@ -24,6 +24,6 @@ def write_page(report: DayReport, images: dict[str, bytes], home: Path) -> Path:
         report=report, images={title: data_uri(png) for title, png in images.items()}
     )
     make_private_folder(path.parent)
-    with open_private(path) as file:
+    with replacing(path) as file:
         file.write(text.encode())
     return path

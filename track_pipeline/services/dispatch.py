@@ -84,9 +84,13 @@ class Dispatcher:
         report: DispatchReport,
     ) -> None:
         outbox, hospital, gates = self.outbox, partition.hospital, self.outbox.policy.gates
-        extract = outbox.lake.read(EXTRACT, partition.area, partition.day, hospital.code)
+        place = (partition.area, partition.day, hospital.code)
+        extract = outbox.lake.read(EXTRACT, *place)
+        is_of_extract = outbox.lake.made_of(INVITATION, *place) == outbox.lake.digest(EXTRACT, *place)
         volumes = outbox.ledger.volumes(hospital.code, partition.area, volume_days(partition.day, gates))
-        report.findings = invariants(plan, extract, pending) + doubts(plan, extract, volumes, gates)
+        report.findings = invariants(plan, extract, pending, is_of_extract=is_of_extract) + doubts(
+            plan, extract, volumes, gates
+        )
         tripped = [finding for finding in report.findings if not finding.passed and not approval.covers(finding)]
         if not tripped:
             return
@@ -94,7 +98,7 @@ class Dispatcher:
         reasons = "; ".join(f"{finding.gate}: {finding.detail}" for finding in tripped)
         waivable = ", ".join(finding.gate for finding in tripped if finding.waivable)
         remedy = f"Look at it, then run again with approve_gates = [{waivable}] and a reason." if waivable else ""
-        raise GateTripped(f"{partition}: nothing was sent. {reasons}. {remedy or 'This is a fault to be mended.'}")
+        raise GateTripped(f"{partition}: nothing was sent. {reasons}. {remedy or 'No approval opens it.'}")
 
 
 def _lines_of(plan: pl.DataFrame, partition: Partition) -> pl.DataFrame:

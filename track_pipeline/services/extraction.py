@@ -1,7 +1,7 @@
 """Extraction of one hospital-day: read, classify, and put each area's rows where the next step finds them."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
@@ -11,7 +11,7 @@ import polars as pl
 from track_pipeline.adapters.lake import Lake
 from track_pipeline.adapters.ledger import Ledger
 from track_pipeline.adapters.reader import HospitalReader
-from track_pipeline.domain.areas import AREAS, UNCLASSIFIED, Area
+from track_pipeline.domain.areas import AREAS, UNCLASSIFIED
 from track_pipeline.domain.classification import classify
 from track_pipeline.domain.outcomes import EXCLUDED, PLANNED
 from track_pipeline.domain.ruleset import RuleSet
@@ -41,16 +41,17 @@ class Extractor:
     lake: Lake
     ledger: Ledger
 
-    def extract(self, hospital: Hospital, day: date, areas: Sequence[Area] = AREAS) -> Extraction:
-        """Reads the whole day once and writes the chosen areas, and the rows that belong to none.
+    def extract(self, hospital: Hospital, day: date) -> Extraction:
+        """Reads the day once and writes all areas, and the rows that belong to none.
 
-        Raises SourceError when the database cannot be read; nothing is written then.
+        All, because an encounter that is in another area now must not stay in the one it was in. Raises SourceError
+        when the database cannot be read; nothing is written then.
         """
         rules = self.rules[hospital.code]
         batches = list(self.reader.extract(hospital, day))
         raw = pl.concat(batches) if batches else pl.DataFrame(schema=raw_schema(hospital.his))
         encounters = classify(raw, hospital, rules, day)
-        parts = {area.value: encounters.filter(pl.col("area") == area.label) for area in areas}
+        parts = {area.value: encounters.filter(pl.col("area") == area.label) for area in AREAS}
         parts[UNCLASSIFIED] = encounters.filter(pl.col("area").is_null())
         for area, rows in parts.items():
             self.lake.write(rows, EXTRACT, area, day, hospital.code)

@@ -44,12 +44,14 @@ class Planner:
         NotInLake when a chosen area has not been extracted.
         """
         request = self._request(hospital, day)
+        # Before they are read: an extract that comes in between is not what was planned.
+        made_of = {area: self.lake.digest(EXTRACT, area, day, hospital.code) for area in areas}
         identified = self._identified(hospital, day, areas, request)
         self.ledger.see(hospital.code, day, _seen(identified))
         plan = make_plan(identified, request, self._facts(hospital, day, identified))
         plans = {area: plan.filter(pl.col("area") == area.value) for area in areas}
         for area, rows in plans.items():
-            self.lake.write(rows, INVITATION, area, day, hospital.code)
+            self.lake.write(rows, INVITATION, area, day, hospital.code, made_of=made_of[area])
             self._tell_ledger(hospital, day, area, rows)
             planned = rows.filter(pl.col("result") == PLANNED).height
             with about(area=area):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
-from track_pipeline.adapters.lake import Lake, NotInLake, open_private
+from track_pipeline.adapters.lake import Lake, NotInLake, replacing
 from track_pipeline.domain.areas import AREAS
 from track_pipeline.registry import Hospital
 from track_pipeline.services.sending import SURVEY_LINK
@@ -24,8 +24,9 @@ def export_links(lake: Lake, hospital: Hospital, day: date, path: Path) -> int:
             "no_contact or all, then materialise survey_link"
         )
     links = pl.concat(frames).sort("area", "encounter_id")
-    # Spreadsheets run cells that begin so as formulas, and what was typed may hold line breaks; no name needs either.
-    safe = pl.col(pl.String).str.replace_all(r"[\p{C}\s]+", " ").str.replace(r"^[ =+\-@＝＋－＠]+", "")
-    with open_private(path) as file:
+    # Spreadsheets run cells that begin so as formulas, and what was typed may hold line breaks, or the semicolon that
+    # begins a new cell where the comma is for decimals; no name needs any of them.
+    safe = pl.col(pl.String).str.replace_all(r"[\p{C}\s;]+", " ").str.replace(r"^[ =+\-@＝＋－＠]+", "")
+    with replacing(path) as file:
         links.select("encounter_id", "unit", "area", "setor", "patient_name", "link").with_columns(safe).write_csv(file)
     return links.height

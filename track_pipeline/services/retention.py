@@ -24,7 +24,11 @@ class Retention:
     clock: Callable[[], datetime]
 
     def purge(self) -> dict[str, int]:
-        """Deletes lake days, comments and sightings older than `retention_days`; returns what went, by kind."""
+        """Deletes lake days, comments and sightings older than `retention_days`; returns what went, by kind.
+
+        What killed processes left of files they wrote goes too.
+        """
+        self.lake.drop_unfinished()
         before = self.clock().date() - timedelta(days=self.policy.retention_days)
         days = [path for path in self.lake.root.glob("*/*/*") if path.is_dir() and (day_of(path) or date.max) < before]
         for path in days:

@@ -4,7 +4,7 @@ First invitations and reminders both leave through here. Who is to be written to
 left is the ledger's. A crash at any point leaves at worst claims without an outcome, which count as `unknown`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from typing import Final
@@ -113,21 +113,8 @@ class Outbox:
         if self.sends:
             self.ledger.remember_policy(self.policy.version, self.policy.model_dump_json())
         session = _Session(self, partition, run_id, report)
-        batches = list(self._batches(lines))
-        for place, batch in enumerate(batches):
-            try:
-                waiting = self.why_wait(partition)
-                if waiting is None:
-                    self.mailroom.await_turn()
-                    # Before anything is claimed, for a turn may be minutes away, and much may have changed.
-                    waiting = self.why_wait(partition)
-                if waiting is None:
-                    session.send_batch(batch)
-                else:
-                    self.hold(partition, batch, waiting, report)
-            except SendFailure as failure:
-                session.stop(failure, batches[place:])
-                return
+        with self.ledger.dispatching(run_id):
+            session.send(list(self._batches(lines)))
 
     def why_wait(self, partition: Partition) -> str | None:
         """Why lines may not be sent now, as `deferred:<reason>`; None when they may."""
@@ -167,7 +154,24 @@ class _Session:
     run_id: str
     report: SendReport
 
-    def send_batch(self, batch: pl.DataFrame) -> None:
+    def send(self, batches: list[pl.DataFrame]) -> None:
+        outbox, partition = self.outbox, self.partition
+        for place, batch in enumerate(batches):
+            try:
+                waiting = outbox.why_wait(partition)
+                if waiting is None:
+                    outbox.mailroom.await_turn()
+                    # Before anything is claimed, for a turn may be minutes away, and much may have changed.
+                    waiting = outbox.why_wait(partition)
+                if waiting is None:
+                    self._send_batch(batch)
+                else:
+                    outbox.hold(partition, batch, waiting, self.report)
+            except SendFailure as failure:
+                self._stop(failure, batches[place:])
+                return
+
+    def _send_batch(self, batch: pl.DataFrame) -> None:
         verdicts = self.outbox.ledger.claim(batch, self._claim())
         for reason in Suppression:
             refused = verdicts.filter(pl.col("verdict") == reason.value)
@@ -220,33 +224,42 @@ class _Session:
 
     def _record(self, claimed: pl.DataFrame, accepted: Accepted) -> None:
         ledger = self.outbox.ledger
-        if accepted.links:
-            self._keep_links(claimed, accepted)
+        taken = claimed.filter(~pl.col("send_id").is_in(list(accepted.refused)))
+        made = self._keep_links(taken, accepted.links) if accepted.links else taken.clear()
         for reason in sorted(set(accepted.refused.values())):
             send_ids = [send_id for send_id, why in accepted.refused.items() if why == reason]
             self.report.rejected += ledger.settle(
                 send_ids, "rejected", reason=reason, distribution_id=accepted.distribution_id
             )
-        taken = claimed.filter(~pl.col("send_id").is_in(list(accepted.refused))).get_column("send_id").to_list()
-        self.report.sent += ledger.settle(taken, "sent", distribution_id=accepted.distribution_id)
+        if self.partition.channel == "link":
+            # Whoever has no link was not asked; whether Track.co made one that nobody could read, nobody knows.
+            missing = taken.join(made, on="send_id", how="anti").get_column("send_id")
+            self.report.unknown += ledger.settle(missing, "unknown", reason="no_link")
+            taken = made
+        sent = taken.get_column("send_id")
+        self.report.sent += ledger.settle(sent, "sent", distribution_id=accepted.distribution_id)
 
-    def _keep_links(self, claimed: pl.DataFrame, accepted: Accepted) -> None:
+    def _keep_links(self, taken: pl.DataFrame, links: Mapping[str, str]) -> pl.DataFrame:
         """Adds links to the lake (`LINKS`) before the ledger calls them made: a link nobody has is lost."""
-        lake, partition = self.outbox.lake, self.partition
-        place = (SURVEY_LINK, partition.area, partition.day, partition.hospital.code)
-        links = pl.DataFrame({"send_id": list(accepted.links), "link": list(accepted.links.values())})
-        made = claimed.join(links, on="send_id").select(LINKS.names())
-        earlier = lake.find(*place)
-        lake.write(made if earlier is None else pl.concat([earlier, made]), *place)
+        partition = self.partition
+        by_send = pl.DataFrame({"send_id": list(links), "link": list(links.values())})
+        made = taken.join(by_send, on="send_id").select(LINKS.names())
+        self.outbox.lake.add(made, SURVEY_LINK, partition.area, partition.day, partition.hospital.code)
+        return made
 
-    def stop(self, failure: SendFailure, unsent: list[pl.DataFrame]) -> None:
+    def _stop(self, failure: SendFailure, unsent: list[pl.DataFrame]) -> None:
         """Names what the lines of a broken-off dispatch wait for, and says what to do."""
         partition, ledger = self.partition, self.outbox.ledger
         if isinstance(failure, Stopped) and failure.reason == Deferral.THROTTLED:
             ledger.pause("all", reason=Deferral.THROTTLED, source="Track.co answered 405")
             self.outbox.alerts.send(throttled())
-        left = ledger.settled(partition.hospital.code, partition.day, partition.wave, partition.channel)
+        place = (partition.hospital.code, partition.day)
+        left = ledger.settled(*place, partition.wave, partition.channel)
+        # What was dropped with this very batch stays dropped.
+        dropped = ledger.suppressed(*place)
         rest = pl.concat(unsent).join(left, on=["database", "encounter_id"], how="anti")
+        if partition.wave == INVITE:
+            rest = rest.join(dropped, on=["database", "encounter_id", "area", "channel"], how="anti")
         reason = Deferral.UNREACHABLE if isinstance(failure, Unknown) else Deferral(failure.reason)
         self.outbox.hold(partition, rest, f"deferred:{reason}", self.report)
         if reason is Deferral.BUDGET:

@@ -51,6 +51,17 @@ def budget(tmp_path: Path) -> Iterator[RequestBudget]:
     opened.close()
 
 
+def test_turns_of_a_clock_that_was_a_day_ahead_take_nobodys_place(
+    budget: RequestBudget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tomorrow = time.time() + 86_400
+    with monkeypatch.context() as ahead:
+        ahead.setattr("track_pipeline.adapters.budget.time.time", lambda: tomorrow)
+        assert [budget.acquire(0) for _ in range(4)] == [True, True, True, False]
+
+    assert [budget.acquire(0) for _ in range(4)] == [True, True, True, False]
+
+
 def test_the_limit_is_exact_and_who_would_wait_too_long_is_refused_at_once(budget: RequestBudget) -> None:
     assert [budget.acquire(0) for _ in range(4)] == [True, True, True, False]
 

@@ -3,6 +3,8 @@
 import errno
 import os
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from io import BytesIO
 from pathlib import Path
@@ -67,6 +69,42 @@ def test_partitions_do_not_touch_each_other(lake: Lake) -> None:
     lake.write(encounters({}, {}, {}), "extract", "internacao", date(2025, 3, 11), "HMS")
 
     assert lake.read(*PLACE).height == 1
+
+
+def test_a_frame_remembers_what_it_was_made_of_and_has_a_digest_of_its_own(lake: Lake) -> None:
+    assert (lake.digest(*PLACE), lake.made_of(*PLACE)) == (None, None)
+
+    lake.write(encounters({}), *PLACE)
+    one = lake.digest(*PLACE)
+    lake.write(encounters({"died": True}), *PLACE, made_of="another frame")
+    other = lake.digest(*PLACE)
+    lake.write(encounters({}), *PLACE)
+
+    assert lake.digest(*PLACE) == one != other
+    assert lake.made_of(*PLACE) is None
+    lake.write(encounters({}), *PLACE, made_of="another frame")
+    assert lake.made_of(*PLACE) == "another frame"
+
+
+def test_rows_that_are_added_at_once_are_all_there(lake: Lake) -> None:
+    def add(number: int) -> None:
+        Lake(lake.root.parent).add(encounters({"encounter_id": number}), *PLACE)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(list(pool.map(add, range(40)))) == 40
+
+    assert sorted(lake.read(*PLACE).get_column("encounter_id")) == list(range(40))
+
+
+def test_what_a_killed_process_left_of_a_file_goes_after_an_hour(lake: Lake) -> None:
+    lake.write(encounters({}), *PLACE)
+    left, growing = (lake.path(*PLACE).with_suffix(f".{name}.tmp") for name in ("left", "growing"))
+    for path in (left, growing):
+        path.touch()
+    os.utime(left, (time.time() - 3_700,) * 2)
+
+    assert lake.drop_unfinished() == 1
+    assert files(lake) == ["HMS.growing.tmp", "HMS.parquet"]
 
 
 def test_a_frame_that_was_never_written_names_the_asset_to_materialise(lake: Lake) -> None:

@@ -3,8 +3,9 @@
 import json
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, date, datetime, timedelta
 from threading import Barrier
 
@@ -109,5 +110,40 @@ def test_replacing_one_partition_at_once_leaves_one_of_the_replacements(ledger_u
         assert ledger.outcomes().get_column("count").to_list() == [ENCOUNTERS]
 
 
+def test_a_run_is_dispatching_until_it_ends_whoever_asks(ledger_url: str) -> None:
+    with closing(open_ledger(ledger_url, clock=now)) as first, closing(open_ledger(ledger_url, clock=now)) as second:
+        with first.dispatching("a run"), first.dispatching("a run"):
+            assert second.is_dispatching("a run")
+            assert first.is_dispatching("a run")
+            assert not second.is_dispatching("another run")
+        assert not second.is_dispatching("a run")
+        with suppress(RuntimeError), first.dispatching("a run"):
+            raise RuntimeError
+        assert not first.is_dispatching("a run")
+
+
+def test_a_run_that_was_killed_is_not_dispatching_any_more(ledger_url: str) -> None:
+    with closing(open_ledger(ledger_url, clock=now)) as ledger:
+        command = [sys.executable, __file__, ledger_url, "until killed"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "dispatching\n"
+            assert ledger.is_dispatching("until killed")
+            process.kill()
+        deadline = time.monotonic() + 10
+        while ledger.is_dispatching("until killed"):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+def dispatch_until_killed(url: str, run_id: str) -> None:
+    with closing(open_ledger(url, clock=now)) as ledger, ledger.dispatching(run_id):
+        print("dispatching", flush=True)  # noqa: T201
+        time.sleep(60)
+
+
 if __name__ == "__main__":
-    print(json.dumps(claim_all(sys.argv[1])))  # noqa: T201
+    if sys.argv[2:]:
+        dispatch_until_killed(*sys.argv[1:])
+    else:
+        print(json.dumps(claim_all(sys.argv[1])))  # noqa: T201

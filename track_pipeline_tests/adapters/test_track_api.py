@@ -255,6 +255,9 @@ def test_a_link_list_joins_links_by_name_and_never_by_order(track: FakeTrack) ->
 
 # --- the table of failures ------------------------------------------------------------------------------------------
 
+# A date in a time zone that is further away than any.
+ENDLESS = "Mon, 02 Mar 2026 11:00:20 +99999999999999"
+
 TABLE: list[tuple[str, list[Behaviour], type[SendFailure], str, int]] = [
     ("401", [reply(401, {"error": "x"})], Stopped, "token_refused", 1),
     ("403", [reply(403)], Stopped, "token_refused", 1),
@@ -265,6 +268,8 @@ TABLE: list[tuple[str, list[Behaviour], type[SendFailure], str, int]] = [
     ],
     ("429 alone", [reply(429)], Unknown, "http_429", 1),
     ("429 senseless", [reply(429, headers={"Retry-After": "soon"})], Unknown, "http_429", 1),
+    ("429 endless zone", [reply(429, headers={"Retry-After": ENDLESS})], Unknown, "http_429", 1),
+    ("405 endless zone", [reply(405, headers={"Retry-After": ENDLESS})], Stopped, "throttled", 1),
     ("429 asking", [reply(429, headers={"Retry-After": "2"})] * 9, NotSent, "busy", 4),
     ("503 asking", [reply(503, headers={"Retry-After": "2"})] * 9, NotSent, "busy", 4),
     ("429 too long", [reply(429, headers={"Retry-After": "900"})], NotSent, "busy", 1),

@@ -33,7 +33,7 @@ def extract(rows: int) -> pl.DataFrame:
 def test_a_plan_of_its_extract_keeps_the_invariants() -> None:
     plan = planned({}, {"channel": "whatsapp", "email_address": None}, {"channel": "link"}, excluded("minor"))
 
-    findings = invariants(plan, extract(4), pending(plan))
+    findings = invariants(plan, extract(4), pending(plan), is_of_extract=True)
 
     assert tripped(findings) == []
     assert not any(finding.waivable for finding in findings)
@@ -52,12 +52,12 @@ def test_a_plan_of_its_extract_keeps_the_invariants() -> None:
 )
 def test_a_broken_invariant_trips_its_gate(rows: list[Row], gate: str) -> None:
     plan = planned(*rows)
-    assert tripped(invariants(plan, extract(len(rows)), pending(plan))) == [gate]
+    assert tripped(invariants(plan, extract(len(rows)), pending(plan), is_of_extract=True)) == [gate]
 
 
 def test_a_line_that_left_may_have_lost_its_contact_since() -> None:
     plan = planned({"email_address": None}, {})
-    assert tripped(invariants(plan, extract(2), pending(plan).tail(1))) == []
+    assert tripped(invariants(plan, extract(2), pending(plan).tail(1), is_of_extract=True)) == []
 
 
 def test_the_same_encounter_of_another_database_or_excluded_is_no_duplicate() -> None:
@@ -68,13 +68,19 @@ def test_the_same_encounter_of_another_database_or_excluded_is_no_duplicate() ->
     ]
 
     plan = planned(*rows)
-    assert tripped(invariants(plan, extract(3), pending(plan))) == []
+    assert tripped(invariants(plan, extract(3), pending(plan), is_of_extract=True)) == []
+
+
+def test_a_plan_of_an_earlier_extract_trips_however_alike_the_two_are() -> None:
+    plan = planned({})
+    findings = invariants(plan, extract(1), pending(plan), is_of_extract=False)
+    assert tripped(findings) == ["plan_is_of_extract"]
 
 
 @pytest.mark.parametrize("rows", [0, 2])
 def test_a_plan_with_more_or_fewer_rows_than_its_extract_trips(rows: int) -> None:
     plan = planned({})
-    [finding] = [each for each in invariants(plan, extract(rows), pending(plan)) if not each.passed]
+    [finding] = [each for each in invariants(plan, extract(rows), pending(plan), is_of_extract=True) if not each.passed]
 
     assert finding.gate == "funnel_closes"
     assert f"{rows} extracted, 1 decided" in finding.detail

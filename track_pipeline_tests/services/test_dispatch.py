@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from track_pipeline.adapters.lake import NotInLake
-from track_pipeline.adapters.track_api import NotSent, Refused, Stopped, Unknown
+from track_pipeline.adapters.track_api import LinkList, LinkReceipt, NotSent, Refused, Stopped, Unknown
 from track_pipeline.errors import ConfigError
 from track_pipeline.policy import load_policy
 from track_pipeline.services.dispatch import Approval, GateTripped
 from track_pipeline.services.sending import DispatchStopped
-from track_pipeline_tests.builders import DAY, hospital, keys_of, planned
+from track_pipeline_tests.builders import DAY, encounters, hospital, keys_of, planned
 from track_pipeline_tests.office import AREA, NINE, Office
 
 
@@ -408,6 +408,49 @@ def test_links_for_all_are_made_beside_the_invitations(office: Office) -> None:
 
     assert office.lake.read("survey_link", AREA, DAY, "HMS").height == 2
     assert office.funnel() == {"sent": 2}
+
+
+def test_a_link_that_is_missing_in_the_answer_is_not_called_sent(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office.hospital = hospital(links="no_contact")
+    office.plan({"channel": "link"}, {"channel": "link"})
+    whole = office.track.create_link_list
+
+    def one_left_out(link_list: LinkList) -> LinkReceipt:
+        receipt = whole(link_list)
+        return LinkReceipt(dict(list(receipt.links.items())[:1]), receipt.refused)
+
+    monkeypatch.setattr(office.track, "create_link_list", one_left_out)
+    report = office.dispatch("link")
+
+    assert (report.sent, report.unknown) == (1, 1)
+    assert office.lake.read("survey_link", AREA, DAY, "HMS").height == 1
+    assert office.funnel() == {"sent": 1, "unknown": 1, "unknown:no_link": 1}
+
+
+def test_what_was_dropped_with_a_batch_that_then_failed_stays_dropped(office: Office) -> None:
+    office.plan({}, {}, {})
+    office.ledger.opt_out(str(keys_of(1)["cpf_key"]), "all", "track")
+    office.track.script = [NotSent("unreachable", "Track.co did not answer.")]
+
+    with pytest.raises(DispatchStopped):
+        office.dispatch()
+
+    assert office.funnel() == {
+        "suppressed": 1, "suppressed:opted_out": 1, "deferred": 2, "deferred:unreachable": 2,
+    }  # fmt: skip
+
+
+def test_a_plan_of_an_earlier_extract_is_not_sent(office: Office) -> None:
+    office.plan({}, {})
+    office.lake.write(encounters({}, {"died": True}), "extract", AREA, DAY, "HMS")
+
+    with pytest.raises(GateTripped, match=r"plan_is_of_extract.*materialise the invitation again"):
+        office.dispatch()
+
+    assert office.track.requests == []
+    assert office.funnel() == {"deferred": 2, "deferred:gate": 2}
 
 
 def test_a_link_lost_with_its_answer_is_unknown_too(office: Office) -> None:

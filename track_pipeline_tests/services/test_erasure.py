@@ -54,6 +54,30 @@ def test_a_person_is_found_by_any_contact_also_where_only_another_one_was_used(o
     assert email_of(1) not in everything_in_the_lake(office)
 
 
+@pytest.mark.parametrize("now", [{"encounter_id": 99, "person": 50}, {"person": 50}], ids=["gone", "other contacts"])
+def test_what_was_planned_and_linked_before_the_day_was_read_again_is_found_too(
+    office: Office, now: dict[str, int]
+) -> None:
+    links = encounters({}).select("encounter_id", "database", "patient_name", link=pl.lit("http://127.0.0.1/personal"))
+    office.lake.write(links, "survey_link", AREA, DAY, "HMS")
+    extract(office, {AREA.value: [now, {}, {"died": True}]})
+
+    erase(office, cpf=cpf(1))
+
+    left = everything_in_the_lake(office)
+    assert not any(secret in left for secret in (cpf(1), email_of(1), "Pessoa Exemplo 1'", "personal"))
+
+
+def test_the_others_of_a_partition_still_go_and_the_person_is_suppressed(office: Office) -> None:
+    extract(office, whole_day(internacao=[{}, {}, {"died": True}, {}, {}]))
+    invite(office)
+    erase(office, cpf=cpf(4))
+
+    assert office.dispatch().sent == 1
+    assert office.track.accepted_encounters() == ["1", "2", "5"]
+    assert office.funnel() == {"sent": 3, "suppressed": 1, "suppressed:opted_out": 1}
+
+
 def test_the_ledger_forgets_who_it_was_and_what_they_wrote_and_not_that_they_were_asked(office: Office) -> None:
     office.reader.answered = [Answer(office.send_id(1), office.now, "done", 2, "Sou a Fulana", None)]
     office.refresh()

@@ -31,8 +31,8 @@ def office(tmp_path: Path) -> Iterator[Office]:
     office.ledger.close()
 
 
-def extract(office: Office, *batches: pl.DataFrame, areas: tuple[Area, ...] = AREAS) -> Extraction:
-    return extractor(office, FakeHospitals({"HMS": batches})).extract(office.hospital, DAY, areas)
+def extract(office: Office, *batches: pl.DataFrame) -> Extraction:
+    return extractor(office, FakeHospitals({"HMS": batches})).extract(office.hospital, DAY)
 
 
 def extractor(office: Office, hospitals: FakeHospitals) -> Extractor:
@@ -76,13 +76,12 @@ def test_the_ledger_knows_every_row_before_anybody_is_planned(office: Office) ->
     assert decision["version"] == RULES["HMS"].version
 
 
-def test_chosen_areas_alone_are_written_and_those_without_an_area_always(office: Office) -> None:
-    extraction = extract(office, raw_encounters({}, EMERGENCY, NOBODYS), areas=(Area.EXAMES, Area.PRONTO_SOCORRO))
+def test_an_encounter_that_is_nobodys_now_is_in_no_area_any_more(office: Office) -> None:
+    extract(office, raw_encounters({}, EMERGENCY))
+    extract(office, raw_encounters(NOBODYS, EMERGENCY))
 
-    assert set(extraction.rows) == {"exames", "pronto_socorro", "unclassified"}
-    assert found(office, "pronto_socorro") == [2]
-    assert found(office, "internacao") is None
-    assert office.ledger.volumes("HMS", Area.INTERNACAO, [DAY]) == {}
+    assert (found(office, "internacao"), found(office, "pronto_socorro")) == ([], [2])
+    assert sum(row["extracted"] for row in status(office.ledger, (DAY, DAY))) == 2
 
 
 def test_reading_again_replaces_what_was_read(office: Office) -> None:

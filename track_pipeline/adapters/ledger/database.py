@@ -10,12 +10,14 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import date, datetime, time
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import polars as pl
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from sqlalchemy import (
     URL,
     ColumnElement,
@@ -54,6 +56,8 @@ _WAIT_SECONDS: Final = 30
 _CONNECT_SECONDS: Final = 10
 # Any number that no other program takes as an advisory lock in the same PostgreSQL database.
 _WRITER_LOCK: Final = 0x7472616B
+# Of locks with two numbers, which are others than those with one: the first of ours.
+_UNDER_WAY: Final = 0x7472616B
 _READING: Final = "track_reading"
 _UNREACHABLE: Final = "Check that it is reachable and run the step again"
 _FORBIDDEN: Final = "Give this user the right to write there"
@@ -116,6 +120,49 @@ class Database:
                 connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_WAIT_SECONDS}s'")
                 connection.execute(select(func.pg_advisory_xact_lock(_WRITER_LOCK)))
             yield connection
+
+    @contextmanager
+    def under_way(self, name: str) -> Iterator[None]:
+        """Shows everybody that something of that name goes on, until the block ends, or its process does.
+
+        Several may show the same name at once. Raises LedgerError.
+        """
+        if self._writer.dialect.name == "postgresql":
+            with self._errors(), self._sessions().connect() as session:
+                session.execute(select(func.pg_advisory_lock_shared(_UNDER_WAY, _number_of(name))))
+                try:
+                    yield
+                finally:
+                    # Not back into the pool: it would keep the lock. The end of a session gives up its locks.
+                    session.invalidate()
+            return
+        mark = FileLock(self._marks(name) / uuid4().hex)
+        try:
+            Path(mark.lock_file).parent.mkdir(parents=True, exist_ok=True)
+            mark.acquire()
+        except OSError as error:
+            raise LedgerError(f"no file can be made beside the ledger ({self!r}): {error}. {_remedy(error)}") from None
+        try:
+            yield
+        finally:
+            mark.release()
+            _is_held(Path(mark.lock_file))
+
+    def is_under_way(self, name: str) -> bool:
+        """Whether something of that name goes on somewhere. Raises LedgerError."""
+        if self._writer.dialect.name == "postgresql":
+            alone = func.pg_try_advisory_xact_lock(_UNDER_WAY, _number_of(name))
+            with self.read() as connection:
+                return not connection.execute(select(alone)).scalar_one()
+        return any(_is_held(mark) for mark in self._marks(name).glob("*"))
+
+    def _sessions(self) -> Engine:
+        # No transaction stays open beside the lock.
+        return self._writer.execution_options(isolation_level="AUTOCOMMIT")
+
+    def _marks(self, name: str) -> Path:
+        """Where files are locked while something of that name goes on; a name may hold what no file name may."""
+        return Path(str(self._writer.url.database)).parent / "under_way" / f"{_number_of(name):08x}"
 
     def close(self) -> None:
         """Closes all connections."""
@@ -209,6 +256,24 @@ def between(column: ColumnElement[date], days: tuple[date, date] | None) -> Colu
 def start_of(day: date) -> datetime:
     """The instant at which a day begins for the partitions."""
     return datetime.combine(day, time(), COHORT_ZONE)
+
+
+def _number_of(name: str) -> int:
+    """A number of 31 bits for a name, the same in every process."""
+    return int.from_bytes(sha256(name.encode()).digest()[:4], "big") >> 1
+
+
+def _is_held(mark: Path) -> bool:
+    """Whether a process has the file locked; one that nobody has is taken away."""
+    try:
+        with FileLock(mark, timeout=0):
+            mark.unlink(missing_ok=True)
+    except Timeout:
+        return True
+    except OSError:
+        # Windows deletes no open file: that nobody holds it is known all the same.
+        return False
+    return False
 
 
 def _insert(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:

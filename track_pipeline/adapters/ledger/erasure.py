@@ -6,6 +6,7 @@ That somebody was written to is never forgotten, only who it was: nobody must be
 from collections.abc import Iterable
 from datetime import date
 
+import polars as pl
 from sqlalchemy import delete, or_, select, update
 
 from track_pipeline.adapters.ledger.database import Store, fetch, insert_new, one_of, start_of
@@ -25,6 +26,13 @@ class Erasure(Store):
                 table.name: connection.execute(delete(table).where(condition)).rowcount
                 for table, condition in conditions.items()
             }
+
+    def sends_of_person(self, keys: Iterable[str]) -> pl.DataFrame:
+        """The sends with any of the keys: database, encounter_id, cpf_key, phone_key, email_key."""
+        given = set(keys)
+        columns = (sends.c.database, sends.c.encounter_id, *PERSON)
+        with self._database.read() as connection:
+            return fetch(connection, select(*columns).where(or_(*(one_of(connection, key, given) for key in PERSON))))
 
     def erase_person(self, keys: Iterable[str]) -> dict[str, int]:
         """Forgets who the sends with any of the keys went to; returns the rows touched, by table.

@@ -4,6 +4,7 @@ Here is the SQL and the transaction; who may be claimed is decided in `claims`.
 """
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import date, datetime
 from typing import Any, Final, Literal
@@ -90,6 +91,14 @@ class Sends(Store):
         """The policy of a version, as JSON; None when nothing was sent under it."""
         with self._database.read() as connection:
             return connection.execute(select(policies.c.document).where(policies.c.version == version)).scalar()
+
+    def dispatching(self, run_id: str) -> AbstractContextManager[None]:
+        """Around what a run claims, posts and settles: shows that its claims are in good hands."""
+        return self._database.under_way(run_id)
+
+    def is_dispatching(self, run_id: str) -> bool:
+        """Whether a run still sends, on whatever machine; a claim of one that does not was left behind."""
+        return self._database.is_under_way(run_id)
 
     def settle(
         self,
