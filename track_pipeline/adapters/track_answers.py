@@ -42,11 +42,12 @@ Row = TypeVar("Row", bound="Answer | Distribution | DeliveryStatus | OptOut")
 class Answer:
     """What a person answered. Only `done` is an answer; `partial` may become one, under the same `send_id`.
 
-    `answered_at` is UTC; `score` is 0 to 10, of the NPS question, None when it was left open or cannot be read.
+    `answered_at` is UTC, None where it cannot be read: an answer is one whenever it was given. `score` is 0 to 10, of
+    the NPS question, None when it was left open or cannot be read.
     """
 
     send_id: str
-    answered_at: datetime
+    answered_at: datetime | None
     state: Literal["done", "partial"]
     score: int | None
     comment: str | None = field(repr=False)
@@ -62,14 +63,14 @@ class Distribution:
 
 @dataclass(frozen=True)
 class DeliveryStatus:
-    """What became of a message at an instant (UTC).
+    """What became of a message at an instant (UTC), None where it cannot be read: a no is one whenever it was said.
 
     `unsubscribed` is an opt-out of the send's channel. `word` is Track.co's own word, a slug, for counting.
     """
 
     send_id: str
     status: StatusWord | Literal["other"]
-    at: datetime
+    at: datetime | None
     word: str
 
 
@@ -111,7 +112,7 @@ class SurveyReader(Protocol):
         ...
 
     def statuses(self, distribution_id: str) -> Iterator[Page[DeliveryStatus]]:
-        """What became of the messages of a distribution. Skipped: not_an_object, no_status, no_send_id, no_time."""
+        """What became of the messages of a distribution. Skipped: not_an_object, no_status, no_send_id."""
         ...
 
     def opt_outs(self, since: datetime | None) -> Iterator[Page[OptOut]]:
@@ -233,7 +234,8 @@ def _answer(mapping: AnswersMapping, row: dict[str, object]) -> Iterator[Answer 
         yield "no_answer"
     elif send_id is None:
         yield "no_send_id"
-    elif answered_at is None:
+    elif answered_at is None and mapping.state is None:
+        # Nothing else of the row would say that it is an answer.
         yield "no_time"
     else:
         comment = mapping.comment.find(row) if mapping.comment else None
@@ -259,16 +261,14 @@ def _statuses(mapping: StatusesMapping, row: dict[str, object]) -> Iterator[Deli
         return
     send_id = _identifier(mapping.send_id.find(row))
     for entry in history:
-        at = mapping.instant(mapping.at.find(entry))
         word = _text(mapping.status.find(entry))
         text = _text(mapping.text.find(entry)) if mapping.text else ""
         if not (word or text):
             yield "no_status"
         elif send_id is None:
             yield "no_send_id"
-        elif at is None:
-            yield "no_time"
         else:
+            at = mapping.instant(mapping.at.find(entry))
             status = "unsubscribed" if asks_to_stop(word) or asks_to_stop(text) else mapping.word(word) or "other"
             yield DeliveryStatus(send_id, status, at, slug(fold(word), default="unreadable"))
 

@@ -7,7 +7,7 @@ hold personal data: they go straight into their own table and are counted nowher
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final, Literal, TypeVar
 
 import polars as pl
@@ -15,15 +15,23 @@ import polars as pl
 from track_pipeline.adapters.alerts import Alert, Alerts
 from track_pipeline.adapters.ledger import ANSWERS, DELIVERIES, Ledger, Source
 from track_pipeline.adapters.track_answers import Answer, DeliveryStatus, OptOut, Page, SurveyReader
-from track_pipeline.adapters.track_api import Refused
+from track_pipeline.adapters.track_api import SendFailure
 from track_pipeline.domain.identity import KEY_COLUMNS, Hasher
 from track_pipeline.domain.nps import band
 from track_pipeline.domain.reminders import WAVE_DAYS
+from track_pipeline.errors import TrackPipelineError
 from track_pipeline.policy import Policy
 from track_pipeline.services.people import NoSuchContact, person_keys
+from track_pipeline.services.statuses import statuses_of
 
-# What arrives at Track.co while pages are read may be missed by that read: the next one starts earlier.
-_OVERLAP: Final = timedelta(hours=1)
+# What changes at Track.co while pages are read may slide past that read: the following ones start earlier.
+_OVERLAP: Final = timedelta(days=1)
+
+# The clocks of machines that share a ledger may differ by so much.
+CLOCKS_DIFFER: Final = timedelta(minutes=5)
+
+# Of so many rows one could be read, or the mapping is wrong.
+_TELLING: Final = 5
 
 _STATUS_INTERVAL: Final = timedelta(minutes=50)
 
@@ -33,6 +41,10 @@ _LAST_REMINDER: Final = max(WAVE_DAYS.values())
 _REFUSALS: Final = {"unsubscribed": "Track.co status", "refused": "provider refusal"}
 
 _Row = TypeVar("_Row", Answer, DeliveryStatus, OptOut)
+
+
+class Unreadable(TrackPipelineError):  # noqa: N818 - read as "the answers are unreadable"
+    """Track.co answers in a shape that the mapping does not fit."""
 
 
 @dataclass
@@ -63,7 +75,10 @@ class FeedbackReader:
     alerts: Alerts
 
     def refresh(self) -> FeedbackReport:
-        """Reads all that is new. Raises SendFailure when Track.co cannot be read; what was read before stays read."""
+        """Reads all that is new; what was read before a failure stays read.
+
+        Raises SendFailure when Track.co cannot be read, Unreadable when what it says cannot.
+        """
         report = FeedbackReport()
         try:
             self._read_opt_outs(report)
@@ -82,11 +97,12 @@ class FeedbackReader:
     def _read_answers(self, report: FeedbackReport) -> None:
         started, since = self.clock(), self._since("answers")
         counted: set[str] = set()
+        reading = _Reading("answers", report)
         for page in self.reader.answers(since):
-            rows = _rows_of(page, report)
+            rows = reading.rows_of(page)
             done = [answer for answer in rows if answer.state == "done"]
             report.partial_answers += len(rows) - len(done)
-            recorded = self.ledger.record_answers(_answers(done))
+            recorded = self.ledger.record_answers(_answers(done, started))
             # Whoever answered was reached, whatever was seen of the sending.
             self.ledger.settle([answer.send_id for answer in done], "sent", reason="answered")
             report.new_answers += recorded.new
@@ -96,17 +112,20 @@ class FeedbackReader:
                 unhappy = _detractors(done) - counted
                 report.detractors.update(self.ledger.hospitals_of_answers(unhappy, started))
                 counted |= unhappy
+        reading.check()
         self.ledger.refreshed("answers", started)
 
     def _read_opt_outs(self, report: FeedbackReport) -> None:
         started, since = self.clock(), self._since("opt_outs")
+        reading = _Reading("opt-outs", report)
         for page in self.reader.opt_outs(since):
-            rows = _rows_of(page, report)
+            rows = reading.rows_of(page)
             by_contact = [
                 (key, row.channel, "Track.co opt-out") for row in rows for key in self._keys_of_contact(row, report)
             ]
             by_send = [(row.send_id, row.channel, "Track.co opt-out") for row in rows if row.send_id]
             report.new_opt_outs += self._opt_out(by_contact) + self._opt_out_senders(by_send)
+        reading.check()
         self.ledger.refreshed("opt_outs", started)
 
     def _read_statuses(self, report: FeedbackReport) -> None:
@@ -121,27 +140,28 @@ class FeedbackReader:
         of_all = self._is_older("all_statuses", timedelta(hours=policy.max_answer_age_hours) / 2)
         until_late = _LAST_REMINDER + self.policy.reminders.catch_up_days + 1
         days = max(policy.status_days, until_late) if of_all else policy.status_days
-        for distribution in self.ledger.distributions(started - timedelta(days=days)):
-            try:
-                pages = list(self.reader.statuses(distribution))
-            except Refused as refusal:
-                report.skipped[f"distribution_{refusal.reason}"] += 1
+        reading = _Reading("statuses", report)
+        for _, told in statuses_of(self.reader, self.ledger.distributions(started - timedelta(days=days))):
+            if isinstance(told, SendFailure):
+                report.skipped[f"distribution_{told.reason}"] += 1
                 continue
-            rows = [row for page in pages for row in _rows_of(page, report)]
-            report.new_statuses += self.ledger.record_deliveries(_deliveries(rows)).new
+            rows = [row for page in told for row in reading.rows_of(page)]
+            report.new_statuses += self.ledger.record_deliveries(_deliveries(rows, started)).new
             refused = [(row.send_id, None, _REFUSALS[row.status]) for row in rows if row.status in _REFUSALS]
             report.new_opt_outs += self._opt_out_senders(refused)
+        reading.check()
         self.ledger.refreshed("statuses", started)
         if of_all:
             self.ledger.refreshed("all_statuses", started)
 
     def _is_older(self, source: Source, age: timedelta) -> bool:
         last = self.ledger.last_refresh(source)
-        return last is None or self.clock() - last[0] >= age
+        return last is None or not is_fresh(last[0], self.clock(), age)
 
     def _since(self, source: Literal["answers", "opt_outs"]) -> datetime | None:
         last = self.ledger.last_refresh(source)
-        return last[1] - _OVERLAP if last and last[1] else None
+        # A clock that was ahead says nothing about where to read on: all is read again.
+        return last[1] - _OVERLAP if last and last[1] and last[1] <= self.clock() + CLOCKS_DIFFER else None
 
     def _keys_of_contact(self, row: OptOut, report: FeedbackReport) -> Iterator[str]:
         for given in ({"email": row.email}, {"phone": row.phone}):
@@ -167,9 +187,33 @@ class FeedbackReader:
         return self.ledger.opt_out_many(frame)
 
 
-def _rows_of(page: Page[_Row], report: FeedbackReport) -> tuple[_Row, ...]:
-    report.skipped.update(page.skipped)
-    return page.rows
+def is_fresh(read_at: datetime, now: datetime, age: timedelta) -> bool:
+    """Whether something was read less than `age` ago. A clock that was ahead when it was read says nothing."""
+    return -CLOCKS_DIFFER <= now - read_at < age
+
+
+@dataclass
+class _Reading:
+    """The pages of one source; rows that could not be read are counted in the report."""
+
+    what: str
+    report: FeedbackReport
+    read: int = 0
+    unread: int = 0
+
+    def rows_of(self, page: Page[_Row]) -> tuple[_Row, ...]:
+        self.report.skipped.update(page.skipped)
+        self.read += len(page.rows)
+        self.unread += sum(page.skipped.values())
+        return page.rows
+
+    def check(self) -> None:
+        """Raises Unreadable where it looks as if the fields were others than the mapping says."""
+        if self.unread >= _TELLING and not self.read:
+            raise Unreadable(
+                f"none of {self.unread} {self.what} of Track.co could be read, so nobody is reminded. "
+                "Compare a real answer with track_api.toml (TRACK_API_MAPPING), then run this again"
+            )
 
 
 def _detractors(rows: Iterable[Answer]) -> set[str]:
@@ -177,9 +221,11 @@ def _detractors(rows: Iterable[Answer]) -> set[str]:
     return {row.send_id for row in rows if row.score is not None and band(row.score) == "detractor"}
 
 
-def _answers(rows: Iterable[Answer]) -> pl.DataFrame:
-    return pl.DataFrame([[getattr(row, name) for name in ANSWERS] for row in rows], schema=ANSWERS, orient="row")
+def _answers(rows: Iterable[Answer], read_at: datetime) -> pl.DataFrame:
+    frame = pl.DataFrame([[getattr(row, name) for name in ANSWERS] for row in rows], schema=ANSWERS, orient="row")
+    return frame.with_columns(pl.col("answered_at").fill_null(read_at.astimezone(UTC)))
 
 
-def _deliveries(rows: Iterable[DeliveryStatus]) -> pl.DataFrame:
-    return pl.DataFrame([[getattr(row, name) for name in DELIVERIES] for row in rows], schema=DELIVERIES, orient="row")
+def _deliveries(rows: Iterable[DeliveryStatus], read_at: datetime) -> pl.DataFrame:
+    frame = pl.DataFrame([[getattr(row, name) for name in DELIVERIES] for row in rows], schema=DELIVERIES, orient="row")
+    return frame.with_columns(pl.col("at").fill_null(read_at.astimezone(UTC)))

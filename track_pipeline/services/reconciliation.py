@@ -13,8 +13,9 @@ import polars as pl
 
 from track_pipeline.adapters.ledger import Ledger
 from track_pipeline.adapters.track_answers import SurveyReader
-from track_pipeline.adapters.track_api import Refused
+from track_pipeline.adapters.track_api import SendFailure
 from track_pipeline.policy import Policy
+from track_pipeline.services.statuses import statuses_of
 
 # A younger claim may still be on its way.
 IN_FLIGHT: Final = timedelta(minutes=15)
@@ -76,6 +77,8 @@ class Reconciler:
         is_open, is_there = pl.col("state").is_in(_OPEN), pl.col("their_distribution").is_not_null()
         report.compared = both.height
         report.confirmed = self._confirm(both.filter(is_open & is_there))
+        # Only of distributions that the ledger knows are statuses, and so refusals, read.
+        self._place(both.filter((pl.col("state") == "sent") & is_there & pl.col("distribution_id").is_null()))
         report.denied = _by_hospital(both.filter((pl.col("state") == "rejected") & is_there))
         # A send that was settled by an answer or by hand is in a distribution whose id nobody has noted.
         can_be_found = pl.lit(report.lists_distributions) | pl.col("distribution_id").is_not_null()
@@ -97,12 +100,12 @@ class Reconciler:
         silent: list[str] = []
 
         def rows() -> Iterator[tuple[str, str]]:
-            for distribution in distributions:
-                try:
-                    for page in self.reader.statuses(distribution):
-                        yield from ((row.send_id, distribution) for row in page.rows)
-                except Refused:
+            for distribution, told in statuses_of(self.reader, distributions):
+                if isinstance(told, SendFailure):
                     silent.append(distribution)
+                    continue
+                for page in told:
+                    yield from ((row.send_id, distribution) for row in page.rows)
 
         theirs = pl.DataFrame(list(rows()), schema=_THEIRS, orient="row").unique("send_id", keep="first")
         report.unreadable = len(silent)
@@ -114,6 +117,10 @@ class Reconciler:
                 sends.get_column("send_id"), "sent", reason="reconciled", distribution_id=str(distribution)
             )
         return _by_hospital(found)
+
+    def _place(self, found: pl.DataFrame) -> None:
+        for (distribution,), sends in found.group_by("their_distribution"):
+            self.ledger.place(sends.get_column("send_id"), str(distribution))
 
 
 def _by_hospital(sends: pl.DataFrame) -> dict[str, int]:

@@ -18,6 +18,7 @@ from track_pipeline.domain.plan import may_get_whatsapp
 from track_pipeline.domain.reminders import CONTACTS, DUE, WITHHELD, Wave, decide
 from track_pipeline.errors import TrackPipelineError
 from track_pipeline.registry import Hospital
+from track_pipeline.services.feedback import is_fresh
 from track_pipeline.services.invitation import INVITATION
 from track_pipeline.services.sending import Outbox, Partition, SendReport
 
@@ -88,10 +89,10 @@ class Reminder:
         return planned.with_columns(phone_e164=pl.when(agreed).then("phone_e164"))
 
     def _demand_fresh_answers(self, hospital: Hospital, day: date) -> None:
-        oldest = self.outbox.clock() - timedelta(hours=self.outbox.policy.feedback.max_answer_age_hours)
+        now, age = self.outbox.clock(), timedelta(hours=self.outbox.policy.feedback.max_answer_age_hours)
         for source in FRESH:
             last = self.outbox.ledger.last_refresh(source)
-            if last is None or last[0] < oldest:
+            if last is None or not is_fresh(last[0], now, age):
                 read = f"last read {last[0]:%Y-%m-%d %H:%M} UTC" if last else "never read"
                 what = source.replace("_", " ")
                 raise AnswersStale(

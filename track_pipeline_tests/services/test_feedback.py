@@ -6,9 +6,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
-from track_pipeline.adapters.track_answers import Answer, DeliveryStatus, OptOut
+from track_pipeline.adapters.ledger.tables import sends
+from track_pipeline.adapters.track_answers import Answer, DeliveryStatus, OptOut, Page
 from track_pipeline.adapters.track_api import NotSent, Refused, Unknown
+from track_pipeline.services.feedback import Unreadable
+from track_pipeline.services.reminders import AnswersStale, Reminder
 from track_pipeline.services.sending import DispatchStopped
 from track_pipeline_tests.builders import DAY, cpf, email_of, key_of, phone_of
 from track_pipeline_tests.office import AREA, Office
@@ -144,7 +148,73 @@ def test_the_next_reading_begins_where_this_one_did_with_an_overlap(office: Offi
     office.refresh()
     office.now += timedelta(hours=1)
     office.refresh()
-    assert office.reader.asked_since == [None, started - timedelta(hours=1)]
+    assert office.reader.asked_since == [None, started - timedelta(days=1)]
+
+
+def test_a_clock_that_was_ahead_is_not_believed(office: Office) -> None:
+    office.now += timedelta(days=1)
+    office.refresh()
+    office.now -= timedelta(days=1) - timedelta(minutes=10)
+
+    with pytest.raises(AnswersStale):
+        Reminder(office.outbox)._demand_fresh_answers(office.hospital, DAY)
+    asked = len(office.reader.asked_for)
+    office.refresh()
+
+    assert office.reader.asked_since[-1] is None
+    assert len(office.reader.asked_for) == asked + 1
+    Reminder(office.outbox)._demand_fresh_answers(office.hospital, DAY)
+
+
+def test_an_unsubscribe_or_an_answer_without_a_readable_time_counts_from_now(office: Office) -> None:
+    office.reader.answered = [Answer(office.send_id(1), None, "done", 9, None, None)]
+    office.reader.delivered = {"distribution-1": [DeliveryStatus(office.send_id(2), "unsubscribed", None, "sair")]}
+
+    report = office.refresh()
+
+    assert (report.new_answers, report.new_statuses, report.skipped) == (1, 1, {})
+    assert office.ledger.history("HMS", 1).answers[0]["answered_at"] == office.now
+    assert not office.ledger.opt_outs().is_empty()
+
+
+@pytest.mark.parametrize(("rows", "skipped", "believed"), [(0, 5, False), (1, 50, True), (0, 4, True)])
+def test_a_reading_in_which_nothing_could_be_read_is_none(
+    office: Office, monkeypatch: pytest.MonkeyPatch, rows: int, skipped: int, believed: bool
+) -> None:
+    opt_outs = (OptOut("s-1", None, None, "all", None),) * rows
+    monkeypatch.setattr(office.reader, "opt_outs", lambda _since: iter([Page(opt_outs, {"no_contact": skipped})]))
+
+    if believed:
+        office.refresh()
+    else:
+        with pytest.raises(Unreadable, match="none of 5 opt-outs"):
+            office.refresh()
+    assert (office.ledger.last_refresh("opt_outs") is not None) == believed
+
+
+def test_a_distribution_that_track_cannot_tell_of_does_not_hide_the_others(office: Office) -> None:
+    settle_in(office, 3, "distribution-2")
+    office.reader.delivered = {"distribution-2": [DeliveryStatus(office.send_id(3), "unsubscribed", None, "sair")]}
+    office.reader.failures = {"distribution-1": NotSent("http_500", "Track.co failed.")}
+
+    assert office.refresh().skipped == {"distribution_http_500": 1}
+    assert not office.ledger.opt_outs().is_empty()
+
+
+def test_a_track_that_can_tell_of_nothing_is_not_asked_about_everything(office: Office) -> None:
+    for number in (1, 2, 3):
+        settle_in(office, number, f"broken-{number}")
+    office.reader.failures = {f"broken-{number}": NotSent("http_500", "Track.co failed.") for number in (1, 2, 3)}
+
+    with pytest.raises(NotSent):
+        office.refresh()
+
+
+def settle_in(office: Office, encounter: int, distribution: str) -> None:
+    """Puts the send of an encounter into a distribution of its own."""
+    with office.ledger._database.write() as connection:
+        which = sends.c.send_id == office.send_id(encounter)
+        connection.execute(update(sends).where(which).values(distribution_id=distribution))
 
 
 def times_asked(office: Office, **later: float) -> int:

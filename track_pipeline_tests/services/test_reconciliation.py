@@ -46,6 +46,29 @@ def test_an_unknown_send_that_track_has_was_sent(office: Office) -> None:
     assert [(send["state"], send["distribution_id"]) for send in sends] == [("sent", "d-9")]
 
 
+def test_a_send_whose_distribution_nobody_saw_is_found_so_that_its_refusals_are_heard(office: Office) -> None:
+    lose_sight(office)
+    office.ledger.resolve([office.send_id(1)], "sent", "seen on the screen", by="operator")
+    track_has(office, office.send_id(1))
+    office.reconcile()
+    office.reader.delivered["d-9"] = [DeliveryStatus(office.send_id(1), "unsubscribed", office.now, "sair")]
+
+    office.refresh()
+
+    assert not office.ledger.opt_outs().is_empty()
+
+
+def test_a_distribution_that_track_cannot_tell_of_leaves_the_others_compared(office: Office) -> None:
+    lose_sight(office)
+    track_has(office, office.send_id(1), distribution="d-1")
+    track_has(office, office.send_id(2), distribution="d-2")
+    office.reader.failures = {"d-1": NotSent("http_500", "Track.co failed.")}
+
+    report = office.reconcile()
+
+    assert (report.confirmed, report.unreadable) == ({"HMS": 1}, 1)
+
+
 def test_what_track_lacks_is_not_sent_again(office: Office) -> None:
     lose_sight(office)
 

@@ -120,6 +120,12 @@ class Sends(Store):
             which = one_of(connection, sends.c.send_id, send_ids)
             return connection.execute(update(sends).where(which, settleable).values(values)).rowcount
 
+    def place(self, send_ids: Iterable[str], distribution_id: str) -> int:
+        """Notes in which distribution sends were found whose own was never seen; returns how many."""
+        with self._database.write() as connection:
+            which = and_(one_of(connection, sends.c.send_id, send_ids), sends.c.distribution_id.is_(None))
+            return connection.execute(update(sends).where(which).values(distribution_id=distribution_id)).rowcount
+
     def release(self, send_ids: Iterable[str]) -> int:
         """Forgets claims that are known never to have left, so that they may be claimed again; returns how many."""
         with self._database.write() as connection:
