@@ -39,11 +39,11 @@ def classify(raw: pl.DataFrame | pl.LazyFrame, hospital: Hospital, rules: RuleSe
     """The encounters of raw rows, classified for one day of the hospital's calendar.
 
     Takes rows of `raw_schema(hospital.his)`, wall times in the hospital's zone, several rows per encounter
-    allowed. Gives `ENCOUNTERS`, one row per (database, encounter_id) and sorted by it, instants in UTC; the
-    first rule that takes any row of the encounter counts. Where none does, `area`, `setor` and `rule` are null
-    and `reason` is the first that applies: `unclassified` for a company of no unit; the exclusion's; that of the
-    first condition which bars the encounter from a rule; `other_day` when a rule would take it but its deciding
-    date is empty or on another day; else `unclassified`.
+    allowed. Gives `ENCOUNTERS`, one row per (database, encounter_id) and sorted by it, instants in UTC; the first rule
+    that takes any row of the encounter counts, as does any row that says that the patient died. Where none does,
+    `area`, `setor` and `rule` are null and `reason` is the first that applies: `unclassified` for a company of no
+    unit; the exclusion's; that of the first condition which bars the encounter from a rule; `other_day` when a rule
+    would take it but its deciding date is empty or on another day; else `unclassified`.
     """
     key = [DATABASE_COLUMN, "encounter_id"]
     return (
@@ -61,6 +61,8 @@ def classify(raw: pl.DataFrame | pl.LazyFrame, hospital: Hospital, rules: RuleSe
             rule=_by_rule(rules, lambda rule: pl.lit(rule.id)),
             reason=_reason(rules, day),
         )
+        # Whatever row of an encounter says so: the patient has died.
+        .with_columns(died=_or_by_reason("died", Exclusion.DECEASED).max().over(key))
         .sort(*key, "rule_number", "reason", "setor", nulls_last=True, maintain_order=True)
         .unique(key, keep="first", maintain_order=True)
         .with_columns(pl.col("reason").cast(pl.String))
@@ -99,6 +101,10 @@ def _reason(rules: RuleSet, day: date) -> pl.Expr:
         ],
         otherwise=_reason_of(Exclusion.UNCLASSIFIED),
     )
+
+
+def _or_by_reason(flag: str, reason: Exclusion) -> pl.Expr:
+    return pl.col(flag) | (pl.col("reason") == _reason_of(reason)).fill_null(value=False)
 
 
 def _reason_of(reason: Exclusion) -> pl.Expr:

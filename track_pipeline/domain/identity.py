@@ -14,6 +14,9 @@ KEY_COLUMNS: Final = ("cpf_key", "phone_key", "email_key")
 KeyKind = Literal["cpf", "phone", "email"]
 Hasher = Callable[[KeyKind, pl.Expr], pl.Expr]
 
+# An encounter by itself, for where nothing else says that two rows are of one person. Needs `database`, `encounter_id`.
+ENCOUNTER_KEY: Final = pl.format("encounter:{}:{}", "database", "encounter_id")
+
 _CPF_LENGTH: Final = 11
 _KEY_LENGTH: Final = 32
 

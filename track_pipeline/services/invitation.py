@@ -11,7 +11,7 @@ import polars as pl
 from track_pipeline.adapters.lake import Lake
 from track_pipeline.adapters.ledger import Ledger
 from track_pipeline.domain.areas import AREAS, UNCLASSIFIED, Area
-from track_pipeline.domain.identity import KEY_COLUMNS, Hasher
+from track_pipeline.domain.identity import ENCOUNTER_KEY, KEY_COLUMNS, Hasher
 from track_pipeline.domain.outcomes import PLANNED, Exclusion
 from track_pipeline.domain.plan import LedgerFacts, PlanRequest, identify, make_plan
 from track_pipeline.domain.ruleset import RuleSet
@@ -120,12 +120,12 @@ class Planner:
 def _seen(identified: pl.DataFrame) -> pl.DataFrame:
     """Whom the hospital saw that day, one row per key: whoever comes back, or dies, is not reminded of an older visit.
 
-    A cancelled encounter did not take place.
+    A cancelled encounter did not take place. Who died is also known by the encounter, whatever its contacts become.
     """
     died = pl.col("died") | pl.col("reason").eq_missing(pl.lit(Exclusion.DECEASED.value))
+    took_place = identified.filter(pl.col("reason").ne_missing(pl.lit(Exclusion.CANCELLED.value)))
     return (
-        identified.filter(pl.col("reason").ne_missing(pl.lit(Exclusion.CANCELLED.value)))
-        .with_columns(died=died)
-        .unpivot(KEY_COLUMNS, index=["database", "encounter_id", "died"], value_name="person_key")
+        took_place.with_columns(died=died, encounter_key=pl.when(died).then(ENCOUNTER_KEY))
+        .unpivot([*KEY_COLUMNS, "encounter_key"], index=["database", "encounter_id", "died"], value_name="person_key")
         .select("person_key", "database", "encounter_id", "died")
     )

@@ -177,6 +177,9 @@ class _Session:
             refused = verdicts.filter(pl.col("verdict") == reason.value)
             if not refused.is_empty():
                 self.outbox.hold(self.partition, refused, f"suppressed:{reason}", self.report)
+        # These have their outcome by the plan that was made meanwhile.
+        if withdrawn := verdicts.filter(pl.col("verdict") == "withdrawn").height:
+            self.report.held["withdrawn"] = self.report.held.get("withdrawn", 0) + withdrawn
         claimed = verdicts.filter(pl.col("verdict") == "claimed")
         if claimed.is_empty():
             return
@@ -202,6 +205,8 @@ class _Session:
             rules_version=self.outbox.rules_versions[hospital.code],
             any_survey_since=days_ago(policy.quarantine.any_survey_after_invite),
             this_survey_since=days_ago(policy.quarantine.this_survey_after_invite),
+            any_survey_days=policy.quarantine.any_survey_after_invite,
+            this_survey_days=policy.quarantine.this_survey_after_invite,
         )
 
     def _post(self, claimed: pl.DataFrame, requests_left: int) -> int:

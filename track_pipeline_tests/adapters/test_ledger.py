@@ -81,6 +81,43 @@ def test_nobody_who_was_seen_to_have_died_is_written_to(ledger: Ledger, wave: An
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("days_away", "verdict"), [(-6, "quarantine"), (6, "quarantine"), (7, "claimed"), (-7, "claimed")]
+)
+def test_an_invitation_of_a_day_that_is_near_counts_whatever_the_clock_said(
+    ledger: Ledger, clock: FakeClock, days_away: int, verdict: str
+) -> None:
+    clock.now = NOW - timedelta(days=100)
+    send(ledger, line(1), claim=replace(QUARANTINE, cohort_date=DAY + timedelta(days=days_away)))
+    clock.now = NOW
+    claimed = replace(QUARANTINE, any_survey_days=7)
+
+    assert claim(ledger, line(2, cpf_key="cpf-1", survey_uuid="other"), claim=claimed) == [verdict]
+
+
+def test_an_invitation_to_the_same_survey_counts_for_longer(ledger: Ledger, clock: FakeClock) -> None:
+    clock.now = NOW - timedelta(days=100)
+    send(ledger, line(1), claim=replace(QUARANTINE, cohort_date=DAY - timedelta(days=20)))
+    clock.now = NOW
+    claimed = replace(QUARANTINE, any_survey_days=7, this_survey_days=30)
+
+    assert claim(ledger, line(2, cpf_key="cpf-1", survey_uuid="other"), claim=claimed) == ["claimed"]
+    assert claim(ledger, line(3, cpf_key="cpf-1"), claim=claimed) == ["quarantine"]
+
+
+def test_what_a_later_plan_excludes_or_the_hospital_takes_back_is_not_sent(ledger: Ledger) -> None:
+    register(ledger, *(row(number, result="planned") for number in (1, 2, 3)))
+    decide(ledger, row(1), row(2, result="excluded", reason="deceased"), row(3))
+    hold(ledger, 3, "suppressed:opted_out")
+    lines = [line(number) for number in (1, 2, 3, 4)]
+    links = [line(number, channel="link", extra=True) for number in (1, 2, 3, 4)]
+
+    assert claim(ledger, *lines, *links) == [
+        "claimed", "withdrawn", "withdrawn", "withdrawn", "claimed", "withdrawn", "claimed", "withdrawn",
+    ]  # fmt: skip
+    assert claim(ledger, line(2), claim=REMINDER_7D) == ["claimed"]
+
+
 def test_an_opt_out_by_a_key_of_an_earlier_send_to_the_encounter_holds(ledger: Ledger) -> None:
     send(ledger, line(1, email_key="old"), line(2, email_key="other"))
     ledger.opt_out("old", "email", "test")

@@ -396,9 +396,30 @@ def test_due_are_the_partitions_with_a_silent_invitation(ledger: Ledger) -> None
     send(ledger, line(3), claim=replace(INVITE, cohort_date=NEXT_DAY))
     send(ledger, line(4, channel="link", extra=True, hospital="HPC"))
     ledger.settle(claim_ids(ledger, line(5, hospital="HSF")), "unknown")
-    assert due(ledger) == [(DAY, "HMC"), (DAY, "HMS"), (NEXT_DAY, "HMS")]
+    # A clock that was behind invited the third on the day of the visit; by a right one that was the day after.
+    assert due(ledger) == [(DAY, "HMC"), (DAY, "HMS")]
     assert due(ledger, date(2025, 3, 11)) == []
-    assert due(ledger, date(2025, 3, 1), date(2025, 3, 31)) == due(ledger)
+    assert due(ledger, date(2025, 3, 1), date(2025, 3, 31)) == [*due(ledger), (NEXT_DAY, "HMS")]
+
+
+def test_an_invitation_counts_from_the_day_after_the_visit_at_the_earliest(ledger: Ledger, clock: FakeClock) -> None:
+    clock.now = NOW - timedelta(days=8)
+    send(ledger, line(1))
+    assert candidate(ledger)["invited_at"] == datetime(2025, 3, 10, 3, tzinfo=UTC)
+    clock.now = NOW + timedelta(days=2)
+    send(ledger, line(2))
+    assert ledger.reminder_candidates("HMS", DAY, "exames").get_column("invited_at")[-1] == clock.now
+
+
+def test_who_died_in_the_encounter_itself_needs_no_contact_in_common(ledger: Ledger) -> None:
+    send(ledger, line(1), line(2))
+    died = pl.DataFrame([("encounter:HMS:1", "HMS", 1, True)], schema=SEEN, orient="row")
+    ledger.see("HMS", DAY + timedelta(days=4), died)
+
+    flags = ledger.reminder_candidates("HMS", DAY, "exames").sort("encounter_id").get_column("died_since")
+    assert flags.to_list() == [True, False]
+    lines = [line(number, cpf_key=None, email_key="new") for number in (1, 2)]
+    assert ledger.claim(batch(*lines), REMINDER_7D).get_column("verdict").to_list() == ["deceased", "claimed"]
 
 
 @pytest.mark.parametrize(
@@ -414,7 +435,7 @@ def test_the_day_of_an_invitation_is_the_local_one(
     ledger: Ledger, clock: FakeClock, invited_at: datetime, day: date
 ) -> None:
     clock.now = invited_at
-    send(ledger, line(1))
+    send(ledger, line(1), claim=replace(INVITE, cohort_date=DAY - timedelta(days=1)))
     assert [other for other in (day + timedelta(days=shift) for shift in (-1, 0, 1)) if due(ledger, other)] == [day]
 
 

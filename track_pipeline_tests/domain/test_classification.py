@@ -444,3 +444,16 @@ def test_every_encounter_comes_out_once_with_an_area_or_a_reason(given_rows: tup
         assert has_area == (encounter["rule"] is not None) == (encounter["reason"] is None)
         assert encounter["setor"] is None or has_area
         assert encounter["unit"] is not None or not has_area
+
+
+@pytest.mark.parametrize("dead_first", [True, False])
+@pytest.mark.parametrize("dead", [{"tp_mot_alta": "O", "cd_mot_alt": 9}, {"cd_mot_alt": 9}], ids=["flag", "list"])
+def test_of_two_rows_of_an_encounter_the_one_that_says_that_the_patient_died_is_heard(
+    dead: Data, *, dead_first: bool
+) -> None:
+    exclusion = {"reason": "deceased", "when": [{"column": "cd_mot_alt", "in": [9]}]}
+    rows = [mv(**dead), mv(cd_mot_alt=1), mv(cd_atendimento=2, cd_mot_alt=1)]
+
+    found = classified(rows if dead_first else rows[::-1], rule_set(rule("all"), exclusion=[exclusion]))
+
+    assert found.select("encounter_id", "rule", "died").rows() == [(1, "all", True), (2, "all", False)]

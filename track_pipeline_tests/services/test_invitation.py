@@ -154,6 +154,22 @@ def test_a_death_in_another_hospital_excludes_and_one_seen_after_the_plan_suppre
     assert office.funnel() == {"sent": 1, "suppressed": 1, "suppressed:deceased": 1}
 
 
+def test_a_plan_that_is_made_while_a_turn_is_waited_for_holds(office: Office) -> None:
+    extract(office, whole_day(internacao=[{}, {}, {}]))
+    invite(office)
+
+    def somebody_plans_again() -> None:
+        extract(office, whole_day(internacao=[{}, {"died": True}, {"encounter_id": 4, "person": 4}]))
+        invite(office)
+
+    office.track.on_turn = somebody_plans_again
+    report = office.dispatch()
+
+    assert office.track.accepted_encounters() == ["1"]
+    assert (report.sent, report.held) == (1, {"withdrawn": 2})
+    assert office.funnel() == {"sent": 1, "deferred": 1, "deferred:not_dispatched": 1}
+
+
 def test_looking_at_a_plan_writes_nothing(office: Office) -> None:
     extract(office, whole_day(internacao=[{}, {"died": True}]))
     before = office.ledger.outcomes().to_dicts(), office.ledger.history("HMS", 1).decisions
@@ -179,6 +195,14 @@ def remind_after(office: Office, areas: Rows, day: date = DAY) -> dict[str, int]
     invite(office, *(Area(name) for name in areas if name != UNCLASSIFIED), day=day)
     office.later(days=7)
     return office.remind().results
+
+
+def test_who_died_in_the_very_encounter_is_not_reminded_whatever_contacts_it_has_now(office: Office) -> None:
+    dead = {"encounter_id": 1, "person": 60, "area": None, "rule": None, "reason": "other_day", "died": True}
+    keyless = dead | {"email": None, "phone_number": None, "cpf": None, "encounter_id": 2}
+    areas = {area.value: list[Row]() for area in AREAS} | {UNCLASSIFIED: [dead, keyless]}
+
+    assert remind_after(office, areas, DAY + timedelta(days=4)) == {"withheld:deceased": 2}
 
 
 NEXT_DAY = DAY + timedelta(days=1)

@@ -9,12 +9,12 @@ from typing import Final, Literal
 
 import polars as pl
 
-from track_pipeline.domain.identity import KEY_COLUMNS
+from track_pipeline.domain.identity import ENCOUNTER_KEY, KEY_COLUMNS
 
 Wave = Literal["invite", "reminder_7d", "reminder_14d"]
 SendChannel = Literal["email", "whatsapp", "link"]
 ClaimVerdict = Literal[
-    "claimed", "already", "already_asked", "answered", "deceased", "opted_out", "too_many", "quarantine"
+    "claimed", "already", "already_asked", "withdrawn", "answered", "deceased", "opted_out", "too_many", "quarantine"
 ]
 
 # Reminders that an encounter may get in all, whatever their waves.
@@ -49,6 +49,8 @@ class Claim:
 
     cohort_date: the day of the partition. any_survey_since, this_survey_since: a person invited to any survey, or
     to the line's own, at or after that instant is in quarantine; None for no such quarantine, as on reminders.
+    any_survey_days, this_survey_days: so is one whose invitation is of a day that is fewer days away from this one,
+    before or after, whatever the clock said when it was sent.
     """
 
     wave: Wave
@@ -58,6 +60,8 @@ class Claim:
     rules_version: str
     any_survey_since: datetime | None
     this_survey_since: datetime | None
+    any_survey_days: int = 0
+    this_survey_days: int = 0
 
 
 @dataclass(frozen=True)
@@ -67,24 +71,27 @@ class Known:
     asked: sends of any wave to these encounters, columns hospital, database, encounter_id, survey_uuid, wave, channel,
     extra, state, cpf_key, phone_key, email_key, answered. opted_out: person_key, channel. died: person_key. invited:
     standing invitations to these people, columns person_key, hospital, database, encounter_id, survey_uuid,
-    claimed_at; one row per key.
+    cohort_date, claimed_at; one row per key. withdrawn: encounters of the claim's day that are not planned any more,
+    columns hospital, database, encounter_id, area, and extra_too (also links beside an invitation are not to be made).
     """
 
     asked: pl.DataFrame
     opted_out: pl.DataFrame
     died: pl.DataFrame
     invited: pl.DataFrame
+    withdrawn: pl.DataFrame
 
 
 def judge(lines: pl.DataFrame, claim: Claim, known: Known) -> pl.Series:
     """The verdict on each line (`LINES`), in their order; the first that applies.
 
     `already`: this very send exists. `already_asked`: the encounter was asked in this wave, by another survey or
-    channel. `answered`: a send of any wave to the encounter has an answer. `deceased`: the person has died.
-    `opted_out`: the person refuses the channel, or all. `too_many`: the encounter had `MOST_REMINDERS`, those of
-    unknown outcome counted. `quarantine`: the person was invited not long ago, for another encounter. A person is who
-    has one of the line's keys, or one that an earlier send to the encounter had. Extra lines are subject to `already`,
-    `answered`, `deceased` and `opted_out` only. Earlier lines of the batch count as sends.
+    channel. `withdrawn`: a later plan excludes it. `answered`: a send of any wave to the encounter has an answer.
+    `deceased`: the person has died. `opted_out`: the person refuses the channel, or all. `too_many`: the encounter had
+    `MOST_REMINDERS`, those of unknown outcome counted. `quarantine`: the person was invited not long ago, for another
+    encounter. A person is who has one of the line's keys, or one that an earlier send to the encounter had. Extra
+    lines are subject to `already`, `withdrawn`, `answered`, `deceased` and `opted_out` only. Earlier lines of the
+    batch count as sends.
     """
     asked = known.asked
     lines = lines.select(pl.col(name).cast(kind) for name, kind in LINES.items()).with_row_index("line")
@@ -94,6 +101,7 @@ def judge(lines: pl.DataFrame, claim: Claim, known: Known) -> pl.Series:
         [
             _verdict("already", lines.join(of_wave, on=_SEND, how="semi")),
             _verdict("already_asked", _regular(lines).join(_standing(of_wave), on=ENCOUNTER, how="semi")),
+            _verdict("withdrawn", _withdrawn(lines, known.withdrawn)),
             _verdict("answered", lines.join(asked.filter("answered"), on=ENCOUNTER, how="semi")),
             _verdict("deceased", people.join(known.died, on="person_key", how="semi")),
             _verdict("opted_out", _refused_by_person(people, known.opted_out)),
@@ -123,16 +131,16 @@ def _reminded_enough(asked: pl.DataFrame) -> pl.DataFrame:
     return reminders.group_by(ENCOUNTER).len().filter(pl.col("len") >= MOST_REMINDERS)
 
 
-def _by_person(lines: pl.DataFrame) -> pl.DataFrame:
-    """One row per line and key: `person_key` beside the line's columns."""
-    keys = pl.concat_list(KEY_COLUMNS).list.drop_nulls().alias("person_key")
+def _by_person(lines: pl.DataFrame, *more: pl.Expr) -> pl.DataFrame:
+    """One row per line and key, `more` of them given: `person_key` beside the line's columns."""
+    keys = pl.concat_list(*KEY_COLUMNS, *more).list.drop_nulls().alias("person_key")
     return lines.with_columns(keys).explode("person_key").drop_nulls("person_key")
 
 
 def _people(lines: pl.DataFrame, asked: pl.DataFrame) -> pl.DataFrame:
     """Every line with every key of its person, also those that the person had when earlier sends were made."""
     columns = ("line", "channel", "person_key")
-    by_line = _by_person(lines).select(columns)
+    by_line = _by_person(lines, ENCOUNTER_KEY).select(columns)
     if asked.is_empty():
         return by_line
     earlier = lines.select("line", "channel", *ENCOUNTER).join(asked.drop("channel"), on=ENCOUNTER)
@@ -144,17 +152,24 @@ def _refused_by_person(people: pl.DataFrame, opted_out: pl.DataFrame) -> pl.Data
     return matches.filter((pl.col("channel_refused") == "all") | (pl.col("channel_refused") == pl.col("channel")))
 
 
+def _withdrawn(lines: pl.DataFrame, withdrawn: pl.DataFrame) -> pl.DataFrame:
+    matches = lines.join(withdrawn, on=[*ENCOUNTER, "area"])
+    return matches.filter(~pl.col("extra") | pl.col("extra_too"))
+
+
 def _invited_lately(lines: pl.DataFrame, claim: Claim, invited: pl.DataFrame) -> pl.DataFrame:
     matches = _by_person(lines).join(invited, on="person_key", suffix="_before")
     another = pl.any_horizontal(pl.col(name) != pl.col(f"{name}_before") for name in ENCOUNTER)
     same_survey = pl.col("survey_uuid") == pl.col("survey_uuid_before")
-    return matches.filter(
-        another, _claimed_since(claim.any_survey_since) | (same_survey & _claimed_since(claim.this_survey_since))
-    )
+    days_away = (pl.col("cohort_date") - pl.lit(claim.cohort_date)).dt.total_days().abs()
 
+    def lately(since: datetime | None, days: int) -> pl.Expr:
+        claimed = pl.lit(value=False) if since is None else pl.col("claimed_at") >= since.astimezone(UTC)
+        return claimed | (days_away < days)
 
-def _claimed_since(since: datetime | None) -> pl.Expr:
-    return pl.lit(value=False) if since is None else pl.col("claimed_at") >= since.astimezone(UTC)
+    any_survey = lately(claim.any_survey_since, claim.any_survey_days)
+    this_survey = lately(claim.this_survey_since, claim.this_survey_days)
+    return matches.filter(another, any_survey | (same_survey & this_survey))
 
 
 def _repeated_within(lines: pl.DataFrame, claim: Claim) -> pl.DataFrame:

@@ -4,7 +4,7 @@ Whether a person is reminded is decided elsewhere, and for good only by a claim.
 """
 
 from collections.abc import Iterable
-from datetime import date, timedelta
+from datetime import UTC, date, timedelta
 from typing import Final
 
 import polars as pl
@@ -22,7 +22,7 @@ from track_pipeline.adapters.ledger.sends import (
     of_encounters,
 )
 from track_pipeline.adapters.ledger.tables import answers, deliveries, sends, sightings
-from track_pipeline.domain.identity import KEY_COLUMNS
+from track_pipeline.domain.identity import ENCOUNTER_KEY, KEY_COLUMNS
 from track_pipeline.domain.reminders import CANDIDATES
 
 # Statuses of a message that will not arrive at that address or number.
@@ -72,12 +72,14 @@ class Reminders(Store):
             keys = people.get_column("person_key").unique()
             sent = _sends_to(connection, hospital, invited)
             seen = _seen_after(connection, keys, cohort_date)
-            died = known_to_have_died(connection, keys)
+            # By the encounter too: whoever dies in hospital may have other contacts there than the invitation's.
+            itself = invited.select(*_KEY, person_key=ENCOUNTER_KEY)
+            died = known_to_have_died(connection, pl.concat([keys, itself.get_column("person_key")]))
             opted_out = active_opt_outs(connection, keys)
         # Two hospitals may read one database: the same encounter seen by the other is no return.
         another = pl.any_horizontal(pl.col(name) != pl.col(f"{name}_seen") for name in _KEY)
         returned = people.join(seen, on="person_key", suffix="_seen").filter(another).select(_KEY).unique()
-        dead = people.join(died, on="person_key", how="semi").select(_KEY).unique()
+        dead = pl.concat([people, itself]).join(died, on="person_key", how="semi").select(_KEY).unique()
         refused = (
             people.join(opted_out, on="person_key").group_by(_KEY).agg(opted_out=pl.col("channel").unique().sort())
         )
@@ -114,6 +116,8 @@ class Reminders(Store):
             .where(
                 sends.c.claimed_at >= start_of(invited_from),
                 sends.c.claimed_at < start_of(invited_to + timedelta(days=1)),
+                # By a clock that is right, the invitation comes after the day of its visit.
+                sends.c.cohort_date < invited_to,
                 IS_INVITATION,
                 sends.c.state == "sent",
                 ~closed,
@@ -140,7 +144,10 @@ def _invited(connection: Connection, hospital: str, cohort_date: date, area: str
         sends.c.state == "sent",
         or_(*(key.is_not(None) for key in PERSON)),
     )
-    return fetch(connection, statement.order_by(sends.c.claimed_at, sends.c.encounter_id, sends.c.database))
+    found = fetch(connection, statement.order_by(sends.c.claimed_at, sends.c.encounter_id, sends.c.database))
+    # Nobody is invited before the day after the visit: a clock that was behind must not bring the reminder forward.
+    earliest = start_of(cohort_date + timedelta(days=1))
+    return found.with_columns(pl.max_horizontal("invited_at", pl.lit(earliest.astimezone(UTC))))
 
 
 def _sends_to(connection: Connection, hospital: str, invited: pl.DataFrame) -> pl.DataFrame:

@@ -6,7 +6,7 @@ Here is the SQL and the transaction; who may be claimed is decided in `claims`.
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any, Final, Literal
 from uuid import uuid4
 
@@ -21,6 +21,7 @@ from sqlalchemy import (
     exists,
     func,
     insert,
+    or_,
     select,
     union_all,
     update,
@@ -29,8 +30,9 @@ from sqlalchemy import (
 from track_pipeline.adapters.ledger.claims import ENCOUNTER, LINES, Claim, Known, SendChannel, Wave, judge
 from track_pipeline.adapters.ledger.consent import active_opt_outs
 from track_pipeline.adapters.ledger.database import COHORT_ZONE, Store, fetch, insert_new, matches, one_of
-from track_pipeline.adapters.ledger.tables import answers, decisions, policies, sends, sightings
-from track_pipeline.domain.identity import KEY_COLUMNS
+from track_pipeline.adapters.ledger.tables import answers, decisions, encounters, extracts, policies, sends, sightings
+from track_pipeline.domain.identity import ENCOUNTER_KEY, KEY_COLUMNS
+from track_pipeline.domain.outcomes import PLANNED
 
 _OPEN: Final = ("claimed", "unknown")
 PERSON: Final = tuple(sends.c[name] for name in KEY_COLUMNS)
@@ -53,7 +55,7 @@ class Sends(Store):
         """
         if claim.wave != "invite":
             # A reminder belongs to an invitation that has respected it.
-            claim = replace(claim, any_survey_since=None, this_survey_since=None)
+            claim = replace(claim, any_survey_since=None, this_survey_since=None, any_survey_days=0, this_survey_days=0)
         batch_id = uuid4().hex
         with self._database.write() as connection:
             verdicts = judge(lines, claim, _known(connection, lines, claim))
@@ -312,8 +314,9 @@ def _known(connection: Connection, lines: pl.DataFrame, claim: Claim) -> Known:
     return Known(
         asked=asked,
         opted_out=active_opt_outs(connection, keys),
-        died=known_to_have_died(connection, keys),
+        died=known_to_have_died(connection, pl.concat([keys, lines.select(ENCOUNTER_KEY).to_series()])),
         invited=_invited(connection, lines, claim),
+        withdrawn=_withdrawn(connection, lines, claim),
     )
 
 
@@ -324,8 +327,44 @@ def _asked(connection: Connection, lines: pl.DataFrame) -> pl.DataFrame:
 
 
 def _invited(connection: Connection, lines: pl.DataFrame, claim: Claim) -> pl.DataFrame:
-    columns = [sends.c[name] for name in (*ENCOUNTER, "survey_uuid", "claimed_at")]
+    columns = [sends.c[name] for name in (*ENCOUNTER, "survey_uuid", "cohort_date", "claimed_at")]
     starts = [since for since in (claim.any_survey_since, claim.this_survey_since) if since is not None]
-    keys = _person_keys(lines) if starts else ()
-    when = [sends.c.claimed_at >= min(starts)] if starts else ()
-    return fetch(connection, _standing_invitations(connection, keys, columns, *when))
+    days = timedelta(days=max(claim.any_survey_days, claim.this_survey_days))
+    near = sends.c.cohort_date.between(claim.cohort_date - days, claim.cohort_date + days)
+    lately = or_(near, *(sends.c.claimed_at >= start for start in starts))
+    keys = _person_keys(lines) if starts or days else ()
+    return fetch(connection, _standing_invitations(connection, keys, columns, lately))
+
+
+def _withdrawn(connection: Connection, lines: pl.DataFrame, claim: Claim) -> pl.DataFrame:
+    """Of the lines' encounters, those that the ledger's last plan of the day does not plan in the line's area.
+
+    Where the day was never extracted into the ledger, nothing is withdrawn.
+    """
+    place = ["hospital", "area"]
+    if claim.wave != "invite":
+        return lines.clear().select(*ENCOUNTER, "area", extra_too=pl.lit(value=True))
+    columns = [encounters.c[name] for name in (*ENCOUNTER, "area", "result", "held")]
+    current = fetch(
+        connection,
+        select(*columns).where(
+            encounters.c.cohort_date == claim.cohort_date,
+            one_of(connection, encounters.c.hospital, lines.get_column("hospital")),
+            one_of(connection, encounters.c.encounter_id, lines.get_column("encounter_id")),
+        ),
+    )
+    extracted = fetch(
+        connection,
+        select(extracts.c.hospital, extracts.c.area).where(
+            extracts.c.cohort_date == claim.cohort_date,
+            one_of(connection, extracts.c.hospital, lines.get_column("hospital")),
+        ),
+    )
+    rows = lines.select(*ENCOUNTER, "area").unique().join(current, on=[*ENCOUNTER, "area"], how="left")
+    gone = rows.filter(pl.col("result").is_null()).join(extracted, on=place, how="semi")
+    excluded = rows.filter(pl.col("result") != PLANNED)
+    dropped = rows.filter(pl.col("result") == PLANNED, pl.col("held").str.starts_with("suppressed:"))
+    return pl.concat(
+        found.select(*ENCOUNTER, "area", extra_too=pl.lit(value=extra_too))
+        for found, extra_too in ((gone, True), (excluded, True), (dropped, False))
+    )
