@@ -70,14 +70,14 @@ class QuarantinePolicy(_Strict):
     any_survey_after_answer: Days
 
     @property
-    def longest(self) -> int:
-        """How far back the ledger has to be looked at, in days."""
-        return max(
-            self.this_survey_after_invite,
-            self.any_survey_after_invite,
-            self.this_survey_after_answer,
-            self.any_survey_after_answer,
-        )
+    def after_invite(self) -> int:
+        """For how many days an invitation matters at all."""
+        return max(self.this_survey_after_invite, self.any_survey_after_invite)
+
+    @property
+    def after_answer(self) -> int:
+        """For how many days an answer does."""
+        return max(self.this_survey_after_answer, self.any_survey_after_answer)
 
 
 class GatePolicy(_Strict):

@@ -19,6 +19,7 @@ Wave = Literal["reminder_7d", "reminder_14d"]
 
 # Local days from the invitation to the reminder.
 WAVE_DAYS: Final[dict[Wave, int]] = {"reminder_7d": 7, "reminder_14d": 14}
+LAST_REMINDER: Final = max(WAVE_DAYS.values())
 
 DUE: Final = "due"
 DONE: Final = "done"

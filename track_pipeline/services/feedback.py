@@ -18,7 +18,7 @@ from track_pipeline.adapters.track_answers import Answer, DeliveryStatus, OptOut
 from track_pipeline.adapters.track_api import SendFailure
 from track_pipeline.domain.identity import KEY_COLUMNS, Hasher
 from track_pipeline.domain.nps import band
-from track_pipeline.domain.reminders import WAVE_DAYS
+from track_pipeline.domain.reminders import LAST_REMINDER
 from track_pipeline.errors import TrackPipelineError
 from track_pipeline.policy import Policy
 from track_pipeline.services.people import NoSuchContact, person_keys
@@ -34,8 +34,6 @@ CLOCKS_DIFFER: Final = timedelta(minutes=5)
 _TELLING: Final = 5
 
 _STATUS_INTERVAL: Final = timedelta(minutes=50)
-
-_LAST_REMINDER: Final = max(WAVE_DAYS.values())
 
 # Statuses that say the person, or the provider for the person, refuses the channel.
 _REFUSALS: Final = {"unsubscribed": "Track.co status", "refused": "provider refusal"}
@@ -138,7 +136,7 @@ class FeedbackReader:
         if not self._is_older("statuses", _STATUS_INTERVAL):
             return
         of_all = self._is_older("all_statuses", timedelta(hours=policy.max_answer_age_hours) / 2)
-        until_late = _LAST_REMINDER + self.policy.reminders.catch_up_days + 1
+        until_late = LAST_REMINDER + self.policy.reminders.catch_up_days + 1
         days = max(policy.status_days, until_late) if of_all else policy.status_days
         reading = _Reading("statuses", report)
         for _, told in statuses_of(self.reader, self.ledger.distributions(started - timedelta(days=days))):

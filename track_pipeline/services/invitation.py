@@ -14,6 +14,7 @@ from track_pipeline.domain.areas import AREAS, UNCLASSIFIED, Area
 from track_pipeline.domain.identity import ENCOUNTER_KEY, KEY_COLUMNS, Hasher
 from track_pipeline.domain.outcomes import PLANNED, Exclusion
 from track_pipeline.domain.plan import LedgerFacts, PlanRequest, identify, make_plan
+from track_pipeline.domain.reminders import LAST_REMINDER
 from track_pipeline.domain.ruleset import RuleSet
 from track_pipeline.logs import about
 from track_pipeline.policy import Policy
@@ -83,8 +84,7 @@ class Planner:
 
     def _facts(self, hospital: Hospital, day: date, identified: pl.DataFrame) -> LedgerFacts:
         keys = pl.concat(identified.get_column(column).drop_nulls() for column in KEY_COLUMNS).unique()
-        longest = timedelta(days=self.policy.quarantine.longest)
-        contacted = self.ledger.recent_contacts(keys, cohort_from=day - longest, cohort_before=day)
+        contacted = self.ledger.recent_contacts(keys, cohort_from=day - self._cooldowns(), cohort_before=day)
         was_known = pl.col("answered_on") <= self.clock().astimezone(hospital.zone).date()
         return LedgerFacts(
             # Replayed at the same instant, a plan is the same; the claim looks at every opt-out there is.
@@ -95,6 +95,15 @@ class Planner:
             consented=self.ledger.consented(keys, "whatsapp"),
             died=self.ledger.died(keys),
         )
+
+    def _cooldowns(self) -> timedelta:
+        """How long ago somebody may have been invited who is still in quarantine: an answer may have come much later.
+
+        As late as the last reminder is valid, and that one may have been caught up.
+        """
+        quarantine, policy = self.policy.quarantine, self.policy
+        until_answer = LAST_REMINDER + policy.reminders.catch_up_days + policy.sending.validity_days + 1
+        return timedelta(days=max(quarantine.after_invite, quarantine.after_answer + until_answer))
 
     def _tell_ledger(self, hospital: Hospital, day: date, area: Area, plan: pl.DataFrame) -> None:
         self.ledger.replace_encounters(

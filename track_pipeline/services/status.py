@@ -56,13 +56,16 @@ def why(ledger: Ledger, hospital: str, encounter: int) -> JsonObject:
     """
     history = ledger.history(hospital, encounter)
     row = max(history.encounters, key=_telling, default=None)
+    invitations = [send for send in history.sends if send["wave"] == "invite" and not send["extra"]]
+    # What was sent about an encounter that the hospital does not deliver any more is told all the same.
+    place = row or next(iter(invitations), None)
     answered = {answer["send_id"]: answer["answered_at"].isoformat() for answer in history.answers}
     return {
         "hospital": hospital,
         "encounter": encounter,
-        "area": row and row["area"],
-        "setor": row and row["setor"],
-        "outcome": row and _outcome(row, history.sends),
+        "area": place and place["area"],
+        "setor": place and place["setor"],
+        "outcome": place and _outcome(row, [send for send in invitations if send["database"] == place["database"]]),
         "decisions": [
             {name: decision[name] for name in ("step", "result", "reason", "rule", "version", "database")}
             | {"at": decision["at"].isoformat(), "date": decision["cohort_date"].isoformat()}
@@ -84,17 +87,16 @@ def _telling(row: JsonObject) -> tuple[bool, bool, date]:
     return row["result"] == PLANNED, row["reason"] != Exclusion.OTHER_DAY, row["cohort_date"]
 
 
-def _outcome(row: JsonObject, sends: list[JsonObject]) -> str:
-    if row["result"] == EXCLUDED:
-        return f"{EXCLUDED}:{row['reason']}"
-    states = {
-        send["state"]: send["reason"]
-        for send in sends
-        if send["wave"] == "invite" and not send["extra"] and send["database"] == row["database"]
-    }
+def _outcome(row: JsonObject | None, invitations: list[JsonObject]) -> str | None:
+    """What left has left, whatever was decided afterwards; else what the row says, None where there is none."""
+    states = {send["state"]: send["reason"] for send in invitations}
     for state in ("sent", "unknown", "rejected"):
         if state in states:
             return f"{state}:{states[state]}" if states[state] else state
     if states:
         return f"unknown:{NO_OUTCOME}"
-    return row["held"] or f"deferred:{Deferral.NOT_DISPATCHED}"
+    if row is None:
+        return None
+    if row["result"] == EXCLUDED:
+        return f"{EXCLUDED}:{row['reason']}"
+    return str(row["held"]) or f"deferred:{Deferral.NOT_DISPATCHED}"

@@ -606,6 +606,33 @@ def test_outcomes_by_days_and_hospital(ledger: Ledger) -> None:
     ]
 
 
+def test_what_left_has_left_whatever_is_decided_afterwards(ledger: Ledger) -> None:
+    decide(ledger, row(1), row(2))
+    send(ledger, line(1))
+    decide(ledger, row(2, result="excluded", reason="deceased"))
+    decide(ledger, row(1, result="excluded", reason="already_asked"), area="internacao")
+    # The deciding date of both was corrected: neither was sent under the other day.
+    decide(ledger, row(1, result="excluded", reason="already_asked"), row(2), day=DAY + timedelta(days=1))
+
+    found = ledger.outcomes().select("date", "area", "outcome", "reason").rows()
+
+    assert found == [
+        (DAY, "exames", "excluded", "deceased"),
+        (DAY, "internacao", "sent", ""),
+        (DAY + timedelta(days=1), "exames", "deferred", "not_dispatched"),
+        (DAY + timedelta(days=1), "exames", "excluded", "already_asked"),
+    ]
+
+
+def test_a_send_of_another_day_is_no_send_of_this_one_and_is_not_made_again(ledger: Ledger) -> None:
+    send(ledger, line(1), line(1, channel="link", extra=True))
+    another_day = replace(INVITE, cohort_date=DAY + timedelta(days=1))
+
+    lines = (line(1), line(1, channel="whatsapp"), line(1, channel="link", extra=True))
+    assert claim(ledger, *lines, claim=another_day) == ["already_asked"] * 3
+    assert claim(ledger, *lines) == ["already", "already_asked", "already"]
+
+
 HOSPITALS = count()
 ENCOUNTER = st.fixed_dictionaries(
     {
@@ -652,7 +679,9 @@ def test_the_funnel_counts_every_encounter_once(ledger: Ledger, found: list[dict
     assert dict(per_area) == Counter(encounter["area"] for encounter in found)
     assert set(counted.get_column("outcome")) <= {"excluded", "sent", "rejected", "unknown", "deferred", "suppressed"}
     excluded = counted.filter(outcome="excluded").get_column("count").sum()
-    assert excluded == sum(encounter["result"] == "excluded" for encounter in found)
+    left = set(ledger.asked(hospital, DAY).select("database", "encounter_id").rows())
+    never_left = [each for each in found if (each["database"], each["encounter_id"]) not in left]
+    assert excluded == sum(encounter["result"] == "excluded" for encounter in never_left)
 
 
 def test_reminders_and_answers_are_counted_by_the_day_of_the_encounter(ledger: Ledger) -> None:

@@ -9,11 +9,15 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from track_pipeline.adapters.lake import NotInLake
+from track_pipeline.adapters.track_answers import Answer
 from track_pipeline.domain.areas import AREAS, UNCLASSIFIED, Area
 from track_pipeline.registry import load_registry
 from track_pipeline.rulebook import load_rulebook
+from track_pipeline.services.dispatch import Dispatcher
 from track_pipeline.services.extraction import EXTRACT, extract_of
 from track_pipeline.services.invitation import INVITATION, Planner
+from track_pipeline.services.sending import Partition
+from track_pipeline.services.status import status, why
 from track_pipeline_tests.builders import DAY, HASHER, Row, email_of, encounters, keys_of, phone_of
 from track_pipeline_tests.office import AREA, Office
 
@@ -168,6 +172,59 @@ def test_a_plan_that_is_made_while_a_turn_is_waited_for_holds(office: Office) ->
     assert office.track.accepted_encounters() == ["1"]
     assert (report.sent, report.held) == (1, {"withdrawn": 2})
     assert office.funnel() == {"sent": 1, "deferred": 1, "deferred:not_dispatched": 1}
+
+
+@pytest.mark.parametrize(
+    ("now", "area", "outcome"),
+    [
+        ({"exames": [{"encounter_id": 1}]}, "exames", "sent"),
+        ({"internacao": [{"died": True}]}, "internacao", "sent"),
+        ({UNCLASSIFIED: [NOBODYS | {"encounter_id": 1}]}, "unclassified", "sent"),
+        ({}, "internacao", "sent"),
+    ],
+    ids=["in another area", "dead", "in no area", "gone"],
+)
+def test_what_was_sent_is_told_wherever_the_hospital_puts_the_encounter_later(
+    office: Office, now: Rows, area: str, outcome: str
+) -> None:
+    extract(office, whole_day(internacao=[{}]))
+    invite(office)
+    office.dispatch()
+
+    extract(office, whole_day() | {UNCLASSIFIED: []} | now)
+    invite(office)
+
+    story = why(office.ledger, "HMS", 1)
+    assert (story["area"], story["outcome"]) == (area, outcome)
+    sent = {row["area"]: row["sent"] for row in status(office.ledger, (DAY, DAY)) if row["extracted"]}
+    assert sent == ({area: 1} if now else {})
+
+
+def test_an_encounter_that_waits_under_one_day_and_was_sent_under_another_has_a_name_there(office: Office) -> None:
+    extract(office, whole_day(internacao=[{}]))
+    invite(office)
+    extract(office, whole_day(internacao=[{}]), NEXT_DAY)
+    invite(office, day=NEXT_DAY)
+    office.dispatch()
+
+    Dispatcher(office.outbox).dispatch(Partition(office.hospital, NEXT_DAY, AREA, "email"), "run")
+
+    held = [row["held_by"] for row in status(office.ledger, (NEXT_DAY, NEXT_DAY)) if row["extracted"]]
+    assert held == [{"suppressed:already_asked": 1}]
+    assert office.track.accepted_encounters() == ["1"]
+
+
+def test_the_cooldown_after_an_answer_that_came_late_is_as_long_as_any(office: Office) -> None:
+    extract(office, whole_day(internacao=[{}]), DAY - timedelta(days=75))
+    office.now -= timedelta(days=75)
+    invite(office, day=DAY - timedelta(days=75))
+    Dispatcher(office.outbox).dispatch(Partition(office.hospital, DAY - timedelta(days=75), AREA, "email"), "run")
+    office.later(days=28)
+    office.reader.answered = [Answer(office.send_id(1), office.now, "done", 9, None, None)]
+    office.later(days=47)
+    extract(office, whole_day(internacao=[{"encounter_id": 2, "person": 1}]))
+
+    assert reasons(invite(office)[AREA]) == {2: "quarantine"}
 
 
 def test_looking_at_a_plan_writes_nothing(office: Office) -> None:

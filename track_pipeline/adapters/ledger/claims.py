@@ -69,10 +69,11 @@ class Known:
     """What the ledger holds that bears on a batch.
 
     asked: sends of any wave to these encounters, columns hospital, database, encounter_id, survey_uuid, wave, channel,
-    extra, state, cpf_key, phone_key, email_key, answered. opted_out: person_key, channel. died: person_key. invited:
-    standing invitations to these people, columns person_key, hospital, database, encounter_id, survey_uuid,
-    cohort_date, claimed_at; one row per key. withdrawn: encounters of the claim's day that are not planned any more,
-    columns hospital, database, encounter_id, area, and extra_too (also links beside an invitation are not to be made).
+    cohort_date, extra, state, cpf_key, phone_key, email_key, answered. opted_out: person_key, channel. died:
+    person_key. invited: standing invitations to these people, columns person_key, hospital, database, encounter_id,
+    survey_uuid, cohort_date, claimed_at; one row per key. withdrawn: encounters of the claim's day that are not
+    planned any more, columns hospital, database, encounter_id, area, and extra_too (also links beside an invitation
+    are not to be made).
     """
 
     asked: pl.DataFrame
@@ -85,21 +86,23 @@ class Known:
 def judge(lines: pl.DataFrame, claim: Claim, known: Known) -> pl.Series:
     """The verdict on each line (`LINES`), in their order; the first that applies.
 
-    `already`: this very send exists. `already_asked`: the encounter was asked in this wave, by another survey or
-    channel. `withdrawn`: a later plan excludes it. `answered`: a send of any wave to the encounter has an answer.
-    `deceased`: the person has died. `opted_out`: the person refuses the channel, or all. `too_many`: the encounter had
-    `MOST_REMINDERS`, those of unknown outcome counted. `quarantine`: the person was invited not long ago, for another
-    encounter. A person is who has one of the line's keys, or one that an earlier send to the encounter had. Extra
-    lines are subject to `already`, `withdrawn`, `answered`, `deceased` and `opted_out` only. Earlier lines of the
-    batch count as sends.
+    `already`: this very send exists. `already_asked`: it exists as a send of another day, or the encounter was asked
+    in this wave by another survey or channel. `withdrawn`: a later plan excludes it. `answered`: a send of any wave to
+    the encounter has an answer. `deceased`: the person has died. `opted_out`: the person refuses the channel, or all.
+    `too_many`: the encounter had `MOST_REMINDERS`, those of unknown outcome counted. `quarantine`: the person was
+    invited not long ago, for another encounter. A person is who has one of the line's keys, or one that an earlier
+    send to the encounter had. Extra lines are subject to `already`, `withdrawn`, `answered`, `deceased` and
+    `opted_out` only. Earlier lines of the batch count as sends.
     """
     asked = known.asked
     lines = lines.select(pl.col(name).cast(kind) for name, kind in LINES.items()).with_row_index("line")
     of_wave = asked.filter(pl.col("wave") == claim.wave)
+    same = lines.join(of_wave, on=_SEND)
     people = _people(lines, asked)
     refused = pl.concat(
         [
-            _verdict("already", lines.join(of_wave, on=_SEND, how="semi")),
+            _verdict("already", same.filter(pl.col("cohort_date") == claim.cohort_date)),
+            _verdict("already_asked", same),
             _verdict("already_asked", _regular(lines).join(_standing(of_wave), on=ENCOUNTER, how="semi")),
             _verdict("withdrawn", _withdrawn(lines, known.withdrawn)),
             _verdict("answered", lines.join(asked.filter("answered"), on=ENCOUNTER, how="semi")),

@@ -104,7 +104,10 @@ class Funnel(Store):
 
 
 def _with_invitation(which: ColumnElement[bool], *columns: ColumnElement[Any]) -> Select[Any]:
-    """Columns of the encounters, once each, then `state` and `send_reason` of the most telling of their invitations."""
+    """Columns of the encounters, once each, then `state` and `send_reason` of the most telling of their invitations.
+
+    Of the day's own invitations: one that was sent under another day is counted there.
+    """
     best_first = func.row_number().over(
         partition_by=list(encounters.primary_key), order_by=(OUTCOME_ORDER, sends.c.send_id)
     )
@@ -112,6 +115,7 @@ def _with_invitation(which: ColumnElement[bool], *columns: ColumnElement[Any]) -
         sends.c.hospital == encounters.c.hospital,
         sends.c.encounter_id == encounters.c.encounter_id,
         sends.c.database == encounters.c.database,
+        sends.c.cohort_date == encounters.c.cohort_date,
         IS_INVITATION,
     )
     ranked = (
@@ -128,23 +132,24 @@ def _with_outcome(rows: pl.DataFrame) -> pl.DataFrame:
     state, held = pl.col("state"), pl.col("held").str.split_exact(":", 1).struct
     is_excluded, was_claimed, is_held = pl.col("result") == EXCLUDED, state.is_not_null(), pl.col("held") != ""
     outcome = (
-        pl.when(is_excluded)
-        .then(pl.lit("excluded"))
-        .when(was_claimed)
+        # Whatever was decided afterwards, by another area's rule or another plan: what left has left.
+        pl.when(was_claimed)
         .then(state.replace("claimed", "unknown"))
+        .when(is_excluded)
+        .then(pl.lit("excluded"))
         .when(is_held)
         .then(held.field("field_0"))
         .otherwise(pl.lit("deferred"))
     )
     reason = (
-        pl.when(is_excluded)
-        .then("reason")
-        .when(state == "claimed")
+        pl.when(state == "claimed")
         .then(pl.lit(NO_OUTCOME))
         .when(state == "sent")
         .then(pl.lit(""))
         .when(was_claimed)
         .then("send_reason")
+        .when(is_excluded)
+        .then("reason")
         .when(is_held)
         .then(held.field("field_1"))
         .otherwise(pl.lit(Deferral.NOT_DISPATCHED.value))

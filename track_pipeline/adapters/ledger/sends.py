@@ -321,7 +321,8 @@ def _known(connection: Connection, lines: pl.DataFrame, claim: Claim) -> Known:
 
 
 def _asked(connection: Connection, lines: pl.DataFrame) -> pl.DataFrame:
-    columns = [sends.c[name] for name in (*ENCOUNTER, "survey_uuid", "wave", "channel", "extra", "state", *KEY_COLUMNS)]
+    more = ("survey_uuid", "wave", "channel", "cohort_date", "extra", "state")
+    columns = [sends.c[name] for name in (*ENCOUNTER, *more, *KEY_COLUMNS)]
     statement = select(*columns, IS_ANSWERED.label("answered")).where(of_encounters(connection, lines))
     return fetch(connection, statement)
 
