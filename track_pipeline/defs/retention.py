@@ -1,4 +1,7 @@
-"""The nightly job that deletes patient data which need not be kept. It makes no asset: it takes away."""
+"""The nightly job: patient data that need not be kept is deleted, lines that waited too long get their name.
+
+It makes no asset: it takes away.
+"""
 
 import dagster as dg
 
@@ -15,10 +18,20 @@ def purge_old_data(context: dg.OpExecutionContext, runtime: dg.ResourceParam[Run
             context.log.info("deleted %s: %d", kind, count)
 
 
+@dg.op(description="Suppresses lines that waited for longer than their hospital's max_age_days.")
+def drop_stale_lines(context: dg.OpExecutionContext, runtime: dg.ResourceParam[Runtime]) -> None:
+    """Logs how many, by hospital."""
+    with told_to_the_operator():
+        for hospital in runtime.hospitals:
+            if dropped := runtime.dispatcher.drop_stale(hospital):
+                context.log.info("%s: %d lines waited too long", hospital.code, dropped)
+
+
 @dg.job(name="purge", executor_def=dg.in_process_executor)
 def purge_job() -> None:
-    """One op."""
+    """Two ops that need nothing of each other."""
     purge_old_data()
+    drop_stale_lines()
 
 
 def retention_definitions(status: dg.DefaultScheduleStatus) -> dg.Definitions:

@@ -50,7 +50,7 @@ def daily_definitions(
         cron_schedule="15 9-19 * * *",
         execution_timezone=TIME_ZONE,
         default_status=status,
-        description="Runs hospital-days of the last 7 days again that are missing, failed or have deferred lines.",
+        description="Runs hospital-days again: missing or failed ones of 7 days, and all whose lines may still go.",
     )
     def sweep(context: dg.ScheduleEvaluationContext, runtime: dg.ResourceParam[Runtime]) -> Iterator[dg.RunRequest]:
         tick = context.scheduled_execution_time
@@ -66,8 +66,7 @@ def daily_definitions(
             and window_is_open_now(registry, code, tick)
             and paused.isdisjoint({"all", f"hospital:{code}"})
         }
-        unsent = runtime.ledger.unsent_partitions(days[0], days[-1])
-        waiting = {partition_key(day, code) for day, code in unsent if code in sending}
+        waiting = {partition_key(day, code) for day, code in _unsent(runtime, tick) if code in sending}
         for key in sorted((unfinished | waiting) - busy):
             yield dg.RunRequest(partition_key=key, run_key=f"{tick.isoformat()}|{key}")
 
@@ -95,11 +94,10 @@ def daily_definitions(
     )
     def deferred_lines(runtime: dg.ResourceParam[Runtime]) -> Iterator[dg.RunRequest | dg.SkipReason]:
         now = runtime.clock()
-        days = sweep_days(now.astimezone(ZoneInfo(TIME_ZONE)).date())
         requests: list[dg.RunRequest | dg.SkipReason] = [
             dg.RunRequest(partition_key=key, run_key=f"window|{key}|{now:%Y-%m-%d}")
-            for day, code in runtime.ledger.unsent_partitions(days[0], days[-1], held="deferred:window")
-            if code in registry.codes and window_is_open_now(registry, code, now)
+            for day, code in _unsent(runtime, now, held="deferred:window")
+            if window_is_open_now(registry, code, now)
             for key in [partition_key(day, code)]
         ]
         yield from requests or [dg.SkipReason("no line waits for a send window that is open")]
@@ -111,6 +109,16 @@ def window_is_open_now(registry: Registry, code: str, now: datetime) -> bool:
     """Whether a hospital's send window is open at an instant."""
     hospital = registry.hospital(code)
     return window_is_open(hospital.send_window, now.astimezone(hospital.zone))
+
+
+def _unsent(runtime: Runtime, now: datetime, held: str | None = None) -> Iterator[tuple[date, str]]:
+    """Days and hospitals of this installation with lines that wait and are young enough to be sent."""
+    today = now.astimezone(ZoneInfo(TIME_ZONE)).date()
+    max_age = {hospital.code: hospital.max_age_days for hospital in runtime.hospitals}
+    oldest = max(today - timedelta(days=max(max_age.values())), date.fromisoformat(FIRST_DAY))
+    for day, code in runtime.ledger.unsent_partitions(oldest, today - timedelta(days=1), held=held):
+        if code in max_age and (today - day).days <= max_age[code]:
+            yield day, code
 
 
 def sweep_days(today: date) -> list[date]:

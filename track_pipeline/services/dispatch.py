@@ -5,6 +5,7 @@ Safe to run any number of times, also at once. How lines leave is `sending`'s; r
 
 import logging
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Final
 
 import polars as pl
@@ -12,6 +13,7 @@ import polars as pl
 from track_pipeline.domain.gates import Finding, doubts, invariants, volume_days
 from track_pipeline.domain.outcomes import PLANNED, Deferral, Suppression
 from track_pipeline.errors import TrackPipelineError
+from track_pipeline.registry import Hospital
 from track_pipeline.services.extraction import EXTRACT
 from track_pipeline.services.invitation import INVITATION
 from track_pipeline.services.sending import Outbox, Partition, SendReport
@@ -74,6 +76,17 @@ class Dispatcher:
         outbox.send(partition, pending, run_id, report)
         logger.info("invitations of %s by %s: %s", day, partition.channel, report)
         return report
+
+    def drop_stale(self, hospital: Hospital) -> int:
+        """Names what waited for longer than anybody is asked about; no run would touch it any more.
+
+        In a dry run everything waits, to be compared with what another system sent.
+        """
+        if not self.outbox.sends:
+            return 0
+        today = self.outbox.clock().astimezone(hospital.zone).date()
+        oldest = today - timedelta(days=hospital.max_age_days)
+        return self.outbox.ledger.drop(hospital.code, oldest, f"suppressed:{Suppression.STALE}")
 
     def _pass_gates(
         self,

@@ -20,8 +20,6 @@ WATCHED: Final = (Kind.GATE, Kind.THROTTLE, Kind.UNKNOWN, Kind.SILENCE)
 
 # Yesterday's extract begins at 08:00; by then it is there, or somebody should know.
 _EXTRACTED_BY: Final = timedelta(hours=9)
-# Lines that a gate held longer ago are too old to be sent anyway.
-_GATE_DAYS: Final = 7
 
 
 def problems(ledger: Ledger, registry: Registry, now: datetime) -> list[Alert]:
@@ -45,7 +43,7 @@ def gate(hospital: str, day: date, seen: str = "") -> Alert:
     text = seen or (
         "A gate holds back lines of this hospital-day; nobody of them was written to. The failed step of its run says "
         "which gate, and what it saw. If the day is right after all, launch the dispatch again with `approve_gates` "
-        "and `approval_reason` in its config."
+        "and `approval_reason` in its config. What waits for longer than `max_age_days` is dropped as stale."
     )
     return Alert(f"{hospital} {day}: a gate tripped", text, "/runs", Kind.GATE, hospital, day.isoformat())
 
@@ -81,8 +79,9 @@ def _throttle(ledger: Ledger) -> Iterator[Alert]:
 
 
 def _gates(ledger: Ledger, registry: Registry, now: datetime) -> Iterator[Alert]:
-    first = now.date() - timedelta(days=_GATE_DAYS)
-    for day, code in ledger.unsent_partitions(first, now.date(), held=f"deferred:{Deferral.GATE}"):
+    # Older lines are dropped every night (`Dispatcher.drop_stale`).
+    oldest = now.date() - timedelta(days=2 + max(hospital.max_age_days for hospital in registry.hospitals))
+    for day, code in ledger.unsent_partitions(oldest, now.date(), held=f"deferred:{Deferral.GATE}"):
         if code in registry.codes:
             yield gate(code, day)
 

@@ -66,6 +66,26 @@ def test_the_sweep_asks_for_what_is_missing_failed_or_deferred_in_a_week(the_day
     assert wanted == week - {f"{finished}|HMS"}
 
 
+@pytest.mark.dagster_on_disk
+def test_the_sweep_asks_for_lines_that_wait_for_as_long_as_they_may_be_sent(the_day_after: Installation) -> None:
+    the_day_after.runtime.ledger.pause("all", "a long holiday", "operator")
+    old = DAY - timedelta(days=20)
+    the_day_after.now = MORNING - timedelta(days=20)
+    the_day_after.run("daily", old, "HMS")
+    the_day_after.runtime.ledger.resume("all")
+    hospitals = the_day_after.runtime.registry.hospitals
+
+    def wanted() -> bool:
+        return f"{old}|HMS" in {
+            str(request.partition_key) for request in the_day_after.tick("sweep", MORNING.replace(hour=9, minute=15))
+        }
+
+    assert not wanted()
+    patient = [each.model_copy(update={"max_age_days": 30}) for each in hospitals]
+    the_day_after.runtime.registry = the_day_after.runtime.registry.model_copy(update={"hospitals": tuple(patient)})
+    assert wanted()
+
+
 def test_late_discharges_are_looked_for_in_the_three_days_before_yesterday(installation: Installation) -> None:
     requests = installation.tick("late_discharges", MORNING.replace(hour=11))
     days = [DAY - timedelta(days=age) for age in (3, 2, 1)]

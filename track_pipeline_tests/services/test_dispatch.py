@@ -12,7 +12,7 @@ from track_pipeline.adapters.lake import NotInLake
 from track_pipeline.adapters.track_api import LinkList, LinkReceipt, NotSent, Refused, Stopped, Unknown
 from track_pipeline.errors import ConfigError
 from track_pipeline.policy import load_policy
-from track_pipeline.services.dispatch import Approval, GateTripped
+from track_pipeline.services.dispatch import Approval, Dispatcher, GateTripped
 from track_pipeline.services.sending import DispatchStopped
 from track_pipeline_tests.builders import DAY, encounters, hospital, keys_of, planned
 from track_pipeline_tests.office import AREA, NINE, Office
@@ -451,6 +451,21 @@ def test_a_plan_of_an_earlier_extract_is_not_sent(office: Office) -> None:
 
     assert office.track.requests == []
     assert office.funnel() == {"deferred": 2, "deferred:gate": 2}
+
+
+def test_what_waits_is_not_stale_in_a_dry_run_and_what_left_never_is(office: Office) -> None:
+    office.sends = False
+    office.plan({})
+    office.dispatch()
+    office.now += timedelta(days=30)
+    assert Dispatcher(office.outbox).drop_stale(office.hospital) == 0
+    assert office.funnel() == {"deferred": 1, "deferred:dry_run": 1}
+
+    office.sends, office.now = True, NINE
+    office.dispatch()
+    office.now += timedelta(days=30)
+    assert Dispatcher(office.outbox).drop_stale(office.hospital) == 0
+    assert office.funnel() == {"sent": 1}
 
 
 def test_a_link_lost_with_its_answer_is_unknown_too(office: Office) -> None:

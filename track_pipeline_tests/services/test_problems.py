@@ -11,7 +11,7 @@ from track_pipeline.adapters.alerts import Kind
 from track_pipeline.adapters.ledger.encounters import EXTRACTED
 from track_pipeline.adapters.track_api import Stopped, Unknown
 from track_pipeline.registry import Registry, load_registry
-from track_pipeline.services.dispatch import GateTripped
+from track_pipeline.services.dispatch import Dispatcher, GateTripped
 from track_pipeline.services.problems import due_day, problems
 from track_pipeline.services.sending import DispatchStopped
 from track_pipeline_tests.builders import DAY
@@ -70,6 +70,26 @@ def test_a_tripped_gate_is_a_problem_until_its_lines_have_left(office: Office) -
     office.plan({})
     office.dispatch()
     assert found(office) == []
+
+
+def test_a_tripped_gate_is_a_problem_until_its_lines_are_dropped_as_stale(office: Office) -> None:
+    office.plan({}, extract=3)
+    with pytest.raises(GateTripped):
+        office.dispatch()
+    dispatcher = Dispatcher(office.outbox)
+
+    office.now = NINE + timedelta(days=6)
+    extract(office, DAY + timedelta(days=6))
+    assert dispatcher.drop_stale(office.hospital) == 0
+    assert found(office) == [f"gate|{PLACE}"]
+
+    office.now = NINE + timedelta(days=7)
+    extract(office, DAY + timedelta(days=7))
+    assert found(office) == [f"gate|{PLACE}"]
+    assert dispatcher.drop_stale(office.hospital) == 1
+    assert found(office) == []
+    assert office.funnel() == {"suppressed": 1, "suppressed:stale": 1}
+    assert dispatcher.drop_stale(office.hospital) == 0
 
 
 def test_a_throttle_is_a_problem_until_the_pause_is_taken_back(office: Office) -> None:

@@ -38,6 +38,18 @@ CLASSIFIED: Final = "classified"
 _JOURNALED: Final = ("hospital", "database", "encounter_id", "cohort_date", "result", "reason", "rule")
 _KEY: Final = ["database", "encounter_id"]
 _SUPPRESSED: Final = "suppressed:"
+# Planned, and neither sent nor suppressed.
+_WAITS: Final = and_(
+    encounters.c.result == PLANNED,
+    ~encounters.c.held.startswith(_SUPPRESSED),
+    ~exists().where(
+        sends.c.hospital == encounters.c.hospital,
+        sends.c.encounter_id == encounters.c.encounter_id,
+        sends.c.database == encounters.c.database,
+        sends.c.cohort_date == encounters.c.cohort_date,
+        IS_INVITATION,
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -173,26 +185,24 @@ class Encounters(Store):
 
         `held`: only those that wait for exactly that, such as `deferred:window`.
         """
-        sent = exists().where(
-            sends.c.hospital == encounters.c.hospital,
-            sends.c.encounter_id == encounters.c.encounter_id,
-            sends.c.database == encounters.c.database,
-            IS_INVITATION,
-        )
         statement = (
             select(encounters.c.cohort_date, encounters.c.hospital)
-            .where(
-                encounters.c.cohort_date.between(date_from, date_to),
-                encounters.c.result == PLANNED,
-                ~encounters.c.held.startswith(_SUPPRESSED),
-                matches(encounters.c.held, held),
-                ~sent,
-            )
+            .where(encounters.c.cohort_date.between(date_from, date_to), matches(encounters.c.held, held), _WAITS)
             .distinct()
             .order_by(encounters.c.cohort_date, encounters.c.hospital)
         )
         with self._database.read() as connection:
             return fetch(connection, statement).rows()
+
+    def drop(self, hospital: str, before: date, held: str) -> int:
+        """Notes and journals that planned rows of earlier days that still wait will not go; returns how many."""
+        columns = [encounters.c[name] for name in ("cohort_date", "area", *_KEY)]
+        earlier = (encounters.c.hospital == hospital, encounters.c.cohort_date < before)
+        with self._database.read() as connection:
+            waiting = fetch(connection, select(*columns).where(*earlier, _WAITS))
+        for (day, area), rows in waiting.partition_by("cohort_date", "area", as_dict=True).items():
+            self.hold(hospital, day, area, rows.select(*_KEY, held=pl.lit(held)))
+        return waiting.height
 
     def history(self, hospital: str, encounter_id: int) -> EncounterHistory:
         """All that is known of an encounter of the hospital; empty lists when nothing is."""
