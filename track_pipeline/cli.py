@@ -21,6 +21,8 @@ from rich.text import Text
 
 from track_pipeline.cli_analysis import analysis_app, print_explanation
 from track_pipeline.console import (
+    Contact,
+    Encounter,
     Json,
     OptionalDate,
     OptionalHospital,
@@ -118,7 +120,7 @@ def status(*, day: OptionalDate = None, hospital: OptionalHospital = None, as_js
 
 
 @app.command(epilog=examples("track why HMS 1234567", "track why HMS 1234567 --json"))
-def why(hospital: str, encounter: int, *, as_json: Json = False) -> None:
+def why(hospital: str, encounter: Encounter, *, as_json: Json = False) -> None:
     """Why an encounter was, or was not, asked: what happened, the path through the rules, what would change it.
 
     Without a name or a contact. The path is told as long as the lake has the extract.
@@ -165,7 +167,7 @@ def links(
 )
 def resolve(
     hospital: str,
-    encounter: int,
+    encounter: Encounter,
     verdict: Annotated[Literal["sent", "not_sent"], typer.Argument(help="what Track.co's screen shows")],
     *,
     reason: Annotated[str, typer.Option(help="how you know; kept with the decision")],
@@ -207,9 +209,9 @@ def doctor(*, as_json: Json = False) -> None:
 def purge(
     *,
     person: Annotated[bool, typer.Option("--person", help="forget one person, named by any contact")] = False,
-    cpf: Annotated[str | None, typer.Option()] = None,
-    phone: Annotated[str | None, typer.Option()] = None,
-    email: Annotated[str | None, typer.Option()] = None,
+    cpf: Contact = None,
+    phone: Contact = None,
+    email: Contact = None,
     as_json: Json = False,
 ) -> None:
     """Delete patient data older than the policy keeps it; Dagster does the same every night.
@@ -234,13 +236,13 @@ def purge(
 )
 def opt_out_add(
     *,
-    cpf: Annotated[str | None, typer.Option()] = None,
-    phone: Annotated[str | None, typer.Option()] = None,
-    email: Annotated[str | None, typer.Option()] = None,
+    cpf: Contact = None,
+    phone: Contact = None,
+    email: Contact = None,
     channel: Annotated[Literal["all", "email", "whatsapp"], typer.Option()] = "all",
     source: Annotated[str, typer.Option(help="who asked for it, such as 'patient, by phone'")] = "operator",
 ) -> None:
-    """Stop writing to a person. Only a keyed hash is kept; typing a contact into a shell keeps it in its history."""
+    """Stop writing to a person. Only a keyed hash is kept."""
     with open_runtime() as runtime:
         for key in _person_keys(runtime, cpf, phone, email):
             runtime.ledger.opt_out(key, channel, source)
@@ -250,9 +252,9 @@ def opt_out_add(
 @opt_out_app.command("remove", epilog=examples("track opt-out remove --phone '(27) 99999-0000'"))
 def opt_out_remove(
     *,
-    cpf: Annotated[str | None, typer.Option()] = None,
-    phone: Annotated[str | None, typer.Option()] = None,
-    email: Annotated[str | None, typer.Option()] = None,
+    cpf: Contact = None,
+    phone: Contact = None,
+    email: Contact = None,
     key: Annotated[str | None, typer.Option(help="the person key that `list` shows")] = None,
     channel: Annotated[Literal["all", "email", "whatsapp"], typer.Option()] = "all",
 ) -> None:
@@ -260,7 +262,7 @@ def opt_out_remove(
     with open_runtime() as runtime:
         for person in [key] if key else _person_keys(runtime, cpf, phone, email):
             found = runtime.ledger.opt_in(person, channel)
-            out.print(f"{person}: {'removed' if found else 'there was no opt-out'}")
+            print_line(f"{person}: {'removed' if found else 'there was no opt-out'}")
 
 
 @opt_out_app.command("list", epilog=examples("track opt-out list"))
@@ -356,12 +358,22 @@ def simulator(*, port: Port = 8765) -> None:
 
 
 def main() -> None:
-    """Runs a command; an error of this project's own is one message and exit code 2."""
+    """Runs a command; an error of this project's own is one message and exit code 2, any other one without its text."""
     try:
         app()
     except TrackPipelineError as error:
         print_error(str(error))
         sys.exit(2)
+    except BaseException as error:
+        from track_pipeline.logs import is_panic, kind_and_place
+
+        if not (isinstance(error, Exception) or is_panic(error)):
+            raise
+        print_error(
+            f"Unexpected {kind_and_place(error)}; its text is withheld because it may quote patient data. "
+            "This is a fault to be mended in the code."
+        )
+        sys.exit(1)
 
 
 def _settings() -> Settings:
@@ -383,8 +395,10 @@ def _ledger() -> "Iterator[Ledger]":
 def _person_keys(runtime: "Runtime", cpf: str | None, phone: str | None, email: str | None) -> list[str]:
     from track_pipeline.services.people import NoSuchContact, person_keys
 
+    named = {"cpf": cpf, "phone": phone, "email": email}
+    given = {name: typer.prompt(name, err=True) if value == "-" else value for name, value in named.items()}
     try:
-        return person_keys(runtime.hasher, runtime.policy.placeholders, cpf=cpf, phone=phone, email=email)
+        return person_keys(runtime.hasher, runtime.policy.placeholders, **given)
     except NoSuchContact as error:
         raise typer.BadParameter(str(error)) from None
 

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from track_pipeline.settings import load_settings
+from track_pipeline.text import shown
 
 if TYPE_CHECKING:
     from track_pipeline.runtime import Runtime
@@ -31,6 +32,9 @@ out = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 
 err = Console(stderr=True)
 
 Json = Annotated[bool, typer.Option("--json", help="print JSON instead of a table")]
+# What a database can count; a longer number is nobody's.
+Encounter = Annotated[int, typer.Argument(min=0, max=2**63 - 1)]
+Contact = Annotated[str | None, typer.Option(help="- asks for it, so that no list of processes and no history has it")]
 Port = Annotated[int, typer.Option("--port", min=0, max=65535)]
 OptionalHospital = Annotated[str | None, typer.Option("--hospital", help="hospital code, such as HMS")]
 OptionalDate = Annotated[str | None, typer.Option("--date", help="day of the encounters, YYYY-MM-DD")]
@@ -101,9 +105,9 @@ def print_json(value: object) -> None:
 
 def print_error(text: str) -> None:
     """An error, in which nothing is taken for markup: it may name a path, a list, or what somebody typed."""
-    err.print(text, style="red", markup=False, highlight=False, soft_wrap=not err.is_terminal)
+    err.print(shown(text), style="red", markup=False, highlight=False, soft_wrap=not err.is_terminal)
 
 
 def print_line(text: str, style: str | None = None) -> None:
     """A line that is not wrapped in a pipe, and in which nothing is taken for markup."""
-    out.print(text, style=style, markup=False, highlight=False, soft_wrap=not out.is_terminal)
+    out.print(shown(text), style=style, markup=False, highlight=False, soft_wrap=not out.is_terminal)

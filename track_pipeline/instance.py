@@ -9,6 +9,8 @@ from pathlib import Path
 
 import dagster as dg
 
+from track_pipeline.errors import ConfigError
+
 _CONFIG = """\
 # Written by `track`; the embedded default. Production has its own (deploy/dagster.yaml).
 telemetry:
@@ -24,12 +26,15 @@ nux: # no invitation to a newsletter over the first page
 def prepare_instance(home: Path) -> Path:
     """Creates `TRACK_HOME/dagster` with a configuration, if there is none, and makes it `DAGSTER_HOME`."""
     folder = (home / "dagster").absolute()
-    # Not only the last: the parents that mkdir creates do not get the mode.
-    for each in (folder.parent, folder):
-        each.mkdir(mode=0o700, parents=True, exist_ok=True)
     config = folder / "dagster.yaml"
-    if not config.exists():
-        config.write_text(_CONFIG, encoding="utf-8")
+    try:
+        # Not only the last: the parents that mkdir creates do not get the mode.
+        for each in (folder.parent, folder):
+            each.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not config.exists():
+            config.write_text(_CONFIG, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"TRACK_HOME: {folder} cannot be made ({error.strerror}); name another folder") from None
     os.environ["DAGSTER_HOME"] = str(folder)
     return folder
 

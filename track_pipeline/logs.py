@@ -18,6 +18,7 @@ from concurrent_log_handler import ConcurrentRotatingFileHandler
 from track_pipeline.adapters.clock import GROUP_TIME_ZONE
 from track_pipeline.domain.areas import Area
 from track_pipeline.errors import TrackPipelineError
+from track_pipeline.text import shown
 
 LOGGER: Final = "track_pipeline"
 FILE: Final = "system.log"
@@ -87,6 +88,11 @@ def kind_and_place(error: BaseException) -> str:
     return f"{type(error).__module__}.{type(error).__qualname__} at {place}"
 
 
+def is_panic(error: BaseException) -> bool:
+    """Whether polars broke down. Its panics are no Exceptions, and their text may quote values like any other's."""
+    return type(error).__name__ == "PanicException"
+
+
 def told_of(error: BaseException) -> str:
     """What may be told of any exception: the text of our own, kind and place of others."""
     return str(error) if isinstance(error, TrackPipelineError) else kind_and_place(error)
@@ -117,7 +123,7 @@ class _Line(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, GROUP_TIME_ZONE)
         hospital, area = _place.get()
-        text = " ".join(_message(record).split())
+        text = shown(" ".join(_message(record).split()))
         return f"[{at:%Y-%m-%d %H:%M:%S}] - {hospital} - {area} - {record.levelname} - {text}"
 
 

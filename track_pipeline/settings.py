@@ -10,9 +10,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
-from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 from pydantic import (
     AfterValidator,
     AwareDatetime,
@@ -36,6 +36,8 @@ PRODUCTION_API = "https://api.track.co"
 _DEMO_HASH_KEY = "demo"
 _LEAST_HASH_KEY = 32
 _CONNECTION = re.compile(r"DB_([A-Z][A-Z0-9_]*)_(HOST|PORT|NAME)")
+_CUT_OFF = re.compile(r"\s#")
+_QUOTED = re.compile(r"=\s*['\"]")
 _HUB = re.compile(r"[a-z][a-z0-9_]{0,30}")
 
 
@@ -104,6 +106,10 @@ class Settings(BaseModel):
     def _fits_the_environment(self) -> Self:
         if self.env == "demo" and self.api_url and not is_loopback(self.api_url):
             raise ValueError("TRACK_API_URL: in demo only a loopback address is accepted; set TRACK_ENV=production")
+        if self.env == "demo" and self.ledger_url and not _is_here(self.ledger_url.get_secret_value()):
+            raise ValueError("TRACK_LEDGER_URL: in demo only a database on this machine; set TRACK_ENV=production")
+        if self.env == "demo" and not all(is_loopback(url.get_secret_value()) for url in self.alert_urls):
+            raise ValueError("TRACK_ALERT_URLS: in demo only loopback addresses are told; set TRACK_ENV=production")
         if self.env == "production" and (self.now or self.demo_db):
             raise ValueError("TRACK_NOW and TRACK_DEMO_DB are for the demo only; unset them in production")
         if self.env == "production" and self.hash_key and len(self.hash_key) < _LEAST_HASH_KEY:
@@ -217,6 +223,20 @@ def is_loopback(url: str) -> bool:
         return False
 
 
+def _is_here(database_url: str) -> bool:
+    """Whether a database is a file, or a server on this machine: by loopback address, or by a socket's folder."""
+    parts = urlsplit(database_url)
+    if parts.scheme.startswith("sqlite"):
+        return True
+    query = parse_qs(parts.query)
+    named = [
+        host for key in ("host", "hostaddr", "service") for value in query.get(key, []) for host in value.split(",")
+    ]
+    in_url = [parts.netloc.rpartition("@")[2].rpartition(":")[0] or parts.hostname] if parts.hostname else []
+    hosts = [host for host in (*named, *in_url) if host]
+    return all(host.startswith("/") or is_loopback(f"//{host}") for host in hosts)
+
+
 def load_settings(
     environ: Mapping[str, str] | None = None, env_file: Path | None = Path(".env"), **overrides: object
 ) -> Settings:
@@ -224,7 +244,7 @@ def load_settings(
 
     Raises ConfigError with one line per problem; values are never repeated in it.
     """
-    values: dict[str, Any] = dict(dotenv_values(env_file)) if env_file and env_file.exists() else {}
+    values: dict[str, Any] = _read(env_file) if env_file and env_file.exists() else {}
     values |= os.environ if environ is None else environ
     values = {name: value for name, value in values.items() if value not in (None, "")}
     try:
@@ -234,6 +254,28 @@ def load_settings(
         raise ConfigError(
             "\n".join(_variable(problem["loc"]) + problem["msg"].removeprefix("Value error, ") for problem in problems)
         ) from None
+
+
+def _read(file: Path) -> dict[str, str | None]:
+    """The variables of a `.env` file, each as it is written. Raises ConfigError where that is not what one thinks.
+
+    Nothing is put in the place of `${...}`, which a password may hold.
+    """
+    try:
+        with file.open(encoding="utf-8") as stream:
+            bindings = list(parse_stream(stream))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file.name} cannot be read as UTF-8 ({type(error).__name__})") from None
+    for binding in bindings:
+        line, text = binding.original.line, binding.original.string.strip()
+        if binding.error:
+            raise ConfigError(f"{file.name}, line {line}: this is not NAME=value; does a quotation mark end?")
+        if binding.value and binding.value[0] not in "'\"" and _CUT_OFF.search(text) and not _QUOTED.search(text):
+            raise ConfigError(
+                f"{file.name}, line {line}: {binding.key} would end before the #; put the value between '', "
+                "or the comment on a line of its own"
+            )
+    return {binding.key: binding.value for binding in bindings if binding.key}
 
 
 def _variable(location: tuple[int | str, ...]) -> str:

@@ -7,6 +7,7 @@ import csv
 import json
 import re
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -114,6 +115,7 @@ NASTY: Final = (
     "=HYPERLINK('http://x')",
     "+1+1",
     "@SUM(A1)",
+    "JOSE;=cmd|'/C calc'!A0",
     "'; DROP TABLE sends; --",
     "{{7*7}} ${7*7} %(x)s %s {0}",
     "../../../etc/passwd",
@@ -248,7 +250,25 @@ def test_no_cell_of_an_export_is_a_formula(tmp_path: Path, typed: list[str]) -> 
     with (tmp_path / "links.csv").open(encoding="utf-8", newline="") as file:
         cells = list(csv.reader(file))
     assert len(cells) == len(typed) + 1
+    # Where the comma is for decimals, spreadsheets begin a cell at every semicolon.
+    cells += [cell.split(";") for row in cells for cell in row]
     assert [cell for row in cells for cell in row if FORMULA.match(cell) or not cell.isprintable()] == []
+
+
+def test_an_export_is_for_its_owner_alone_and_follows_no_link(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    row = {"encounter_id": 1, "unit": "HMS", "area": "exames", "setor": "", "patient_name": "Ana", "link": "http://x"}
+    lake.write(pl.DataFrame([row], schema=LINKS), SURVEY_LINK, Area.EXAMES, DAY, "HMS")
+    there, elsewhere, linked = tmp_path / "there.csv", tmp_path / "elsewhere.txt", tmp_path / "linked.csv"
+    for file in (there, elsewhere):
+        file.write_text("old")
+        file.chmod(0o666)
+    linked.symlink_to(elsewhere)
+
+    for path in (there, linked):
+        export_links(lake, hospital(), DAY, path)
+        assert path.stat().st_mode & 0o777 == (0o600 if sys.platform != "win32" else 0o666)
+    assert elsewhere.read_text() == "old"
 
 
 # --- files of configuration -----------------------------------------------------------------------------------------

@@ -17,9 +17,11 @@ from typer.testing import CliRunner, Result
 
 from track_pipeline.adapters.lake import Lake
 from track_pipeline.adapters.ledger import open_ledger
-from track_pipeline.cli import app
-from track_pipeline.console import out
+from track_pipeline.cli import app, main
+from track_pipeline.console import out, print_error, print_line
 from track_pipeline.domain.areas import Area
+from track_pipeline.errors import ConfigError
+from track_pipeline.instance import prepare_instance
 from track_pipeline.services.sending import SURVEY_LINK
 from track_pipeline_tests.builders import DAY, cpf
 
@@ -158,3 +160,55 @@ def process(home: Path, *arguments: str, **environment: str) -> subprocess.Compl
         check=False,
         timeout=60,
     )
+
+
+def test_a_contact_can_be_asked_for_so_that_no_list_of_processes_has_it(home: Path) -> None:
+    done = CliRunner().invoke(
+        app, ["opt-out", "add", "--cpf", "-", "--email", "-"], input=f"{cpf(1)}\nana@example.org\n"
+    )
+    assert done.exit_code == 0
+    assert done.stdout.count("opted out of all") == 2
+    assert track("opt-out", "add", "--cpf", cpf(1)).stdout in done.stdout
+
+
+def test_what_steers_a_terminal_is_not_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    print_line("HAT 1 (exames / \x1b]0;pwned\x07\x1b[2J\x9b31mTUDO CERTO)\nline two")
+    print_error("no \x1b[2J such file")
+    printed = capsys.readouterr()
+    assert not any(each in printed.out + printed.err for each in ("\x1b", "\x07", "\x9b"))
+    assert "TUDO CERTO)\nline two" in printed.out
+
+
+class Panic(BaseException):
+    pass
+
+
+Panic.__name__ = Panic.__qualname__ = "PanicException"
+
+
+@pytest.mark.parametrize("error", [ValueError("ANA SOUZA 529.982.247-25"), Panic("ANA SOUZA 529.982.247-25")])
+def test_the_text_of_an_error_that_is_not_ours_is_withheld(
+    error: BaseException, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def break_down() -> None:
+        raise error
+
+    monkeypatch.setattr("track_pipeline.cli.app", break_down)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    told = capsys.readouterr().err
+    assert type(error).__name__ in told
+    assert "ANA" not in told
+
+
+@pytest.mark.parametrize("number", ["99999999999999999999", "-1"])
+def test_a_number_that_no_encounter_has_is_refused(home: Path, number: str) -> None:
+    assert track("why", "HMS", "--", number).exit_code == 2
+    assert track("resolve", "--reason", "x", "HMS", "--", number, "sent").exit_code == 2
+
+
+def test_a_home_that_cannot_be_made_is_one_message(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="TRACK_HOME: .* cannot be made"):
+        prepare_instance(tmp_path / "file" / "home")

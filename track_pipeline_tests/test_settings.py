@@ -291,6 +291,71 @@ def test_a_dotenv_file_is_read_and_the_environment_wins(tmp_path: Path) -> None:
     assert settings.db_password.get_secret_value() == "p#ss w$rd"
 
 
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [("ab${cd}ef", "ab${cd}ef"), ("'ab #c'", "ab #c"), ('"ab #c"', "ab #c"), ("ab#c", "ab#c"), ("ab$HOME", "ab$HOME")],
+)
+def test_a_secret_of_the_dotenv_file_is_taken_as_it_is_written(tmp_path: Path, line: str, value: str) -> None:
+    (tmp_path / ".env").write_text(f"DB_PASSWORD={line}\n", encoding="utf-8")
+    password = load_settings({}, tmp_path / ".env").db_password
+    assert password is not None
+    assert password.get_secret_value() == value
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"TRACK_HASH_KEY=marked #def\n", "line 1: TRACK_HASH_KEY would end before the #"),
+        (b"# c\nAPI_TOKEN='marked\nTRACK_ENV=production\n", "line 2: this is not NAME=value"),
+        (b"DB_PASSWORD=marked\xe7\xe3o\n", "cannot be read as UTF-8"),
+    ],
+    ids=["cut off", "open quotation", "Latin-1"],
+)
+def test_a_dotenv_file_that_says_something_else_than_one_thinks_is_refused(
+    tmp_path: Path, content: bytes, told: str
+) -> None:
+    (tmp_path / ".env").write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        load_settings({}, tmp_path / ".env")
+    assert told in str(caught.value)
+    assert "marked" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://track:x@ledger.example/track",
+        "postgresql://track:x@127.0.0.1.evil.example/track",
+        "postgresql://track:x@127.0.0.1/track?host=ledger.example",
+        "postgresql://127.0.0.1,ledger.example/track",
+        "postgresql:///track?hostaddr=10.0.0.7",
+        "postgresql:///track?service=production",
+    ],
+)
+def test_the_demo_takes_no_ledger_of_another_machine(url: str) -> None:
+    assert "TRACK_LEDGER_URL: in demo" in problem(TRACK_LEDGER_URL=url)
+    assert load(TRACK_ENV="production", TRACK_LEDGER_URL=url).ledger == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite:////var/lib/track/ledger.sqlite",
+        "postgresql://track:x@127.0.0.1:5432/track",
+        "postgresql://track:x@localhost/track",
+        "postgresql://track@[::1]:5432/track",
+        "postgresql://postgres:@/postgres?host=/tmp/pg-1",
+    ],
+)
+def test_a_ledger_on_this_machine_is_fine_for_the_demo(url: str) -> None:
+    assert load(TRACK_LEDGER_URL=url).ledger == url
+
+
+def test_the_demo_tells_nobody_outside_this_machine() -> None:
+    assert "TRACK_ALERT_URLS: in demo" in problem(TRACK_ALERT_URLS="json://127.0.0.1:9/, mailtos://u:p@mail.example")
+    assert load(TRACK_ALERT_URLS="json://127.0.0.1:9/").alert_urls
+
+
 def test_the_process_environment_and_the_dotenv_file_of_the_folder_are_read_by_default(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -330,14 +395,18 @@ def test_the_example_as_it_is_sets_nothing() -> None:
 def test_the_example_s_values_are_valid_and_hold_no_secret() -> None:
     values = {name: value for _, name, value in ASSIGNMENT.findall(EXAMPLE.read_text(encoding="utf-8")) if value}
 
-    assert load(**values | {"TRACK_ENV": "demo"}).is_demo
-    assert REGISTRY.only(load(**values | {"TRACK_ENV": "demo"}).hospitals)
+    # In production alone there is somebody to tell, and a ledger elsewhere.
+    in_demo = {name: value for name, value in values.items() if name not in ("TRACK_LEDGER_URL", "TRACK_ALERT_URLS")}
+    assert load(**in_demo | {"TRACK_ENV": "demo"}).is_demo
+    assert REGISTRY.only(load(**in_demo | {"TRACK_ENV": "demo"}).hospitals)
     assert values.keys().isdisjoint(SECRETS.keys() - {"TRACK_LEDGER_URL"})
     assert values["TRACK_LEDGER_URL"] == "postgresql://user:password@host:5432/track"
 
 
 def test_alert_urls_are_split_at_commas_between_them_and_not_inside() -> None:
-    urls = load(TRACK_ALERT_URLS="mailto://h?to=a@x.example,b@x.example, slack://token,json://h").alert_urls
+    urls = load(
+        TRACK_ENV="production", TRACK_ALERT_URLS="mailto://h?to=a@x.example,b@x.example, slack://token,json://h"
+    ).alert_urls
     assert [url.get_secret_value() for url in urls] == [
         "mailto://h?to=a@x.example,b@x.example",
         "slack://token",

@@ -88,7 +88,16 @@ def _connect(query: Query) -> oracledb.Connection:
     )
 
 
+def _leave_no_core() -> None:
+    """A crash writes no core file: it would hold password and rows, and nothing would ever delete it."""
+    if sys.platform != "win32":
+        import resource  # noqa: PLC0415 - not on Windows
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
 def _main() -> int:
+    _leave_no_core()
     query = Query.model_validate_json(sys.stdin.buffer.read())
     # The driver's own limits end with the TCP connection; a listener that then says nothing has none.
     limit = threading.Timer(query.connect_seconds, os._exit, [NO_SESSION])

@@ -135,7 +135,7 @@ def _misfit(frame: pl.DataFrame, name: str, wanted: pl.DataType) -> str | None:
     given = frame.schema[name]
     try:
         lost = frame.select(_lost(name, given, wanted).sum()).item()
-    except pl.exceptions.PolarsError:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
         # Types between which there is no conversion, or bytes that are no text; the library's words quote values.
         return f"{name} (all of it: {given})"
     if given.is_nested():

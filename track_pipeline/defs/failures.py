@@ -12,7 +12,7 @@ import dagster as dg
 
 from track_pipeline.adapters.reader import SourceError
 from track_pipeline.errors import TrackPipelineError
-from track_pipeline.logs import about, kind_and_place
+from track_pipeline.logs import about, is_panic, kind_and_place
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,9 @@ def told_to_the_operator(context: dg.AssetExecutionContext | None = None) -> Ite
             raise
         except TrackPipelineError as error:
             raise _failure(error, str(error), retry=isinstance(error, SourceError) and error.transient) from None
-        except Exception as error:  # noqa: BLE001 - whatever it is, its text may quote a patient
+        except BaseException as error:  # whatever it is, its text may quote a patient
+            if not (isinstance(error, Exception) or is_panic(error)):
+                raise
             text = (
                 f"Unexpected {kind_and_place(error)}; its text is withheld because it may quote patient data. "
                 "This is a fault to be mended in the code."
@@ -45,7 +47,7 @@ def _place_of(context: dg.AssetExecutionContext | None) -> tuple[str | None, str
     return context.run.tags.get("dagster/partition/hospital"), areas.pop() if len(areas) == 1 else None
 
 
-def _failure(error: Exception, text: str, *, retry: bool) -> dg.Failure:
+def _failure(error: BaseException, text: str, *, retry: bool) -> dg.Failure:
     logger.error("%s", text)
     # The name tells alerts what other alert there is already (defs/alerts.py).
     return dg.Failure(description=text, allow_retries=retry, metadata={"error": type(error).__name__})

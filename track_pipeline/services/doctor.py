@@ -156,6 +156,10 @@ class Doctor:
         what = "sends" if settings.sends else "dry run: everything but the POST"
         what = f"{settings.env}, {what}; hospitals: {', '.join(registry.codes)}"
         yield Finding("settings", "environment", "ok", what)
+        file = Path(".env")
+        if file.exists() and _is_exposed(file):
+            what = f"{file.absolute()} holds secrets and is not for its owner alone"
+            yield Finding("settings", ".env", "warn", what, "chmod 600 .env")
 
     def _rules(self) -> Iterator[Finding]:
         for hospital in self._hospitals:

@@ -5,6 +5,8 @@ way of the rows is tested with a stand-in for the driver.
 """
 
 import socket
+import subprocess
+import sys
 import time
 import traceback
 from collections.abc import Iterator
@@ -439,3 +441,13 @@ def test_a_driver_that_crashes_takes_nobody_with_it() -> None:
 
 def test_production_reads_oracle_and_connects_to_nothing_until_it_is_asked() -> None:
     assert isinstance(Runtime(settings(TRACK_ENV="production")).reader, OracleReader)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows writes no core files")
+def test_a_process_that_reads_a_hospital_leaves_no_core_file() -> None:
+    script = (
+        "import resource, sys; from track_pipeline.adapters import oracle_session;"
+        "oracle_session._leave_no_core(); sys.stdout.write(str(resource.getrlimit(resource.RLIMIT_CORE)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "(0, 0)"

@@ -110,3 +110,20 @@ def test_repr_shows_where_and_no_secret(ledger_url: str) -> None:
 def test_a_time_without_zone_is_refused() -> None:
     with pytest.raises(ValueError, match="time zone"):
         UtcDateTime().process_bind_param(datetime(2025, 1, 1), None)  # type: ignore[arg-type]  # noqa: DTZ001
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://track:p@marked@127.0.0.1/track",
+        "postgresql://track:p@marked:w0rd@127.0.0.1/track",
+        "postgresql://track:marked@127.0.0.1:54x32/track",
+        "postgresql://track:p@marked/x@127.0.0.1/track",
+        "marked@@//:",
+    ],
+)
+def test_a_password_that_is_not_encoded_is_not_shown(url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        open_ledger(url, clock=now)
+    assert "marked" not in str(caught.value)
+    assert "w0rd" not in str(caught.value)

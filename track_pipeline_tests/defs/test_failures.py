@@ -48,6 +48,13 @@ def test_of_any_other_error_only_kind_and_place_are_told() -> None:
     assert SECRET not in "".join(traceback.format_exception(failure))
 
 
+def test_a_panic_of_polars_is_told_without_its_text_too() -> None:
+    panic = type("PanicException", (BaseException,), {})
+    failure = failure_of(panic(f"called unwrap on {SECRET!r}"))
+    assert "PanicException" in str(failure.description)
+    assert SECRET not in "".join(traceback.format_exception(failure))
+
+
 def test_the_place_is_the_innermost_of_our_own_code() -> None:
     lines = pl.DataFrame({"area": [SECRET]})
     with pytest.raises(dg.Failure) as caught, told_to_the_operator():

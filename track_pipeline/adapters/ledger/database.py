@@ -283,10 +283,17 @@ def _insert(connection: Connection, table: Table) -> postgresql.Insert | sqlite.
 def _parse(url: str) -> URL:
     try:
         parsed = make_url(url)
-    except ArgumentError:
-        raise ConfigError("the ledger's URL cannot be read: give sqlite:///<file> or postgresql://...") from None
+    # ValueError: a port that is no number, which may be the rest of a password.
+    except (ArgumentError, ValueError):
+        raise ConfigError(
+            "the ledger's URL cannot be read: give sqlite:///<file> or postgresql://..., with the @ : / of a password "
+            "percent-encoded (%40 %3A %2F)"
+        ) from None
     if parsed.drivername == "sqlite" and parsed.database not in (None, "", ":memory:"):
         return parsed
+    if url.count("@") > 1 and not parsed.drivername.startswith("sqlite"):
+        # What stands behind the first one would be taken for the host, and shown.
+        raise ConfigError("the ledger's URL has several @: write the one in the password as %40")
     if parsed.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
         return parsed.set(drivername="postgresql+psycopg")
     raise ConfigError(
