@@ -162,7 +162,8 @@ def process(home: Path, *arguments: str, **environment: str) -> subprocess.Compl
     )
 
 
-def test_a_contact_can_be_asked_for_so_that_no_list_of_processes_has_it(home: Path) -> None:
+@pytest.mark.usefixtures("home")
+def test_a_contact_can_be_asked_for_so_that_no_list_of_processes_has_it() -> None:
     done = CliRunner().invoke(
         app, ["opt-out", "add", "--cpf", "-", "--email", "-"], input=f"{cpf(1)}\nana@example.org\n"
     )
@@ -202,13 +203,14 @@ def test_the_text_of_an_error_that_is_not_ours_is_withheld(
     assert "ANA" not in told
 
 
+@pytest.mark.usefixtures("home")
 @pytest.mark.parametrize("number", ["99999999999999999999", "-1"])
-def test_a_number_that_no_encounter_has_is_refused(home: Path, number: str) -> None:
+def test_a_number_that_no_encounter_has_is_refused(number: str) -> None:
     assert track("why", "HMS", "--", number).exit_code == 2
     assert track("resolve", "--reason", "x", "HMS", "--", number, "sent").exit_code == 2
 
 
 def test_a_home_that_cannot_be_made_is_one_message(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ConfigError, match="TRACK_HOME: .* cannot be made"):
+    with pytest.raises(ConfigError, match=r"TRACK_HOME: .* cannot be made"):
         prepare_instance(tmp_path / "file" / "home")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 from uuid import uuid4
@@ -154,6 +155,7 @@ class HospitalAtWork(RuleBasedStateMachine):
     def __init__(self, office: Office) -> None:
         super().__init__()
         self.office = office
+        self.quarantine = office.policy.quarantine
         # Partitions, and the channel of each encounter in them.
         self.plans: dict[tuple[date, Area], dict[int, LineChannel | None]] = {}
         self.taken: list[Taken] = []
@@ -298,9 +300,14 @@ class HospitalAtWork(RuleBasedStateMachine):
             (1, Counter((each.encounter, each.survey, each.wave, each.channel) for each in self.taken)),
             (1, Counter((each.encounter, each.wave) for each in self.taken if not each.extra)),
             (2, Counter(each.encounter for each in self.taken if each.wave != INVITE)),
-            (1, Counter((PERSON_OF[each.encounter], each.on) for each in invitations)),
         ):
             assert not [what for what, count in counted.items() if count > most]
+        # Every two invitations of one person are as far apart as the quarantine wants.
+        for one, other in combinations(invitations, 2):
+            if PERSON_OF[one.encounter] == PERSON_OF[other.encounter]:
+                days = abs((one.on - other.on).days)
+                assert days >= self.quarantine.any_survey_after_invite
+                assert days >= self.quarantine.this_survey_after_invite or one.survey != other.survey
 
     @invariant()
     def the_ledger_knows_what_was_taken(self) -> None:

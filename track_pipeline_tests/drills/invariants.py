@@ -9,16 +9,18 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from track_pipeline.domain.funnel import PLANNED_OUTCOMES, Funnel
+from track_pipeline.domain.outcomes import Deferral, Exclusion, Suppression
 from track_pipeline_tests.drills.remembering_track import Accepted
 
 # The states of a send that somebody may have got: what the funnel calls `unknown`.
 OPEN: Final = ("claimed", "unknown")
 MOST_REMINDERS: Final = 2
+_REASONS: Final = frozenset([*Deferral, *Suppression])
 
 
 @dataclass(frozen=True)
 class Send:
-    """A row of the ledger's `sends`."""
+    """A row of the ledger's `sends`; `day` is that of the encounter's partition, empty for any."""
 
     send_id: str
     encounter: int
@@ -28,6 +30,7 @@ class Send:
     state: str
     run_id: str = ""
     extra: bool = False
+    day: str = ""
 
     @property
     def what(self) -> tuple[int, str, str, str]:
@@ -69,7 +72,8 @@ class End:
 class Evidence:
     """Everything that the world shows after a run.
 
-    `people`: encounter to CPF, of everybody who was ever extracted. `extracted`: rows of the extracts by day and area.
+    `people`: encounter to CPF, of everybody who was ever extracted. `extracted`: encounters of the extracts by day and
+    area.
     `calm`: runs during which nothing was made to go wrong. `noted`: encounters by reminder wave about which the
     journal says something. `faults`: errors that were none of the package's own.
     """
@@ -79,7 +83,7 @@ class Evidence:
     sends: list[Send] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
     funnels: list[Funnel] = field(default_factory=list)
-    extracted: dict[tuple[str, str], int] = field(default_factory=dict)
+    extracted: dict[tuple[str, str], frozenset[int]] = field(default_factory=dict)
     people: dict[int, str] = field(default_factory=dict)
     opt_outs: list[OptOut] = field(default_factory=list)
     ends: list[End] = field(default_factory=list)
@@ -101,6 +105,7 @@ def violations(seen: Evidence) -> list[str]:
     return [
         *_nobody_twice(seen),
         *_ledger_and_server_agree(seen),
+        *_to_whom_it_belongs(seen),
         *_no_opted_out(seen),
         *_nobody_after_the_end(seen),
         *_everybody_has_one_name(seen),
@@ -187,6 +192,18 @@ def _ledger_and_server_agree(seen: Evidence) -> Iterator[str]:
             yield f"called rejected, and never refused: {send}"
 
 
+def _to_whom_it_belongs(seen: Evidence) -> Iterator[str]:
+    """Every line is of the encounter's own person, and nobody's whom the plan left out."""
+    rows = {row.encounter: row for row in seen.rows}
+    for line in seen.accepted:
+        if line.cpf and line.cpf != seen.people[line.encounter]:
+            yield f"a line of somebody else: {line}"
+        row = rows.get(line.encounter)
+        # One that was asked in another area before says so.
+        if row is not None and row.result == "excluded" and row.reason != Exclusion.ALREADY_ASKED:
+            yield f"accepted, and its row says excluded:{row.reason}: {line}"
+
+
 def _no_opted_out(seen: Evidence) -> Iterator[str]:
     for opt_out in seen.opt_outs:
         for line in seen.accepted[opt_out.before :]:
@@ -202,12 +219,13 @@ def _nobody_after_the_end(seen: Evidence) -> Iterator[str]:
 
 
 def _outcomes(seen: Evidence) -> dict[int, str]:
-    """The word on every planned encounter, told from the ledger's rows alone."""
+    """The word on every encounter that was planned or has left, told from the ledger's rows alone."""
     invitations = seen.invitations()
     words = {}
     for row in seen.rows:
-        if row.result == "planned":
-            states = {send.state for send in invitations.get(row.encounter, ())}
+        sends = [send for send in invitations.get(row.encounter, ()) if send.day in ("", row.day)]
+        if row.result == "planned" or sends:
+            states = {send.state for send in sends}
             open_or_refused = "unknown" if states & set(OPEN) else "rejected" if states else ""
             waits = row.held or "deferred:not_dispatched"
             words[row.encounter] = "sent" if "sent" in states else open_or_refused or waits
@@ -219,7 +237,8 @@ def _everybody_has_one_name(seen: Evidence) -> Iterator[str]:
         if row.result == "excluded" and not row.reason:
             yield f"encounter {row.encounter} is excluded without a reason"
     for encounter, word in _outcomes(seen).items():
-        if word.partition(":")[0] not in PLANNED_OUTCOMES:
+        outcome, _, reason = word.partition(":")
+        if outcome not in PLANNED_OUTCOMES or (reason and reason not in _REASONS) or word.endswith(":"):
             yield f"encounter {encounter} has no outcome but {word!r}"
     for encounter, invitations in seen.invitations().items():
         standing = [send for send in invitations if send.state != "rejected"]
@@ -230,13 +249,16 @@ def _everybody_has_one_name(seen: Evidence) -> Iterator[str]:
 def _the_funnel_closes(seen: Evidence) -> Iterator[str]:
     outcomes = _outcomes(seen)
     told = {(funnel.date, funnel.area): funnel for funnel in seen.funnels}
-    for place, count in seen.extracted.items():
+    for place, encounters in seen.extracted.items():
         rows = [row for row in seen.rows if (row.day, row.area) == place]
         funnel = told.get(place, Funnel(place[0], "", place[1]))
-        words = Counter(outcomes[row.encounter].partition(":")[0] for row in rows if row.result == "planned")
+        words = Counter(outcomes[row.encounter].partition(":")[0] for row in rows if row.encounter in outcomes)
         if not funnel.closes:
             yield f"the funnel of {place} does not close: {funnel}"
+        count = len(encounters)
         if count != funnel.extracted or count != len(rows):
             yield f"of {count} rows of {place} the ledger has {len(rows)} and the funnel {funnel.extracted}"
+        if strangers := {row.encounter for row in rows} ^ encounters:
+            yield f"extract and ledger of {place} differ in {sorted(strangers)}"
         if any(words[name] != getattr(funnel, name) for name in PLANNED_OUTCOMES):
             yield f"the funnel of {place} tells {funnel}, its rows {dict(words)}"

@@ -24,13 +24,17 @@ _TLS_GREETING: Final = b"\x16"
 
 @dataclass(frozen=True)
 class Accepted:
-    """A line that was taken, and so a patient who was written to. `wave` is what the drill was at then."""
+    """A line that was taken, and so a patient who was written to. `wave` is what the drill was at then.
+
+    `cpf`: whose line it is, by its own word; links carry none.
+    """
 
     encounter: int
     survey: str
     channel: str
     wave: str
     send_id: str
+    cpf: str = ""
 
 
 @dataclass
@@ -170,7 +174,10 @@ class Exchange(BaseHTTPRequestHandler):
             (bad if int(line["cd_atendimento"]) in track.invalid else good).append((place, line))
         with track.lock:
             track.accepted += [
-                Accepted(int(line["cd_atendimento"]), survey, channel, track.wave, line["send_id"]) for _, line in good
+                Accepted(
+                    int(line["cd_atendimento"]), survey, channel, track.wave, line["send_id"], line.get("cpf") or ""
+                )
+                for _, line in good
             ]
             track.refused |= {line["send_id"] for _, line in bad}
         answer: dict[str, object] = {"uuid": f"d-{len(track.accepted)}"}

@@ -3,7 +3,6 @@
 Everything is drawn from the drill's seed. What is read as evidence is read by statements of the drill's own.
 """
 
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -203,17 +202,17 @@ class Scene:
                 faults=list(self.faults),
             )
 
-    def _extracted(self) -> dict[tuple[str, str], int]:
-        """How many rows each extract has, told from the files."""
-        counts: Counter[tuple[str, str]] = Counter()
+    def _extracted(self) -> dict[tuple[str, str], frozenset[int]]:
+        """The encounters of each extract, told from the files."""
+        found = {}
         for day in self.visits:
             for area in AREAS:
                 path = self.lake.path("extract", area, day, self.hospital.code)
-                counts[str(day), area.value] = pl.read_parquet(path).height
-        return dict(counts)
+                found[str(day), area.value] = frozenset(pl.read_parquet(path).get_column("encounter_id"))
+        return found
 
 
-_SENDS: Final = "SELECT send_id, encounter_id, survey_uuid, channel, wave, state, run_id, extra FROM sends"
+_SENDS: Final = "SELECT send_id, encounter_id, survey_uuid, channel, wave, state, run_id, extra, CAST(cohort_date AS VARCHAR) FROM sends"
 _ENCOUNTERS: Final = "SELECT encounter_id, cohort_date, area, result, reason, held FROM encounters"
 _NOTES: Final = "SELECT encounter_id, step FROM decisions WHERE step LIKE 'reminder%'"
 

@@ -50,7 +50,7 @@ def evidence() -> Evidence:
                 excluded_by={"deceased": 1},
             )
         ],
-        extracted={(DAY, AREA): 5},
+        extracted={(DAY, AREA): frozenset(range(1, 6))},
         people={number: f"person {number}" for number in range(1, 6)},
         calm={"calm"},
     )  # fmt: skip
@@ -144,6 +144,36 @@ def test_a_lost_row_is_caught() -> None:
     seen = evidence()
     del seen.rows[3]
     assert "of 5 rows of ('2025-03-10', 'internacao') the ledger has 4" in found(violations, seen)
+
+
+def test_a_stranger_in_the_place_of_a_lost_row_is_caught() -> None:
+    seen = evidence()
+    seen.rows[3] = replace(seen.rows[3], encounter=44)
+    assert "differ in [4, 44]" in found(violations, seen)
+
+
+@pytest.mark.parametrize("reason", ["deceased", "unclassified"])
+def test_a_line_whose_row_says_that_nobody_was_to_be_asked_is_caught(reason: str) -> None:
+    seen = evidence()
+    seen.rows[0] = replace(seen.rows[0], result="excluded", reason=reason)
+    assert f"accepted, and its row says excluded:{reason}" in found(violations, seen)
+    seen.rows[0] = replace(seen.rows[0], reason="already_asked")
+    assert violations(seen) == []
+
+
+def test_a_line_of_somebody_else_is_caught() -> None:
+    seen = evidence()
+    seen.accepted[0] = replace(seen.accepted[0], cpf="person 1")
+    assert violations(seen) == []
+    seen.accepted[0] = replace(seen.accepted[0], cpf="person 2")
+    assert "a line of somebody else" in found(violations, seen)
+
+
+@pytest.mark.parametrize("held", ["suppressed:", "deferred:because", "suppressed:gate of heaven"])
+def test_a_reason_that_is_none_is_caught(held: str) -> None:
+    seen = evidence()
+    seen.rows[3] = replace(seen.rows[3], held=held)
+    assert f"encounter 4 has no outcome but {held!r}" in found(violations, seen)
 
 
 def test_an_open_funnel_is_caught() -> None:
