@@ -198,6 +198,8 @@ def _to_whom_it_belongs(seen: Evidence) -> Iterator[str]:
     for line in seen.accepted:
         if line.cpf and line.cpf != seen.people[line.encounter]:
             yield f"a line of somebody else: {line}"
+    # A link beside an invitation may be there when the invitation itself has to wait for the quarantine.
+    for line in _written(seen):
         row = rows.get(line.encounter)
         # One that was asked in another area before says so.
         if row is not None and row.result == "excluded" and row.reason != Exclusion.ALREADY_ASKED:

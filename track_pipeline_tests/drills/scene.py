@@ -212,7 +212,10 @@ class Scene:
         return found
 
 
-_SENDS: Final = "SELECT send_id, encounter_id, survey_uuid, channel, wave, state, run_id, extra, CAST(cohort_date AS VARCHAR) FROM sends"
+_SENDS: Final = (
+    "SELECT send_id, encounter_id, survey_uuid, channel, wave, state, run_id, extra, CAST(cohort_date AS VARCHAR) "
+    "FROM sends"
+)
 _ENCOUNTERS: Final = "SELECT encounter_id, cohort_date, area, result, reason, held FROM encounters"
 _NOTES: Final = "SELECT encounter_id, step FROM decisions WHERE step LIKE 'reminder%'"
 
