@@ -24,7 +24,7 @@ from sqlalchemy import delete, select
 
 from track_pipeline.adapters.ledger import open_ledger, tables
 from track_pipeline.adapters.ledger.consent import OptOutChannel
-from track_pipeline.adapters.ledger.database import fetch
+from track_pipeline.adapters.ledger.frames import fetch
 from track_pipeline.adapters.ledger.sends import IS_INVITATION
 from track_pipeline.adapters.track_answers import Answer, DeliveryStatus, Distribution
 from track_pipeline.adapters.track_api import Distribution as Request

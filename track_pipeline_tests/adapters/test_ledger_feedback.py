@@ -14,8 +14,8 @@ from sqlalchemy import Table, select
 
 from track_pipeline.adapters.ledger import Ledger, Recorded, Wave
 from track_pipeline.adapters.ledger.consent import CONSENTS, OPT_OUTS
-from track_pipeline.adapters.ledger.database import fetch
 from track_pipeline.adapters.ledger.feedback import ANSWERS, DELIVERIES
+from track_pipeline.adapters.ledger.frames import fetch
 from track_pipeline.adapters.ledger.reminders import SEEN
 from track_pipeline.adapters.ledger.tables import answers, comments, consents, deliveries, opt_outs, sends, sightings
 from track_pipeline.domain.nps import COUNTS

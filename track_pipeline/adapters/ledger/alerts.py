@@ -10,7 +10,8 @@ from typing import Any
 import polars as pl
 from sqlalchemy import delete, or_, select, update
 
-from track_pipeline.adapters.ledger.database import Store, fetch, insert_new, one_of
+from track_pipeline.adapters.ledger.database import Store
+from track_pipeline.adapters.ledger.frames import fetch, insert_new, one_of
 from track_pipeline.adapters.ledger.tables import alerts
 
 
@@ -21,7 +22,7 @@ class OpenAlerts(Store):
         """Opens alerts (all columns but the times), but for those open already; returns how many."""
         new = [{**row, "opened_at": self._clock()} for row in rows]
         with self._database.write() as connection:
-            return insert_new(connection, alerts, new)
+            return insert_new(connection, alerts, pl.DataFrame(new))
 
     def close_alerts(self, keys: Collection[str]) -> pl.DataFrame:
         """Closes alerts; returns those that were open, as `alerts` does. Of several who close one, one gets it."""

@@ -3,6 +3,7 @@
 The transaction that makes the answer binding is in `sends`.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Final, Literal
@@ -94,27 +95,36 @@ def judge(lines: pl.DataFrame, claim: Claim, known: Known) -> pl.Series:
     send to the encounter had. Extra lines are subject to `already`, `withdrawn`, `answered`, `deceased` and
     `opted_out` only. Earlier lines of the batch count as sends.
     """
-    asked = known.asked
     lines = lines.select(pl.col(name).cast(kind) for name, kind in LINES.items()).with_row_index("line")
-    of_wave = asked.filter(pl.col("wave") == claim.wave)
-    same = lines.join(of_wave, on=_SEND)
-    people = _people(lines, asked)
-    refused = pl.concat(
-        [
-            _verdict("already", same.filter(pl.col("cohort_date") == claim.cohort_date)),
-            _verdict("already_asked", same),
-            _verdict("already_asked", _regular(lines).join(_standing(of_wave), on=ENCOUNTER, how="semi")),
-            _verdict("withdrawn", _withdrawn(lines, known.withdrawn)),
-            _verdict("answered", lines.join(asked.filter("answered"), on=ENCOUNTER, how="semi")),
-            _verdict("deceased", people.join(known.died, on="person_key", how="semi")),
-            _verdict("opted_out", _refused_by_person(people, known.opted_out)),
-            _verdict("too_many", _regular(lines).join(_reminded_enough(asked), on=ENCOUNTER, how="semi")),
-            _verdict("quarantine", _invited_lately(_regular(lines), claim, known.invited)),
-        ]
-    ).unique("line", keep="first", maintain_order=True)
+    found = list(_refused(lines, claim, known))
+    refused = pl.concat([_verdict("already", lines.clear()), *found]).unique("line", keep="first", maintain_order=True)
     within = _repeated_within(lines.join(refused, on="line", how="anti", maintain_order="left"), claim)
     verdicts = lines.select("line").join(pl.concat([refused, within]), on="line", how="left", maintain_order="left")
     return verdicts.get_column("verdict").fill_null("claimed")
+
+
+def _refused(lines: pl.DataFrame, claim: Claim, known: Known) -> Iterator[pl.DataFrame]:
+    """Line and verdict, the verdicts in the order in which they count. What is not known refuses nobody."""
+    asked, regular = known.asked, _regular(lines)
+    people = _people(lines, asked) if not (known.died.is_empty() and known.opted_out.is_empty()) else lines.clear()
+    if not asked.is_empty():
+        of_wave = asked.filter(pl.col("wave") == claim.wave)
+        same = lines.join(of_wave, on=_SEND)
+        yield _verdict("already", same.filter(pl.col("cohort_date") == claim.cohort_date))
+        yield _verdict("already_asked", same)
+        yield _verdict("already_asked", regular.join(_standing(of_wave), on=ENCOUNTER, how="semi"))
+    if not known.withdrawn.is_empty():
+        yield _verdict("withdrawn", _withdrawn(lines, known.withdrawn))
+    if not asked.is_empty():
+        yield _verdict("answered", lines.join(asked.filter("answered"), on=ENCOUNTER, how="semi"))
+    if not known.died.is_empty():
+        yield _verdict("deceased", people.join(known.died, on="person_key", how="semi"))
+    if not known.opted_out.is_empty():
+        yield _verdict("opted_out", _refused_by_person(people, known.opted_out))
+    if not asked.is_empty():
+        yield _verdict("too_many", regular.join(_reminded_enough(asked), on=ENCOUNTER, how="semi"))
+    if not known.invited.is_empty():
+        yield _verdict("quarantine", _invited_lately(regular, claim, known.invited))
 
 
 def _verdict(verdict: ClaimVerdict, lines: pl.DataFrame) -> pl.DataFrame:
@@ -177,6 +187,8 @@ def _invited_lately(lines: pl.DataFrame, claim: Claim, invited: pl.DataFrame) ->
 
 def _repeated_within(lines: pl.DataFrame, claim: Claim) -> pl.DataFrame:
     """Lines that an earlier one of the same batch stands in the way of."""
+    if _are_strangers(lines):
+        return lines.clear().select("line", verdict=pl.lit(""))
     same_send = lines.filter(~pl.struct(_SEND).is_first_distinct())
     regular = _regular(lines.join(same_send, on="line", how="anti", maintain_order="left"))
     same_encounter = regular.filter(~pl.struct(ENCOUNTER).is_first_distinct())
@@ -194,3 +206,9 @@ def _repeated_within(lines: pl.DataFrame, claim: Claim) -> pl.DataFrame:
             _verdict("quarantine", same_person.unique("line", maintain_order=True)),
         ]
     )
+
+
+def _are_strangers(lines: pl.DataFrame) -> bool:
+    """Whether all lines are of encounters and people of their own, as most batches are."""
+    encounters = lines.select(ENCOUNTER).is_duplicated().any()
+    return not encounters and not any(lines.get_column(key).drop_nulls().is_duplicated().any() for key in KEY_COLUMNS)

@@ -10,7 +10,8 @@ from typing import Final, Literal
 import polars as pl
 from sqlalchemy import Connection, delete, select, update
 
-from track_pipeline.adapters.ledger.database import Store, fetch, insert_new, one_of, put
+from track_pipeline.adapters.ledger.database import Store
+from track_pipeline.adapters.ledger.frames import fetch, insert_new, one_of, put
 from track_pipeline.adapters.ledger.tables import consents, opt_outs, pauses
 
 OptOutChannel = Literal["all", "email", "whatsapp"]
@@ -43,7 +44,7 @@ class Consent(Store):
         """Records that people (`OPT_OUTS`) refuse a channel; returns for how many of the rows that is new."""
         rows = rows.select(OPT_OUTS.names()).with_columns(added_at=pl.lit(self._clock()))
         with self._database.write() as connection:
-            return insert_new(connection, opt_outs, rows.to_dicts())
+            return insert_new(connection, opt_outs, rows)
 
     def opt_in(self, person_key: str, channel: OptOutChannel) -> bool:
         """Undoes the person's opt-out of exactly that channel; False when there is none."""
@@ -72,7 +73,7 @@ class Consent(Store):
             newest = pl.concat([known, rows.select(known.columns)]).sort(
                 "given_at", descending=True, maintain_order=True
             ).unique(_ONE, keep="first", maintain_order=True)  # fmt: skip
-            put(connection, consents, newest.join(known, on=[*_ONE, "given_at"], how="anti").to_dicts())
+            put(connection, consents, newest.join(known, on=[*_ONE, "given_at"], how="anti"))
             return newest.height - known.height
 
     def consented(self, keys: Iterable[str], channel: str) -> pl.DataFrame:
@@ -85,7 +86,7 @@ class Consent(Store):
         """Pauses `all`, `hospital:<code>` or `channel:<name>`; False, and no change, when it already is paused."""
         row = {"scope": scope, "reason": reason, "source": source, "since": self._clock()}
         with self._database.write() as connection:
-            return insert_new(connection, pauses, [row]) > 0
+            return insert_new(connection, pauses, pl.DataFrame([row])) > 0
 
     def resume(self, scope: str) -> bool:
         """Ends a pause; False when there is none."""

@@ -5,9 +5,8 @@ claim before it.
 """
 
 import errno
-import json
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import date, datetime, time
 from hashlib import sha256
@@ -16,32 +15,24 @@ from typing import Any, Final, TypeVar
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
-import polars as pl
 from filelock import FileLock, Timeout
 from sqlalchemy import (
     URL,
     ColumnElement,
-    CompoundSelect,
     Connection,
     Engine,
-    Select,
-    Table,
-    any_,
     create_engine,
     event,
     func,
     inspect,
-    literal,
     make_url,
     select,
     text,
     true,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from track_pipeline.domain.schema import UTC_TIME
 from track_pipeline.errors import ConfigError, TrackPipelineError
 
 T = TypeVar("T")
@@ -59,6 +50,8 @@ _WRITER_LOCK: Final = 0x7472616B
 # Of locks with two numbers, which are others than those with one: the first of ours.
 _UNDER_WAY: Final = 0x7472616B
 _READING: Final = "track_reading"
+_CACHE_KIB: Final = 65_536
+_WAL_PAGES: Final = 8_000
 _UNREACHABLE: Final = "Check that it is reachable and run the step again"
 _FORBIDDEN: Final = "Give this user the right to write there"
 _FULL: Final = "Make room on the disk it is on, then run the step again"
@@ -78,13 +71,6 @@ _REMEDY_OF_CODE: Final[Mapping[int, str]] = {
 # The SQLSTATE of the same at PostgreSQL.
 _DISK_FULL: Final = "53100"
 _REMEDY_OF_ERRNO: Final[Mapping[int, str]] = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), _FULL)
-_POLARS: Final[dict[type, pl.DataType]] = {
-    str: pl.String(),
-    int: pl.Int64(),
-    bool: pl.Boolean(),
-    date: pl.Date(),
-    datetime: UTC_TIME,
-}
 
 
 class LedgerError(TrackPipelineError):
@@ -119,6 +105,8 @@ class Database:
             if connection.dialect.name == "postgresql":
                 connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_WAIT_SECONDS}s'")
                 connection.execute(select(func.pg_advisory_xact_lock(_WRITER_LOCK)))
+                # A new ledger has no statistics, and the planner would read all of a table that grows.
+                connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
             yield connection
 
     @contextmanager
@@ -211,38 +199,6 @@ def connect(url: str) -> Database:
     return Database(_sqlite(parsed) if parsed.get_backend_name() == "sqlite" else _postgresql(parsed))
 
 
-def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
-    """Inserts the rows that break no unique constraint, and returns how many."""
-    if not rows:
-        return 0
-    statement = _insert(connection, table).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
-    return connection.execute(statement, rows).rowcount
-
-
-def put(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Inserts whole rows, each in the place of the one with its primary key."""
-    if not rows:
-        return
-    statement = _insert(connection, table)
-    values = {column.name: statement.excluded[column.name] for column in table.c if not column.primary_key}
-    connection.execute(statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=values), rows)
-
-
-def one_of(connection: Connection, column: ColumnElement[T], values: Iterable[T]) -> ColumnElement[bool]:
-    """Among the values, however many: they are bound as one array, since the number of binds is limited."""
-    distinct = list(dict.fromkeys(values))
-    if connection.dialect.name == "postgresql":
-        return column == any_(literal(distinct, postgresql.ARRAY(column.type)))
-    return column.in_(select(func.json_each(json.dumps(distinct)).table_valued("value").c.value))
-
-
-def fetch(connection: Connection, statement: Select[Any] | CompoundSelect[Any]) -> pl.DataFrame:
-    """The rows of a query as a frame, names and types as the query says; instants are UTC."""
-    schema = {column.name: _POLARS[column.type.python_type] for column in statement.selected_columns}
-    rows = [tuple(row) for row in connection.execute(statement)]
-    return pl.DataFrame(rows, schema=schema, orient="row")
-
-
 def matches(column: ColumnElement[Any], value: object) -> ColumnElement[bool]:
     """Equal to the value; anything when it is None."""
     return true() if value is None else column == value
@@ -274,10 +230,6 @@ def _is_held(mark: Path) -> bool:
         # Windows deletes no open file: that nobody holds it is known all the same.
         return False
     return False
-
-
-def _insert(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
-    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
 
 
 def _parse(url: str) -> URL:
@@ -322,6 +274,10 @@ def _sqlite(url: URL) -> Engine:
     @event.listens_for(engine, "connect")
     def _driver_begins_none(connection: sqlite3.Connection, _record: object) -> None:
         connection.isolation_level = None
+        # Keys of people are scattered all over their indexes: most of these pages are kept at hand, and written
+        # together.
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:

@@ -11,7 +11,8 @@ from typing import Any, Final
 import polars as pl
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, exists, insert, select, update
 
-from track_pipeline.adapters.ledger.database import Store, fetch, insert_new, matches
+from track_pipeline.adapters.ledger.database import Store, matches
+from track_pipeline.adapters.ledger.frames import fetch, insert_new, insert_rows
 from track_pipeline.adapters.ledger.sends import IS_INVITATION
 from track_pipeline.adapters.ledger.tables import answers, decisions, encounters, extracts, sends
 from track_pipeline.domain.outcomes import PLANNED
@@ -239,11 +240,10 @@ def _current(connection: Connection, hospital: str, cohort_date: date, area: str
 
 def _replace(connection: Connection, hospital: str, cohort_date: date, area: str, rows: pl.DataFrame) -> None:
     connection.execute(delete(encounters).where(_of_partition(hospital, cohort_date, area)))
-    if not rows.is_empty():
-        connection.execute(insert(encounters), rows.to_dicts())
+    insert_rows(connection, encounters, rows)
 
 
 def _journal(connection: Connection, rows: pl.DataFrame, *, step: str, version: str) -> None:
     """Adds what a step decided to the journal; `version` is the column with the version of what it decided by."""
     decided = rows.select(*_JOURNALED, step=pl.lit(step), version=version, at="updated_at")
-    insert_new(connection, decisions, decided.to_dicts())
+    insert_new(connection, decisions, decided)

@@ -9,7 +9,8 @@ from datetime import date
 import polars as pl
 from sqlalchemy import delete, or_, select, update
 
-from track_pipeline.adapters.ledger.database import Store, fetch, insert_new, one_of, start_of
+from track_pipeline.adapters.ledger.database import Store, start_of
+from track_pipeline.adapters.ledger.frames import fetch, insert_new, one_of
 from track_pipeline.adapters.ledger.sends import PERSON
 from track_pipeline.adapters.ledger.tables import answers, comments, consents, opt_outs, sends, sightings
 
@@ -54,7 +55,8 @@ class Erasure(Store):
                 .where(one_of(connection, sends.c.send_id, send_ids))
                 .values(dict.fromkeys((key.name for key in PERSON), None)),
             }
-            refusal = {"channel": "all", "source": "erasure", "added_at": self._clock()}
-            refusals = [{"person_key": key, **refusal} for key in sorted(person)]
+            refusals = pl.DataFrame({"person_key": sorted(person)}, schema={"person_key": pl.String}).with_columns(
+                channel=pl.lit("all"), source=pl.lit("erasure"), added_at=pl.lit(self._clock())
+            )
             touched = {table.name: connection.execute(statement).rowcount for table, statement in statements.items()}
             return touched | {opt_outs.name: insert_new(connection, opt_outs, refusals)}

@@ -10,9 +10,10 @@ from datetime import datetime
 from typing import Final, Literal
 
 import polars as pl
-from sqlalchemy import Connection, delete, insert, or_, select
+from sqlalchemy import Connection, delete, or_, select
 
-from track_pipeline.adapters.ledger.database import Store, fetch, one_of, put
+from track_pipeline.adapters.ledger.database import Store
+from track_pipeline.adapters.ledger.frames import fetch, insert_rows, one_of, put
 from track_pipeline.adapters.ledger.sends import PERSON
 from track_pipeline.adapters.ledger.tables import answers, comments, deliveries, refreshes, sends
 from track_pipeline.domain.schema import UTC_TIME
@@ -66,7 +67,7 @@ class Feedback(Store):
                 .unique("send_id", keep="first", maintain_order=True)
             )
             changed = first.join(known, on=["send_id", *_ANSWER], how="anti", nulls_equal=True)
-            put(connection, answers, changed.select(known.columns).to_dicts())
+            put(connection, answers, changed.select(known.columns))
             # Those of answers that were known stay as they are: gone, where they were purged.
             _replace_comments(connection, changed)
         return _recorded(first.height, known.height, rows, ours)
@@ -91,13 +92,14 @@ class Feedback(Store):
                 connection, select(deliveries).where(one_of(connection, deliveries.c.send_id, rows["send_id"]))
             ).join(fresh, on=_DELIVERY, how="semi")
             first = pl.concat([known, fresh]).group_by(_DELIVERY).agg(pl.col("at").min())
-            put(connection, deliveries, first.join(known, on=[*_DELIVERY, "at"], how="anti").to_dicts())
+            put(connection, deliveries, first.join(known, on=[*_DELIVERY, "at"], how="anti"))
         return _recorded(first.height, known.height, rows, ours)
 
     def refreshed(self, source: Source, cursor: datetime | None) -> None:
         """Notes that all there is of a source has been read just now; `cursor` is where to read on, None if nowhere."""
         with self._database.write() as connection:
-            put(connection, refreshes, [{"source": source, "refreshed_at": self._clock(), "cursor": cursor}])
+            row = {"source": source, "refreshed_at": self._clock(), "cursor": cursor}
+            put(connection, refreshes, pl.DataFrame([row]))
 
     def last_refresh(self, source: Source) -> tuple[datetime, datetime | None] | None:
         """When a source was last read, and where to read on (both UTC); None when it never was."""
@@ -117,8 +119,7 @@ def _sends_of(connection: Connection, rows: pl.DataFrame) -> pl.DataFrame:
 def _replace_comments(connection: Connection, changed: pl.DataFrame) -> None:
     connection.execute(delete(comments).where(one_of(connection, comments.c.send_id, changed.get_column("send_id"))))
     kept = changed.filter("has_key").drop_nulls("comment").select("send_id", "comment")
-    if not kept.is_empty():
-        connection.execute(insert(comments), kept.to_dicts())
+    insert_rows(connection, comments, kept)
 
 
 def _recorded(now: int, before: int, rows: pl.DataFrame, ours: pl.DataFrame) -> Recorded:

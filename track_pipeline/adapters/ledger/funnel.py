@@ -9,7 +9,8 @@ from typing import Any, Final
 import polars as pl
 from sqlalchemy import ColumnElement, Select, and_, func, select
 
-from track_pipeline.adapters.ledger.database import Store, between, fetch, matches
+from track_pipeline.adapters.ledger.database import Store, between, matches
+from track_pipeline.adapters.ledger.frames import fetch
 from track_pipeline.adapters.ledger.sends import IS_INVITATION, OUTCOME_ORDER
 from track_pipeline.adapters.ledger.tables import answers, encounters, extracts, sends
 from track_pipeline.domain.outcomes import EXCLUDED, Deferral

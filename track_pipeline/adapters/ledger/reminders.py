@@ -8,11 +8,12 @@ from datetime import UTC, date, timedelta
 from typing import Final
 
 import polars as pl
-from sqlalchemy import Connection, and_, delete, exists, insert, or_, select
+from sqlalchemy import Connection, and_, delete, exists, or_, select
 
 from track_pipeline.adapters.ledger.claims import Wave
 from track_pipeline.adapters.ledger.consent import active_opt_outs
-from track_pipeline.adapters.ledger.database import Store, fetch, one_of, start_of
+from track_pipeline.adapters.ledger.database import Store, start_of
+from track_pipeline.adapters.ledger.frames import fetch, insert_rows, one_of
 from track_pipeline.adapters.ledger.sends import (
     IS_ANSWERED,
     IS_INVITATION,
@@ -45,8 +46,7 @@ class Reminders(Store):
         of_day = and_(sightings.c.cohort_date == cohort_date, sightings.c.hospital == hospital)
         with self._database.write() as connection:
             connection.execute(delete(sightings).where(of_day))
-            if not values.is_empty():
-                connection.execute(insert(sightings), values.to_dicts())
+            insert_rows(connection, sightings, values)
 
     def died(self, keys: Iterable[str]) -> pl.DataFrame:
         """Who of those people was seen to have died, on whatever day and in whatever hospital: person_key."""

@@ -9,7 +9,8 @@ from typing import Final
 import polars as pl
 from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, select
 
-from track_pipeline.adapters.ledger.database import Store, between, fetch, matches
+from track_pipeline.adapters.ledger.database import Store, between, matches
+from track_pipeline.adapters.ledger.frames import fetch
 from track_pipeline.adapters.ledger.sends import IS_INVITATION
 from track_pipeline.adapters.ledger.tables import answers, deliveries, sends
 from track_pipeline.domain.nps import COUNTS, band

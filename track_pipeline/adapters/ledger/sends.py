@@ -3,25 +3,22 @@
 Here is the SQL and the transaction; who may be claimed is decided in `claims`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from datetime import date, datetime, timedelta
-from typing import Any, Final, Literal
-from uuid import uuid4
+from datetime import date, datetime
+from secrets import token_hex
+from typing import Final, Literal
 
 import polars as pl
 from sqlalchemy import (
     ColumnElement,
-    CompoundSelect,
     Connection,
     and_,
     case,
     delete,
     exists,
     func,
-    insert,
-    or_,
     select,
     union_all,
     update,
@@ -29,7 +26,8 @@ from sqlalchemy import (
 
 from track_pipeline.adapters.ledger.claims import ENCOUNTER, LINES, Claim, Known, SendChannel, Wave, judge
 from track_pipeline.adapters.ledger.consent import active_opt_outs
-from track_pipeline.adapters.ledger.database import COHORT_ZONE, Store, fetch, insert_new, matches, one_of
+from track_pipeline.adapters.ledger.database import COHORT_ZONE, Store, matches
+from track_pipeline.adapters.ledger.frames import fetch, insert_new, insert_rows, one_of
 from track_pipeline.adapters.ledger.tables import answers, decisions, encounters, extracts, policies, sends, sightings
 from track_pipeline.domain.identity import ENCOUNTER_KEY, KEY_COLUMNS
 from track_pipeline.domain.outcomes import PLANNED
@@ -56,11 +54,13 @@ class Sends(Store):
         if claim.wave != "invite":
             # A reminder belongs to an invitation that has respected it.
             claim = replace(claim, any_survey_since=None, this_survey_since=None, any_survey_days=0, this_survey_days=0)
-        batch_id = uuid4().hex
+        batch_id = token_hex(16)
         with self._database.write() as connection:
             verdicts = judge(lines, claim, _known(connection, lines, claim))
             is_claimed = verdicts == "claimed"
-            send_ids = [uuid4().hex if claimed else None for claimed in is_claimed]
+            now = self._clock()
+            new_ids = iter(_new_ids(now, int(is_claimed.sum())))
+            send_ids = [next(new_ids) if claimed else None for claimed in is_claimed]
             judged = lines.with_columns(
                 verdicts.alias("verdict"),
                 pl.Series("send_id", send_ids, dtype=pl.String),
@@ -75,10 +75,9 @@ class Sends(Store):
                 run_id=pl.lit(claim.run_id),
                 policy_version=pl.lit(claim.policy_version),
                 rules_version=pl.lit(claim.rules_version),
-                claimed_at=pl.lit(self._clock()),
+                claimed_at=pl.lit(now),
             )  # fmt: skip
-            if not rows.is_empty():
-                connection.execute(insert(sends), rows.to_dicts())
+            insert_rows(connection, sends, rows)
         return judged
 
     def remember_policy(self, version: str, document: str) -> None:
@@ -87,7 +86,7 @@ class Sends(Store):
             return
         row = {"version": version, "document": document, "first_used_at": self._clock()}
         with self._database.write() as connection:
-            insert_new(connection, policies, [row])
+            insert_new(connection, policies, pl.DataFrame([row]))
 
     def policy(self, version: str) -> str | None:
         """The policy of a version, as JSON; None when nothing was sent under it."""
@@ -179,8 +178,9 @@ class Sends(Store):
         )
         with self._database.write() as connection:
             which = and_(one_of(connection, sends.c.send_id, send_ids), sends.c.state.in_(_OPEN))
-            found = connection.execute(select(*columns).where(which)).mappings()
-            insert_new(connection, decisions, [decision | dict(send) for send in found])
+            found = fetch(connection, select(*columns).where(which))
+            said = {name: pl.lit(value) for name, value in decision.items()}
+            insert_new(connection, decisions, found.with_columns(**said))
             statement = (
                 update(sends).where(which).values(state="sent", reason=reason, settled_at=now)
                 if verdict == "sent"
@@ -244,19 +244,19 @@ class Sends(Store):
             which = one_of(connection, sends.c.send_id, send_ids)
             return fetch(connection, select(sends.c.send_id, sends.c.channel, *PERSON).where(which))
 
-    def recent_contacts(self, keys: Iterable[str], *, cohort_from: date, cohort_before: date) -> pl.DataFrame:
+    def recent_contacts(self, keys: Collection[str], *, cohort_from: date, cohort_before: date) -> pl.DataFrame:
         """Standing invitations, of any hospital, to people with one of the keys: one row per key and invitation.
 
         `cohort_from` is included, `cohort_before` is not. Columns: person_key, hospital, database, encounter_id,
         survey_uuid, cohort_date, answered_on (the last day on which the encounter's survey was answered, null
         without an answer).
         """
-        columns = [sends.c[name] for name in (*ENCOUNTER, "survey_uuid", "cohort_date")]
-        when = (sends.c.cohort_date >= cohort_from, sends.c.cohort_date < cohort_before)
         encounter = [sends.c[name] for name in ENCOUNTER]
         answered_at = func.max(answers.c.answered_at).label("answered_at")
         with self._database.read() as connection:
-            found = fetch(connection, _standing_invitations(connection, keys, columns, *when))
+            by_kind = dict.fromkeys(KEY_COLUMNS, keys)
+            found = _standing_invitations(connection, by_kind, (*ENCOUNTER, "survey_uuid", "cohort_date"))
+            found = found.filter(pl.col("cohort_date").is_between(cohort_from, cohort_before, closed="left"))
             answered = fetch(
                 connection,
                 select(*encounter, answered_at)
@@ -272,26 +272,35 @@ class Sends(Store):
         )
 
 
+def _new_ids(now: datetime, count: int) -> list[str]:
+    """So many ids, 32 hex digits each, that nobody can guess: twelve of the time, so that indexes grow at their end."""
+    moment, chance = f"{int(now.timestamp() * 1000):012x}", token_hex(10 * count)
+    return [moment + chance[start : start + 20] for start in range(0, 20 * count, 20)]
+
+
 def _person_keys(lines: pl.DataFrame) -> pl.Series:
     return lines.select(pl.concat_list(KEY_COLUMNS).explode().drop_nulls()).to_series()
 
 
 def _standing_invitations(
-    connection: Connection,
-    keys: Iterable[str],
-    columns: Iterable[ColumnElement[Any]],
-    *conditions: ColumnElement[bool],
-) -> CompoundSelect[Any]:
-    """Invitations that were not rejected: `person_key`, then the columns; a select per kind of key, for its index."""
-    keys, columns = list(keys), list(columns)
-    return union_all(
-        *(
-            select(key.label("person_key"), *columns).where(
-                one_of(connection, key, keys), IS_INVITATION, sends.c.state != "rejected", *conditions
+    connection: Connection, keys: Mapping[str, Iterable[str]], names: Iterable[str]
+) -> pl.DataFrame:
+    """Invitations that were not rejected: `person_key`, then the columns named; a select per kind of key.
+
+    Found by the keys alone: with another condition a planner without statistics takes an index that is no use.
+    """
+    also = [name for name in ("wave", "extra", "state") if name not in names]
+    columns = [sends.c[name] for name in (*names, *also)]
+    found = fetch(
+        connection,
+        union_all(
+            *(
+                select(key.label("person_key"), *columns).where(one_of(connection, key, keys[key.name]))
+                for key in PERSON
             )
-            for key in PERSON
-        )
+        ),
     )
+    return found.filter(pl.col("wave") == "invite", ~pl.col("extra"), pl.col("state") != "rejected").drop(also)
 
 
 def of_encounters(connection: Connection, frame: pl.DataFrame) -> ColumnElement[bool]:
@@ -328,13 +337,8 @@ def _asked(connection: Connection, lines: pl.DataFrame) -> pl.DataFrame:
 
 
 def _invited(connection: Connection, lines: pl.DataFrame, claim: Claim) -> pl.DataFrame:
-    columns = [sends.c[name] for name in (*ENCOUNTER, "survey_uuid", "cohort_date", "claimed_at")]
-    starts = [since for since in (claim.any_survey_since, claim.this_survey_since) if since is not None]
-    days = timedelta(days=max(claim.any_survey_days, claim.this_survey_days))
-    near = sends.c.cohort_date.between(claim.cohort_date - days, claim.cohort_date + days)
-    lately = or_(near, *(sends.c.claimed_at >= start for start in starts))
-    keys = _person_keys(lines) if starts or days else ()
-    return fetch(connection, _standing_invitations(connection, keys, columns, lately))
+    keys = {key: lines.get_column(key).drop_nulls() if claim.wave == "invite" else () for key in KEY_COLUMNS}
+    return _standing_invitations(connection, keys, (*ENCOUNTER, "survey_uuid", "cohort_date", "claimed_at"))
 
 
 def _withdrawn(connection: Connection, lines: pl.DataFrame, claim: Claim) -> pl.DataFrame:
