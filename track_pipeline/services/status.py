@@ -36,8 +36,8 @@ def status(ledger: Ledger, dates: tuple[date, date] | None = None, hospital: str
 def funnel_of(ledger: Ledger, day: date, hospital: str, area: str) -> Funnel:
     """The funnel of one partition; all zeros when nothing was extracted."""
     day_only = (day, day)
-    of_day = ledger.outcomes(day_only, hospital), ledger.extracted(day_only, hospital)
-    found = funnels(*(frame.filter(pl.col("area") == area) for frame in of_day))
+    extracted = ledger.extracted(day_only, hospital).filter(pl.col("area") == area)
+    found = funnels(ledger.outcomes(day_only, hospital, area), extracted)
     return found[0] if found else Funnel(day.isoformat(), hospital, area)
 
 

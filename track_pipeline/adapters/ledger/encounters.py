@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, exist
 
 from track_pipeline.adapters.ledger.database import Store, matches
 from track_pipeline.adapters.ledger.frames import fetch, insert_new, insert_rows
-from track_pipeline.adapters.ledger.sends import IS_INVITATION
+from track_pipeline.adapters.ledger.sends import IS_INVITATION_OF_ROW
 from track_pipeline.adapters.ledger.tables import answers, decisions, encounters, extracts, sends
 from track_pipeline.domain.outcomes import PLANNED
 
@@ -43,13 +43,7 @@ _SUPPRESSED: Final = "suppressed:"
 _WAITS: Final = and_(
     encounters.c.result == PLANNED,
     ~encounters.c.held.startswith(_SUPPRESSED),
-    ~exists().where(
-        sends.c.hospital == encounters.c.hospital,
-        sends.c.encounter_id == encounters.c.encounter_id,
-        sends.c.database == encounters.c.database,
-        sends.c.cohort_date == encounters.c.cohort_date,
-        IS_INVITATION,
-    ),
+    ~exists().where(IS_INVITATION_OF_ROW),
 )
 
 

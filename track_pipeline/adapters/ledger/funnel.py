@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Select, and_, func, select
 
 from track_pipeline.adapters.ledger.database import Store, between, matches
 from track_pipeline.adapters.ledger.frames import fetch
-from track_pipeline.adapters.ledger.sends import IS_INVITATION, OUTCOME_ORDER
+from track_pipeline.adapters.ledger.sends import IS_INVITATION_OF_ROW, OUTCOME_ORDER
 from track_pipeline.adapters.ledger.tables import answers, encounters, extracts, sends
 from track_pipeline.domain.outcomes import EXCLUDED, Deferral
 
@@ -38,7 +38,7 @@ _ENCOUNTER: Final = ("area", "database", "encounter_id", "unit", "channel")
 class Funnel(Store):
     """The part of the ledger that counts. `dates` are a first and a last day, both included; None is ever."""
 
-    def outcomes(self, dates: Days | None = None, hospital: str | None = None) -> pl.DataFrame:
+    def outcomes(self, dates: Days | None = None, hospital: str | None = None, area: str | None = None) -> pl.DataFrame:
         """Every encounter of the partitions, counted once: date, hospital, area, outcome, reason, count.
 
         outcome: excluded, sent, rejected, unknown, deferred or suppressed; reason is empty on `sent`.
@@ -46,7 +46,11 @@ class Funnel(Store):
         """
         columns = [encounters.c[name] for name in ("hospital", "area", "result", "reason", "held")]
         rows = _with_invitation(
-            between(encounters.c.cohort_date, dates) & matches(encounters.c.hospital, hospital),
+            and_(
+                between(encounters.c.cohort_date, dates),
+                matches(encounters.c.hospital, hospital),
+                matches(encounters.c.area, area),
+            ),
             encounters.c.cohort_date.label("date"),
             *columns,
         ).subquery()
@@ -112,16 +116,9 @@ def _with_invitation(which: ColumnElement[bool], *columns: ColumnElement[Any]) -
     best_first = func.row_number().over(
         partition_by=list(encounters.primary_key), order_by=(OUTCOME_ORDER, sends.c.send_id)
     )
-    invitation = and_(
-        sends.c.hospital == encounters.c.hospital,
-        sends.c.encounter_id == encounters.c.encounter_id,
-        sends.c.database == encounters.c.database,
-        sends.c.cohort_date == encounters.c.cohort_date,
-        IS_INVITATION,
-    )
     ranked = (
         select(*columns, sends.c.state, sends.c.reason.label("send_reason"), best_first.label("place"))
-        .select_from(encounters.outerjoin(sends, invitation))
+        .select_from(encounters.outerjoin(sends, IS_INVITATION_OF_ROW))
         .where(which)
         .subquery()
     )

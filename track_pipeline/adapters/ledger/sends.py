@@ -38,6 +38,15 @@ PERSON: Final = tuple(sends.c[name] for name in KEY_COLUMNS)
 # Of several sends to one encounter, the one that tells what became of it comes first.
 OUTCOME_ORDER: Final = case((sends.c.state == "sent", 0), (sends.c.state.in_(_OPEN), 1), else_=2)
 IS_INVITATION: Final = and_(sends.c.wave == "invite", ~sends.c.extra)
+# The invitation of an encounter under the day of its row. No index of days is wanted here: by its number an encounter
+# has a handful of sends, by its day it has everybody's.
+IS_INVITATION_OF_ROW: Final = and_(
+    sends.c.hospital == encounters.c.hospital,
+    sends.c.encounter_id == encounters.c.encounter_id,
+    sends.c.database == encounters.c.database,
+    func.coalesce(sends.c.cohort_date, encounters.c.cohort_date) == encounters.c.cohort_date,
+    IS_INVITATION,
+)
 IS_ANSWERED: Final = exists().where(answers.c.send_id == sends.c.send_id)
 
 
