@@ -16,7 +16,7 @@ import polars as pl
 from track_pipeline.domain.areas import AREAS, Area
 from track_pipeline.domain.identity import Hasher, KeyKind, keyed_hasher
 from track_pipeline.domain.outcomes import PLANNED
-from track_pipeline.domain.plan import PLAN, LedgerFacts, PlanRequest, identify, make_plan
+from track_pipeline.domain.plan import PLAN, LedgerFacts, PlanRequest, eligible, identify, make_plan
 from track_pipeline.domain.schema import ENCOUNTERS, raw_schema
 from track_pipeline.policy import Policy, load_policy
 from track_pipeline.registry import Hospital
@@ -218,4 +218,5 @@ def ledger_facts(
 def plan_of(frame: pl.DataFrame, request: PlanRequest | None = None, facts: LedgerFacts | None = None) -> pl.DataFrame:
     """The plan (`PLAN`) of encounters, from contacts to reasons."""
     request = request or plan_request()
-    return make_plan(identify(frame, request, HASHER), request, facts or ledger_facts())
+    facts = facts or ledger_facts()
+    return make_plan(eligible(identify(frame, request, HASHER), request, facts), request, facts)

@@ -14,7 +14,7 @@ from track_pipeline.demo.surveys import demo_catalog
 from track_pipeline.domain.classification import classify
 from track_pipeline.domain.contacts import with_contacts
 from track_pipeline.domain.identity import KEY_COLUMNS, keyed_hasher
-from track_pipeline.domain.plan import LedgerFacts, PlanRequest, identify, make_plan
+from track_pipeline.domain.plan import LedgerFacts, PlanRequest, eligible, identify, make_plan
 from track_pipeline.policy import load_policy
 from track_pipeline.registry import load_registry
 from track_pipeline.rulebook import load_rules
@@ -61,10 +61,11 @@ def plan(watch: Watch, raw: Path) -> None:
         encounters = classify(rows, of, rules, DAY)
     del rows
     with watch.lap("identify"):
-        identified = identify(encounters, request, hasher).filter(pl.col("area").is_not_null())
+        identified = identify(encounters, request, hasher)
     del encounters
     ledger = _facts(identified)
     with watch.lap("plan"):
+        identified = eligible(identified, request, ledger)
         made = make_plan(identified, request, ledger)
     watch.notes["planned"] = made.filter(pl.col("result") == "planned").height
 

@@ -33,6 +33,7 @@ _DECIDING_DATE: Final[dict[His, dict[str, str]]] = {
 
 # Wall times outside of these stand for "never" or are slips of the keyboard: they have no instant.
 _PLAUSIBLE: Final = (date(1900, 1, 1), date(2200, 1, 1))
+_ENCOUNTER: Final = (DATABASE_COLUMN, "encounter_id")
 
 
 def classify(raw: pl.DataFrame | pl.LazyFrame, hospital: Hospital, rules: RuleSet, day: date) -> pl.DataFrame:
@@ -45,8 +46,7 @@ def classify(raw: pl.DataFrame | pl.LazyFrame, hospital: Hospital, rules: RuleSe
     unit; the exclusion's; that of the first condition which bars the encounter from a rule; `other_day` when a rule
     would take it but its deciding date is empty or on another day; else `unclassified`.
     """
-    key = [DATABASE_COLUMN, "encounter_id"]
-    return (
+    judged = (
         raw.lazy()
         .with_columns(
             *_CANONICAL[hospital.his](hospital.time_zone),
@@ -61,14 +61,24 @@ def classify(raw: pl.DataFrame | pl.LazyFrame, hospital: Hospital, rules: RuleSe
             rule=_by_rule(rules, lambda rule: pl.lit(rule.id)),
             reason=_reason(rules, day),
         )
-        # Whatever row of an encounter says so: the patient has died.
-        .with_columns(died=_or_by_reason("died", Exclusion.DECEASED).max().over(key))
-        .sort(*key, "rule_number", "reason", "setor", nulls_last=True, maintain_order=True)
-        .unique(key, keep="first", maintain_order=True)
+        .sort(*_ENCOUNTER, "rule_number", "reason", "setor", nulls_last=True, maintain_order=True)
         .with_columns(pl.col("reason").cast(pl.String))
         .select(ENCOUNTERS.names())
         .collect()
     )
+    return _one_of_each(judged)
+
+
+def _one_of_each(judged: pl.DataFrame) -> pl.DataFrame:
+    """The first row of every encounter, of rows sorted by encounter; whatever row says so, the patient has died."""
+    is_first = judged.select(
+        pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(1)) for name in _ENCOUNTER)
+    ).to_series()
+    if is_first.all():
+        return judged
+    dead = judged.filter(pl.col("died") | (pl.col("reason") == Exclusion.DECEASED)).select(pl.struct(_ENCOUNTER))
+    of_dead = pl.struct(_ENCOUNTER).is_in(dead.to_series().implode())
+    return judged.filter(is_first).with_columns(died=pl.col("died") | of_dead)
 
 
 def _rule_number(rules: RuleSet, day: date) -> pl.Expr:
@@ -101,10 +111,6 @@ def _reason(rules: RuleSet, day: date) -> pl.Expr:
         ],
         otherwise=_reason_of(Exclusion.UNCLASSIFIED),
     )
-
-
-def _or_by_reason(flag: str, reason: Exclusion) -> pl.Expr:
-    return pl.col(flag) | (pl.col("reason") == _reason_of(reason)).fill_null(value=False)
 
 
 def _reason_of(reason: Exclusion) -> pl.Expr:

@@ -104,9 +104,11 @@ ELIGIBILITY_RULES: Final[tuple[EligibilityRule, ...]] = (
 def with_reason(frame: pl.DataFrame, policy: EligibilityPolicy, hospital: Hospital) -> pl.DataFrame:
     """Adds `decided_by` (the id of the first rule that holds, else null) to encounters, and puts its `reason` first.
 
-    A row that no rule holds for keeps the reason it came with, if any.
+    A row that no rule holds for keeps the reason it came with, if any; so does a cancelled one, which did not take
+    place and says nothing about anybody.
     """
-    verdicts = [(rule, rule.holds(policy, hospital).fill_null(value=False)) for rule in ELIGIBILITY_RULES]
+    took_place = pl.col("reason").ne_missing(pl.lit(Exclusion.CANCELLED.value))
+    verdicts = [(rule, took_place & rule.holds(policy, hospital).fill_null(value=False)) for rule in ELIGIBILITY_RULES]
     # Lazily, because only then polars works out each verdict once and not for both columns.
     return (
         frame.lazy()

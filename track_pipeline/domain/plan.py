@@ -51,6 +51,8 @@ PLAN: Final = pl.Schema(
     }
 )
 _CONTACT_COLUMNS: Final = ("patient_name", "doctor_name", "email_address", "phone_e164", "cpf_digits", *KEY_COLUMNS)
+# What only the first reasons are found by; a copy of a large day is smaller without.
+_JUDGED: Final = ("cid", "age", "died", "death_flag_missing")
 _ENCOUNTER_KEY: Final = ("database", "encounter_id")
 _WEIGHED: Final = (*_ENCOUNTER_KEY, "area", "discharged_at", "survey_uuid", *KEY_COLUMNS, "settled", "reason")
 
@@ -98,24 +100,26 @@ def identify(encounters: pl.DataFrame, request: PlanRequest, hasher: Hasher) -> 
     return with_keys(mark_shared(frame, request.policy.eligibility.shared_contact_limit), hasher)
 
 
-def make_plan(identified: pl.DataFrame, request: PlanRequest, ledger: LedgerFacts) -> pl.DataFrame:
+def eligible(identified: pl.DataFrame, request: PlanRequest, ledger: LedgerFacts) -> pl.DataFrame:
+    """What `identify` returns, as far as it is of an area, with the reasons that need no other area, day or contact.
+
+    Rows of no area tell only what is true of a person, such as a death. A step of its own, so that a large day need not
+    be held twice.
+    """
+    judged = with_reason(identified, request.policy.eligibility, request.hospital)
+    judged = with_reasons_of_people(judged, ledger.died.get_column("person_key")).drop(_JUDGED)
+    return judged.filter(pl.col("area").is_not_null()).with_columns(
+        area=pl.col("area").replace_strict({area.label: area.value for area in AREAS}, return_dtype=pl.String)
+    )
+
+
+def make_plan(encounters: pl.DataFrame, request: PlanRequest, ledger: LedgerFacts) -> pl.DataFrame:
     """Decides on every encounter of a hospital-day that is of an area, all together (`PLAN`, in order of the input).
 
-    `identified` is what `identify` returns; rows of no area tell only what is true of a person, such as a death. What
-    already left, or was dropped at the moment of sending, keeps its place in the plan, whatever the rules now say: an
-    outcome, once given, is not denied.
+    `encounters` is what `eligible` returns. What already left, or was dropped at the moment of sending,
+    keeps its place in the plan, whatever the rules now say: an outcome, once given, is not denied.
     """
-    # What was cancelled did not take place, and says nothing about anybody.
-    took_place = identified.filter(pl.col("reason").ne_missing(pl.lit(Exclusion.CANCELLED.value)))
-    judged = with_reason(took_place, request.policy.eligibility, request.hospital)
-    frame = (
-        with_reasons_of_people(judged, ledger.died.get_column("person_key"))
-        .filter(pl.col("area").is_not_null())
-        .with_columns(
-            area=pl.col("area").replace_strict({area.label: area.value for area in AREAS}, return_dtype=pl.String)
-        )
-    )
-    frame = _with_survey(frame, request)
+    frame = _with_survey(encounters, request)
     frame = _with_channel(frame, request.hospital, ledger)
     frame = _keep_what_is_settled(frame, ledger)
     return _as_plan(frame.with_columns(_reasons(frame, request, ledger)))

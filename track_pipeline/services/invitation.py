@@ -13,7 +13,7 @@ from track_pipeline.adapters.ledger import Ledger
 from track_pipeline.domain.areas import AREAS, UNCLASSIFIED, Area
 from track_pipeline.domain.identity import ENCOUNTER_KEY, KEY_COLUMNS, Hasher
 from track_pipeline.domain.outcomes import PLANNED, Exclusion
-from track_pipeline.domain.plan import LedgerFacts, PlanRequest, identify, make_plan
+from track_pipeline.domain.plan import LedgerFacts, PlanRequest, eligible, identify, make_plan
 from track_pipeline.domain.reminders import LAST_REMINDER
 from track_pipeline.domain.ruleset import RuleSet
 from track_pipeline.logs import about
@@ -49,7 +49,10 @@ class Planner:
         made_of = {area: self.lake.digest(EXTRACT, area, day, hospital.code) for area in areas}
         identified = self._identified(hospital, day, areas, request)
         self.ledger.see(hospital.code, day, _seen(identified))
-        plan = make_plan(identified, request, self._facts(hospital, day, identified))
+        facts = self._facts(hospital, day, identified)
+        # By the same name: of a large day, what is not needed any more is let go.
+        identified = eligible(identified, request, facts)
+        plan = make_plan(identified, request, facts)
         plans = {area: plan.filter(pl.col("area") == area.value) for area in areas}
         for area, rows in plans.items():
             self.lake.write(rows, INVITATION, area, day, hospital.code, made_of=made_of[area])
@@ -67,9 +70,8 @@ class Planner:
         request = self._request(hospital, day)
         identified = identify(encounters, request, self.hasher)
         facts = self._facts(hospital, day, identified)
-        return make_plan(
-            identified, request, replace(facts, asked=facts.asked.clear(), suppressed=facts.suppressed.clear())
-        )
+        unsent = replace(facts, asked=facts.asked.clear(), suppressed=facts.suppressed.clear())
+        return make_plan(eligible(identified, request, facts), request, unsent)
 
     def _request(self, hospital: Hospital, day: date) -> PlanRequest:
         return PlanRequest(hospital, day, self.clock().astimezone(hospital.zone).date(), self.policy, self.surveys)
