@@ -116,13 +116,17 @@ class Database:
         Several may show the same name at once. Raises LedgerError.
         """
         if self._writer.dialect.name == "postgresql":
+            lock = (_UNDER_WAY, _number_of(name))
             with self._errors(), self._sessions().connect() as session:
-                session.execute(select(func.pg_advisory_lock_shared(_UNDER_WAY, _number_of(name))))
+                session.execute(select(func.pg_advisory_lock_shared(*lock)))
                 try:
                     yield
                 finally:
-                    # Not back into the pool: it would keep the lock. The end of a session gives up its locks.
-                    session.invalidate()
+                    try:
+                        session.execute(select(func.pg_advisory_unlock_shared(*lock)))
+                    except DBAPIError:
+                        # The session is lost, and the lock with it.
+                        session.invalidate()
             return
         mark = FileLock(self._marks(name) / uuid4().hex)
         try:
