@@ -199,6 +199,18 @@ def test_settings_that_cannot_be_read_leave_the_rest_unchecked_and_say_so(tmp_pa
     assert all(finding.detail.startswith("not checked") for finding in findings if finding.status == "warn")
 
 
+@pytest.mark.skipif(os.name != "posix", reason="only POSIX has file modes")
+@pytest.mark.parametrize(("mode", "statuses"), [(0o600, ["ok"]), (0o644, ["ok", "warn"])])
+def test_a_file_of_secrets_that_others_may_read_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, statuses: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").touch()
+    (tmp_path / ".env").chmod(mode)
+
+    assert [finding.status for finding in of("settings", doctor(tmp_path / "home", {}))] == statuses
+
+
 def test_a_hospital_that_the_registry_lacks_is_a_failed_setting(tmp_path: Path) -> None:
     (settings,) = of("settings", doctor(tmp_path / "home", {"TRACK_HOSPITALS": "XXX"}))
 
