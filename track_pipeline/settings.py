@@ -225,7 +225,11 @@ def is_loopback(url: str) -> bool:
 
 def _is_here(database_url: str) -> bool:
     """Whether a database is a file, or a server on this machine: by loopback address, or by a socket's folder."""
-    parts = urlsplit(database_url)
+    try:
+        parts = urlsplit(database_url)
+    except ValueError:
+        # Its own words may quote the password.
+        return False
     if parts.scheme.startswith("sqlite"):
         return True
     query = parse_qs(parts.query)

@@ -351,6 +351,13 @@ def test_a_ledger_on_this_machine_is_fine_for_the_demo(url: str) -> None:
     assert load(TRACK_LEDGER_URL=url).ledger == url
 
 
+@pytest.mark.parametrize("url", ["postgresql://track:marked\u2100@127.0.0.1/track", "postgresql://track:marked@[/x"])
+def test_a_ledger_s_address_that_cannot_be_taken_apart_is_refused_without_its_password(url: str) -> None:
+    told = problem(TRACK_LEDGER_URL=url)
+    assert "TRACK_LEDGER_URL: in demo" in told
+    assert "marked" not in told
+
+
 def test_the_demo_tells_nobody_outside_this_machine() -> None:
     assert "TRACK_ALERT_URLS: in demo" in problem(TRACK_ALERT_URLS="json://127.0.0.1:9/, mailtos://u:p@mail.example")
     assert load(TRACK_ALERT_URLS="json://127.0.0.1:9/").alert_urls
