@@ -6,6 +6,7 @@ connection. Tests come in through `build_defs`.
 
 import gc
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 
 import dagster as dg
 
@@ -21,6 +22,7 @@ from track_pipeline.defs.reminders import reminder_definitions
 from track_pipeline.defs.reports import report_definitions
 from track_pipeline.defs.retention import retention_definitions
 from track_pipeline.defs.schedules import daily_definitions
+from track_pipeline.instance import files_held_open
 from track_pipeline.runtime import Runtime
 from track_pipeline.settings import Settings, load_settings
 
@@ -47,7 +49,7 @@ def build_defs(settings: Settings, runtime: Runtime | None = None) -> dg.Definit
     return dg.Definitions.merge(
         dg.Definitions(
             assets=assets,
-            resources={"runtime": runtime or _own_runtime(settings)},
+            resources={"runtime": _runtime_of_a_run(settings, runtime)},
             executor=dg.in_process_executor,
         ),
         daily_definitions(assets, partitions, shared.registry, schedules, sensors),
@@ -60,16 +62,15 @@ def build_defs(settings: Settings, runtime: Runtime | None = None) -> dg.Definit
     )
 
 
-def _own_runtime(settings: Settings) -> dg.ResourceDefinition:
-    """A runtime per run, closed when the run ends."""
+def _runtime_of_a_run(settings: Settings, given: Runtime | None) -> dg.ResourceDefinition:
+    """The runtime that was given, else one of the run's own, closed when the run ends."""
 
     @dg.resource(description="The installation at work: hospitals, ledger, lake, Track.co.")
-    def runtime(_context: dg.InitResourceContext) -> Iterator[Runtime]:
-        made = Runtime(settings)
-        try:
-            yield made
-        finally:
-            made.close()
+    def runtime(context: dg.InitResourceContext) -> Iterator[Runtime]:
+        with ExitStack() as stack:
+            if context.instance and context.run:
+                stack.enter_context(files_held_open(context.instance, context.run.run_id))
+            yield given or stack.enter_context(closing(Runtime(settings)))
 
     return runtime
 

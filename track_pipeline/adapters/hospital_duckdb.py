@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from datetime import date
 from pathlib import Path
-from typing import Final
 
 import duckdb
 import polars as pl
@@ -20,8 +19,6 @@ from track_pipeline.registry import Hospital
 # A connection to the database of that alias, holding at least what concerns that day; the reader closes it.
 Connector = Callable[[str, date], duckdb.DuckDBPyConnection]
 
-BATCH_ROWS: Final = 50_000
-
 
 class DuckDbReader:
     """Extracts hospital-days through a connector; `databases` maps a hospital's code to the aliases it reads."""
@@ -31,13 +28,12 @@ class DuckDbReader:
         self._databases = databases
 
     def extract(self, hospital: Hospital, day: date) -> Iterator[pl.DataFrame]:
-        """See `HospitalReader.extract`; batches of up to `BATCH_ROWS` rows."""
+        """See `HospitalReader.extract`; one batch per database."""
         query = re.sub(r":(window_start|window_end)\b", r"$\1", statement(hospital))
         with naming(hospital):
             for database in self._databases[hospital.code]:
                 with closing(self._connect(database, day)) as connection:
-                    for frame in _frames(connection, query, day, database):
-                        yield conform(frame, hospital.his, database)
+                    yield conform(_frame(connection, query, day, database), hospital.his, database)
 
     def probe(self, hospital: Hospital) -> dict[str, str]:
         """See `HospitalReader.probe`."""
@@ -69,19 +65,17 @@ def folder_connector(folder: Path) -> Connector:
     return connect
 
 
-def _frames(connection: duckdb.DuckDBPyConnection, query: str, day: date, database: str) -> Iterator[pl.DataFrame]:
+def _frame(connection: duckdb.DuckDBPyConnection, query: str, day: date, database: str) -> pl.DataFrame:
     try:
-        reader = connection.sql(query, params=window(day)).to_arrow_reader(BATCH_ROWS)
-        frames = map(pl.DataFrame, reader)
-        yield next(frames, pl.DataFrame(reader.schema.empty_table()))
-        yield from frames
+        # Taken as a stream of Arrow's C interface: neither side needs pyarrow, whose import takes longer than a query.
+        return pl.DataFrame(connection.sql(query, params=window(day)))
     except (duckdb.BinderException, duckdb.CatalogException) as error:
         # These two speak of tables and columns; only their first line is taken, the rest quotes the statement.
         raise SourceError(
             database, str(error).partition("\n")[0], "compare the database's tables with the statement in sql/"
         ) from None
-    except (duckdb.Error, OSError) as error:
-        # Other messages may quote a row. An OSError is how Arrow passes on what DuckDB met on the way.
+    except (duckdb.Error, pl.exceptions.PolarsError) as error:
+        # Other messages may quote a row. Polars passes on what DuckDB met on the way.
         raise SourceError(
             database, f"the query failed ({type(error).__name__})", "run the statement in sql/ by hand to see why"
         ) from None

@@ -51,6 +51,8 @@ class Stage:
             policy = policy.model_copy(update={"sending": sending})
         self.runtime = Runtime(moment.settings, policy=policy)
         self._definitions = build_defs(moment.settings, self.runtime)
+        # As the definitions do where Dagster loads them.
+        gc.freeze()
 
     def run(self, job: str, partition: str | None = None, assets: list[dg.AssetKey] | None = None) -> list[str]:
         """Runs a job to its end, whatever fails; returns what failed."""
@@ -128,6 +130,4 @@ def _run(moment: Moment, job: str, partition: str, assets: list[dg.AssetKey] | N
         if _stage is not None:
             _stage.close()
         _stage = Stage(moment, open_instance(moment.settings.home))
-        # As the definitions do where Dagster loads them.
-        gc.freeze()
     return _stage.run(job, partition, assets)

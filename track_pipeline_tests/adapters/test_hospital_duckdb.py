@@ -139,6 +139,18 @@ def test_a_failing_query_never_quotes_a_row(tmp_path: Path) -> None:
     assert "MARIA" not in "".join(traceback.format_exception(caught.value))
 
 
+def test_a_query_that_fails_after_its_first_rows_never_quotes_a_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = "CASE WHEN n = 299999 THEN error('MARIA DA SILVA') END"
+    query = f"SELECT {late} FROM range(300000) numbers(n) WHERE :window_start < :window_end"
+    monkeypatch.setattr("track_pipeline.adapters.hospital_duckdb.statement", lambda _hospital: query)
+    write_database(tmp_path, MV, 1, AS_OF, [DAY], 100)
+    with pytest.raises(SourceError, match=r"database HXX: the query failed \(ComputeError\)") as caught:
+        extract(folder_connector(tmp_path), MV)
+    assert "MARIA" not in "".join(traceback.format_exception(caught.value))
+
+
 def test_a_value_that_does_not_fit_is_an_error_with_column_and_count_only(tmp_path: Path) -> None:
     with changed(tmp_path, TASY) as connection:
         connection.execute("UPDATE TASY.PESSOA_FISICA SET QT_IDADE = 'MARIA DA SILVA' WHERE QT_IDADE = '40'")

@@ -9,7 +9,7 @@ import pytest
 from email_validator import EmailNotValidError, validate_email
 from polars.testing import assert_frame_equal
 
-from track_pipeline.adapters.hospital_duckdb import BATCH_ROWS, DuckDbReader
+from track_pipeline.adapters.hospital_duckdb import DuckDbReader
 from track_pipeline.demo.encounters import Code, DatabaseProfile
 from track_pipeline.demo.hospitals import synthetic_connector
 from track_pipeline.demo.people import people
@@ -220,12 +220,9 @@ def test_a_new_hospital_needs_no_codes() -> None:
 
 
 @pytest.mark.parametrize("profile", [MV, TASY], ids=["mv", "tasy"])
-def test_a_hundred_thousand_encounters_come_in_batches(profile: DatabaseProfile) -> None:
+def test_a_day_may_have_a_hundred_thousand_encounters(profile: DatabaseProfile) -> None:
     reader = DuckDbReader(synthetic_connector([profile], 1, lambda: LATER, 100_000), {profile.alias: (profile.alias,)})
-    heights = [batch.height for batch in reader.extract(hospital_of(profile.alias, profile.his), DAYS[0])]
-    assert sum(heights) > 90_000
-    assert max(heights) <= BATCH_ROWS
-    assert len(heights) > 1
+    assert sum(batch.height for batch in reader.extract(hospital_of(profile.alias, profile.his), DAYS[0])) > 90_000
 
 
 def test_people_have_valid_taxpayer_numbers_and_distinct_contacts() -> None:
