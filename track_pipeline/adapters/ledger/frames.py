@@ -1,6 +1,6 @@
 """Frames in and frames out of the ledger's database, whole: one statement for many rows, on both databases.
 
-Rows travel as one JSON document, or one array, since the number of binds is limited and a call per row is not free.
+What is looked for travels as one JSON document, or one array, since the number of binds is limited.
 """
 
 import json
@@ -17,13 +17,14 @@ from sqlalchemy import (
     Select,
     String,
     Table,
+    and_,
     any_,
     cast,
     column,
     func,
     literal,
     select,
-    true,
+    tuple_,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.types import TypeEngine, UserDefinedType
@@ -31,6 +32,7 @@ from sqlalchemy.types import TypeEngine, UserDefinedType
 from track_pipeline.domain.schema import UTC_TIME
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 _POLARS: Final[dict[type, pl.DataType]] = {
     str: pl.String(),
@@ -49,36 +51,48 @@ def fetch(connection: Connection, statement: Select[Any] | CompoundSelect[Any]) 
     """The rows of a query as a frame, names and types as the query says; instants are UTC."""
     schema = {each.name: _POLARS[each.type.python_type] for each in statement.selected_columns}
     rows = [tuple(row) for row in connection.execute(statement)]
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    # Most of what is looked for is not there, and a frame of no rows is made more quickly so.
+    return pl.DataFrame(rows, schema=schema, orient="row") if rows else pl.DataFrame(schema=schema)
 
 
 def insert_rows(connection: Connection, table: Table, rows: pl.DataFrame) -> None:
-    """Inserts rows, whose columns are the table's or some of them."""
-    for statement in _inserts(connection, table, rows):
-        connection.execute(statement)
+    """Inserts rows, whose columns are the table's or some of them. Raises ValueError for instants without a zone."""
+    _insert(connection, _insert_into(connection, table), rows)
 
 
 def insert_new(connection: Connection, table: Table, rows: pl.DataFrame) -> int:
     """Inserts the rows that break no unique constraint, and returns how many."""
-    only_new = (statement.on_conflict_do_nothing() for statement in _inserts(connection, table, rows))
-    return sum(
-        connection.execute(statement.execution_options(preserve_rowcount=True)).rowcount for statement in only_new
-    )
+    return _insert(connection, _insert_into(connection, table).on_conflict_do_nothing(), rows)
 
 
 def put(connection: Connection, table: Table, rows: pl.DataFrame) -> None:
     """Inserts whole rows, each in the place of the one with its primary key."""
-    for statement in _inserts(connection, table, rows):
-        values = {each.name: statement.excluded[each.name] for each in table.c if not each.primary_key}
-        connection.execute(statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=values))
+    statement = _insert_into(connection, table)
+    values = {each.name: statement.excluded[each.name] for each in table.c if not each.primary_key}
+    _insert(connection, statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=values), rows)
 
 
 def one_of(connection: Connection, values_of: ColumnElement[T], values: Iterable[T]) -> ColumnElement[bool]:
     """Among the values, however many."""
-    distinct = list(dict.fromkeys(values))
+    listed = values if isinstance(values, pl.Series) else pl.Series(list(values))
     if connection.dialect.name == "postgresql":
-        return values_of == any_(literal(_array(distinct), _Array(values_of.type)))
-    return values_of.in_(select(func.json_each(json.dumps(distinct)).table_valued("value").c.value))
+        return values_of == any_(_array(values_of, listed))
+    return values_of.in_(select(func.json_each(json.dumps(listed.to_list())).table_valued("value").c.value))
+
+
+def one_of_pairs(
+    connection: Connection, one: ColumnElement[T], other: ColumnElement[U], pairs: pl.DataFrame
+) -> ColumnElement[bool]:
+    """Among the pairs, a frame of two columns; on SQLite also among those that can be made of their halves.
+
+    Each finds the index of the two so: SQLite does not for pairs, and a PostgreSQL that has no statistics yet takes
+    an index of `one` alone, however little that tells apart, for two lists.
+    """
+    first, second = pairs.iter_columns()
+    if connection.dialect.name == "postgresql":
+        rows = func.unnest(_array(one, first), _array(other, second)).table_valued("one", "other").render_derived()
+        return tuple_(one, other).in_(select(rows.c.one, rows.c.other))
+    return and_(one_of(connection, one, first), one_of(connection, other, second))
 
 
 class _Array(UserDefinedType[str]):
@@ -95,42 +109,50 @@ class _Array(UserDefinedType[str]):
         return f"{self.of.compile(dialect=dialect)}[]"
 
 
-def _array(values: Iterable[object]) -> str:
+def _array(values_of: ColumnElement[T], values: pl.Series) -> ColumnElement[Any]:
     """An array as PostgreSQL reads it; the driver takes as long to write one as the database to look for its values."""
-    quoted = (str(value).replace("\\", "\\\\").replace('"', '\\"') for value in values)
-    return "{" + ",".join(f'"{value}"' for value in quoted) + "}"
+    quoted = '"' + values.cast(pl.String).str.replace_all(r'(["\\])', r"\$1") + '"'
+    return literal("{" + ",".join(quoted) + "}", _Array(values_of.type))
 
 
-def _inserts(connection: Connection, table: Table, rows: pl.DataFrame) -> Iterable[postgresql.Insert | sqlite.Insert]:
-    """Statements that insert the rows, a part of them each. Raises ValueError for instants without a zone."""
-    dialect = connection.dialect.name
-    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+def _insert_into(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
+    return (postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert)(table)
+
+
+def _insert(connection: Connection, statement: postgresql.Insert | sqlite.Insert, rows: pl.DataFrame) -> int:
+    """Inserts the rows as the statement says, and returns how many it inserted."""
+    if rows.is_empty():
+        return 0
+    insert = _insert_on_postgresql if connection.dialect.name == "postgresql" else _insert_on_sqlite
+    return insert(connection, statement, _written(rows, connection.dialect.name))
+
+
+def _insert_on_postgresql(
+    connection: Connection, statement: postgresql.Insert | sqlite.Insert, rows: pl.DataFrame
+) -> int:
+    """As JSON documents: a row at a time would be sent, and planned, a row at a time."""
+    of_row = [column(name, statement.table.c[name].type) for name in rows.columns]
+    inserted = 0
     for part in rows.iter_slices(_ROWS_AT_ONCE):
-        document = literal(_document(part, dialect), String())
-        source = (
-            _read_postgresql(table, rows.columns, document)
-            if dialect == "postgresql"
-            else (_read_sqlite(rows.columns, document))
-        )
-        yield insert(table).from_select(rows.columns, source, include_defaults=False)
+        document = cast(literal(part.write_json(), String()), postgresql.JSON)
+        read = func.json_to_recordset(document).table_valued(*of_row).render_derived(with_types=True)
+        of_part = statement.from_select(rows.columns, select(*read.c), include_defaults=False)
+        inserted += connection.execute(of_part.execution_options(preserve_rowcount=True)).rowcount
+    return inserted
 
 
-def _document(rows: pl.DataFrame, dialect: str) -> str:
-    """The rows as JSON: a list of an object each."""
+def _insert_on_sqlite(connection: Connection, statement: postgresql.Insert | sqlite.Insert, rows: pl.DataFrame) -> int:
+    """By the driver, which knows all the types that are left: SQLAlchemy would look at each value once more."""
+    compiled = statement.inline().compile(connection, column_keys=rows.columns, for_executemany=True)
+    values = rows.select(compiled.positiontup or []).rows()
+    options = {"preserve_rowcount": True}
+    return connection.exec_driver_sql(str(compiled), values, execution_options=options).rowcount
+
+
+def _written(rows: pl.DataFrame, dialect: str) -> pl.DataFrame:
+    """The rows with days and instants as texts that the database reads."""
     instants = {name: kind for name, kind in rows.schema.items() if isinstance(kind, pl.Datetime)}
     if any(kind.time_zone is None for kind in instants.values()):
         raise ValueError("the ledger takes no datetime without a time zone")
     written = (pl.col(name).dt.convert_time_zone("UTC").dt.strftime(_INSTANT[dialect]) for name in instants)
-    return rows.with_columns(written).write_json()
-
-
-def _read_postgresql(table: Table, names: list[str], document: ColumnElement[str]) -> Select[Any]:
-    of_row = [column(name, table.c[name].type) for name in names]
-    rows = func.json_to_recordset(cast(document, postgresql.JSON)).table_valued(*of_row)
-    return select(*rows.render_derived(with_types=True).c)
-
-
-def _read_sqlite(names: list[str], document: ColumnElement[str]) -> Select[Any]:
-    value = func.json_each(document).table_valued("value").c.value
-    # Without a condition, SQLite would take ON CONFLICT for that of a join.
-    return select(*(func.json_extract(value, f"$.{name}") for name in names)).where(true())
+    return rows.with_columns(pl.col(pl.Date).dt.strftime("%Y-%m-%d"), *written)

@@ -27,7 +27,7 @@ from sqlalchemy import (
 from track_pipeline.adapters.ledger.claims import ENCOUNTER, LINES, Claim, Known, SendChannel, Wave, judge
 from track_pipeline.adapters.ledger.consent import active_opt_outs
 from track_pipeline.adapters.ledger.database import COHORT_ZONE, Store, matches
-from track_pipeline.adapters.ledger.frames import fetch, insert_new, insert_rows, one_of
+from track_pipeline.adapters.ledger.frames import fetch, insert_new, insert_rows, one_of, one_of_pairs
 from track_pipeline.adapters.ledger.tables import answers, decisions, encounters, extracts, policies, sends, sightings
 from track_pipeline.domain.identity import ENCOUNTER_KEY, KEY_COLUMNS
 from track_pipeline.domain.outcomes import PLANNED
@@ -314,10 +314,7 @@ def _standing_invitations(
 
 def of_encounters(connection: Connection, frame: pl.DataFrame) -> ColumnElement[bool]:
     """Sends to the encounters of a frame and a few more, where two databases use one number: as the index finds."""
-    return and_(
-        one_of(connection, sends.c.hospital, frame.get_column("hospital")),
-        one_of(connection, sends.c.encounter_id, frame.get_column("encounter_id")),
-    )
+    return one_of_pairs(connection, sends.c.hospital, sends.c.encounter_id, frame.select("hospital", "encounter_id"))
 
 
 def known_to_have_died(connection: Connection, keys: Iterable[str]) -> pl.DataFrame:
@@ -355,18 +352,12 @@ def _withdrawn(connection: Connection, lines: pl.DataFrame, claim: Claim) -> pl.
 
     Where the day was never extracted into the ledger, nothing is withdrawn.
     """
-    place = ["hospital", "area"]
     if claim.wave != "invite":
         return lines.clear().select(*ENCOUNTER, "area", extra_too=pl.lit(value=True))
-    columns = [encounters.c[name] for name in (*ENCOUNTER, "area", "result", "held")]
-    current = fetch(
-        connection,
-        select(*columns).where(
-            encounters.c.cohort_date == claim.cohort_date,
-            one_of(connection, encounters.c.hospital, lines.get_column("hospital")),
-            one_of(connection, encounters.c.encounter_id, lines.get_column("encounter_id")),
-        ),
-    )
+    place, of_day = encounters.c, encounters.c.cohort_date == claim.cohort_date
+    columns = [place[name] for name in (*ENCOUNTER, "area", "result", "held")]
+    wanted = one_of_pairs(connection, place.hospital, place.encounter_id, lines.select("hospital", "encounter_id"))
+    current = fetch(connection, select(*columns).where(of_day, wanted))
     extracted = fetch(
         connection,
         select(extracts.c.hospital, extracts.c.area).where(
@@ -374,11 +365,13 @@ def _withdrawn(connection: Connection, lines: pl.DataFrame, claim: Claim) -> pl.
             one_of(connection, extracts.c.hospital, lines.get_column("hospital")),
         ),
     )
-    rows = lines.select(*ENCOUNTER, "area").unique().join(current, on=[*ENCOUNTER, "area"], how="left")
-    gone = rows.filter(pl.col("result").is_null()).join(extracted, on=place, how="semi")
-    excluded = rows.filter(pl.col("result") != PLANNED)
-    dropped = rows.filter(pl.col("result") == PLANNED, pl.col("held").str.starts_with("suppressed:"))
-    return pl.concat(
-        found.select(*ENCOUNTER, "area", extra_too=pl.lit(value=extra_too))
-        for found, extra_too in ((gone, True), (excluded, True), (dropped, False))
+    rows = (
+        lines.select(*ENCOUNTER, "area")
+        .unique()
+        .join(current, on=[*ENCOUNTER, "area"], how="left")
+        .join(extracted.with_columns(extracted=True), on=["hospital", "area"], how="left")
     )
+    gone = pl.col("result").is_null() & pl.col("extracted")
+    excluded = pl.col("result") != PLANNED
+    dropped = pl.col("held").str.starts_with("suppressed:")
+    return rows.filter(gone | excluded | dropped).with_columns(extra_too=excluded.fill_null(value=True))
