@@ -101,7 +101,8 @@ def conform(frame: pl.DataFrame, his: His, database: str) -> pl.DataFrame:
     """
     wanted = RAW[his]
     _check_columns(frame.columns, wanted.names(), database)
-    if faults := [fault for name, kind in wanted.items() if (fault := _misfit(frame, name, kind))]:
+    other_types = {name: kind for name, kind in wanted.items() if frame.schema[name] != kind}
+    if faults := [fault for name, kind in other_types.items() if (fault := _misfit(frame, name, kind))]:
         raise SourceError(
             database,
             f"values that do not fit the expected type in {', '.join(faults)}",

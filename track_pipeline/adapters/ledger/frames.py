@@ -74,10 +74,10 @@ def put(connection: Connection, table: Table, rows: pl.DataFrame) -> None:
 
 def one_of(connection: Connection, values_of: ColumnElement[T], values: Iterable[T]) -> ColumnElement[bool]:
     """Among the values, however many."""
-    listed = values if isinstance(values, pl.Series) else pl.Series(list(values))
+    listed = values.to_list() if isinstance(values, pl.Series) else list(values)
     if connection.dialect.name == "postgresql":
         return values_of == any_(_array(values_of, listed))
-    return values_of.in_(select(func.json_each(json.dumps(listed.to_list())).table_valued("value").c.value))
+    return values_of.in_(select(func.json_each(json.dumps(listed)).table_valued("value").c.value))
 
 
 def one_of_pairs(
@@ -90,7 +90,11 @@ def one_of_pairs(
     """
     first, second = pairs.iter_columns()
     if connection.dialect.name == "postgresql":
-        rows = func.unnest(_array(one, first), _array(other, second)).table_valued("one", "other").render_derived()
+        rows = (
+            func.unnest(_array(one, first.to_list()), _array(other, second.to_list()))
+            .table_valued("one", "other")
+            .render_derived()
+        )
         return tuple_(one, other).in_(select(rows.c.one, rows.c.other))
     return and_(one_of(connection, one, first), one_of(connection, other, second))
 
@@ -109,10 +113,11 @@ class _Array(UserDefinedType[str]):
         return f"{self.of.compile(dialect=dialect)}[]"
 
 
-def _array(values_of: ColumnElement[T], values: pl.Series) -> ColumnElement[Any]:
+def _array(values_of: ColumnElement[T], values: list[T]) -> ColumnElement[Any]:
     """An array as PostgreSQL reads it; the driver takes as long to write one as the database to look for its values."""
-    quoted = '"' + values.cast(pl.String).str.replace_all(r'(["\\])', r"\$1") + '"'
-    return literal("{" + ",".join(quoted) + "}", _Array(values_of.type))
+    # Quoted all at once: none of them holds a NUL, which no text of PostgreSQL may.
+    texts = "\0".join(map(str, values)).replace("\\", "\\\\").replace('"', '\\"').replace("\0", '","')
+    return literal(f'{{"{texts}"}}' if values else "{}", _Array(values_of.type))
 
 
 def _insert_into(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:

@@ -367,7 +367,6 @@ def _withdrawn(connection: Connection, lines: pl.DataFrame, claim: Claim) -> pl.
     )
     rows = (
         lines.select(*ENCOUNTER, "area")
-        .unique()
         .join(current, on=[*ENCOUNTER, "area"], how="left")
         .join(extracted.with_columns(extracted=True), on=["hospital", "area"], how="left")
     )
