@@ -4,9 +4,11 @@ Counts only; it knows outcomes by name and nobody by name.
 """
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
+
+from track_pipeline.domain.outcomes import EXCLUDED
 
 _PLACE: Final = ("date", "hospital", "area")
 PLANNED_OUTCOMES: Final = ("sent", "rejected", "unknown", "deferred", "suppressed")
@@ -61,30 +63,35 @@ def funnels(outcomes: pl.DataFrame, extracted: pl.DataFrame) -> list[Funnel]:
     `outcomes`: date, hospital, area, outcome (`excluded` or one of PLANNED_OUTCOMES), reason, count.
     `extracted`: date, hospital, area of every extracted partition.
     """
-    counts = outcomes.partition_by(_PLACE, as_dict=True)
-    places = pl.concat([outcomes.select(_PLACE), extracted.select(_PLACE)]).unique().sort(_PLACE)
-    return [_funnel(str(place[0]), place[1], place[2], counts.get(place, outcomes.clear())) for place in places.rows()]
-
-
-def _funnel(day: str, hospital: str, area: str, counts: pl.DataFrame) -> Funnel:
-    by_outcome = dict(counts.group_by("outcome").agg(pl.col("count").sum()).iter_rows())
-    planned = {name: by_outcome.get(name, 0) for name in PLANNED_OUTCOMES}
-    return Funnel(
-        date=day,
-        hospital=hospital,
-        area=area,
-        extracted=sum(by_outcome.values()),
-        excluded=by_outcome.get("excluded", 0),
-        planned=sum(planned.values()),
-        excluded_by=_by_reason(counts.filter(pl.col("outcome") == "excluded"), "reason"),
-        held_by=_by_reason(
-            counts.filter(pl.col("outcome") != "excluded", pl.col("reason") != ""),
-            pl.format("{}:{}", "outcome", "reason"),
-        ),
-        **planned,
+    is_excluded = pl.col("outcome") == EXCLUDED
+    totals = outcomes.group_by(_PLACE).agg(
+        pl.col("count").sum().alias("extracted"),
+        _counted(is_excluded).alias("excluded"),
+        _counted(pl.col("outcome").is_in(PLANNED_OUTCOMES)).alias("planned"),
+        *(_counted(pl.col("outcome") == name).alias(name) for name in PLANNED_OUTCOMES),
     )
+    excluded_by = _by_reason(outcomes.filter(is_excluded), pl.col("reason"))
+    held = outcomes.filter(~is_excluded, pl.col("reason") != "")
+    held_by = _by_reason(held, pl.format("{}:{}", "outcome", "reason"))
+    places = pl.concat([outcomes.select(_PLACE), extracted.select(_PLACE)]).unique().sort(_PLACE)
+    rows = places.join(totals, on=_PLACE, how="left", maintain_order="left").fill_null(0)
+
+    def funnel(row: dict[str, Any]) -> Funnel:
+        place = tuple(row[name] for name in _PLACE)
+        reasons = {"excluded_by": excluded_by.get(place, {}), "held_by": held_by.get(place, {})}
+        return Funnel(**row | reasons | {"date": str(row["date"])})
+
+    return [funnel(row) for row in rows.iter_rows(named=True)]
 
 
-def _by_reason(counts: pl.DataFrame, reason: str | pl.Expr) -> dict[str, int]:
-    name = pl.col(reason) if isinstance(reason, str) else reason
-    return dict(counts.group_by(name.alias("reason")).agg(pl.col("count").sum()).sort("reason").iter_rows())
+def _counted(which: pl.Expr) -> pl.Expr:
+    return pl.col("count").filter(which).sum()
+
+
+def _by_reason(counts: pl.DataFrame, reason: pl.Expr) -> dict[tuple[object, ...], dict[str, int]]:
+    """Place to reason to number, reasons in their order."""
+    found: dict[tuple[object, ...], dict[str, int]] = {}
+    summed = counts.group_by(*_PLACE, reason.alias("reason")).agg(pl.col("count").sum()).sort("reason")
+    for *place, name, count in summed.iter_rows():
+        found.setdefault(tuple(place), {})[name] = count
+    return found
