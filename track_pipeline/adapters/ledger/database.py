@@ -104,8 +104,9 @@ class Database:
         with self._errors(), self._writer.begin() as connection:
             if connection.dialect.name == "postgresql":
                 # A new ledger has no statistics, and the planner would read all of a table that grows.
-                settings = f"SET LOCAL lock_timeout = '{_WAIT_SECONDS}s'; SET LOCAL enable_seqscan = off"
-                connection.exec_driver_sql(settings)
+                connection.exec_driver_sql(
+                    f"SET LOCAL lock_timeout = '{_WAIT_SECONDS}s'; SET LOCAL enable_seqscan = off"
+                )
                 connection.execute(select(func.pg_advisory_xact_lock(_WRITER_LOCK)))
             yield connection
 

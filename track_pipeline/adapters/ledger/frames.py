@@ -43,7 +43,7 @@ _POLARS: Final[dict[type, pl.DataType]] = {
 }
 # As SQLAlchemy writes instants for SQLite, which compares them as texts; PostgreSQL is told the zone.
 _INSTANT: Final = {"sqlite": "%Y-%m-%d %H:%M:%S%.6f", "postgresql": "%Y-%m-%d %H:%M:%S%.6f+00"}
-# A document of so many rows is some megabytes.
+# So many rows are some megabytes.
 _ROWS_AT_ONCE: Final = 20_000
 
 
@@ -126,24 +126,20 @@ def _insert_into(connection: Connection, table: Table) -> postgresql.Insert | sq
 
 def _insert(connection: Connection, statement: postgresql.Insert | sqlite.Insert, rows: pl.DataFrame) -> int:
     """Inserts the rows as the statement says, and returns how many it inserted."""
-    if rows.is_empty():
-        return 0
     insert = _insert_on_postgresql if connection.dialect.name == "postgresql" else _insert_on_sqlite
-    return insert(connection, statement, _written(rows, connection.dialect.name))
+    parts = _written(rows, connection.dialect.name).iter_slices(_ROWS_AT_ONCE)
+    return sum(insert(connection, statement, part) for part in parts)
 
 
 def _insert_on_postgresql(
     connection: Connection, statement: postgresql.Insert | sqlite.Insert, rows: pl.DataFrame
 ) -> int:
-    """As JSON documents: a row at a time would be sent, and planned, a row at a time."""
+    """As a JSON document: a row at a time would be sent, and planned, a row at a time."""
     of_row = [column(name, statement.table.c[name].type) for name in rows.columns]
-    inserted = 0
-    for part in rows.iter_slices(_ROWS_AT_ONCE):
-        document = cast(literal(part.write_json(), String()), postgresql.JSON)
-        read = func.json_to_recordset(document).table_valued(*of_row).render_derived(with_types=True)
-        of_part = statement.from_select(rows.columns, select(*read.c), include_defaults=False)
-        inserted += connection.execute(of_part.execution_options(preserve_rowcount=True)).rowcount
-    return inserted
+    document = cast(literal(rows.write_json(), String()), postgresql.JSON)
+    read = func.json_to_recordset(document).table_valued(*of_row).render_derived(with_types=True)
+    whole = statement.from_select(rows.columns, select(*read.c), include_defaults=False)
+    return connection.execute(whole.execution_options(preserve_rowcount=True)).rowcount
 
 
 def _insert_on_sqlite(connection: Connection, statement: postgresql.Insert | sqlite.Insert, rows: pl.DataFrame) -> int:
