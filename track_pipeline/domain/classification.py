@@ -34,9 +34,11 @@ _DECIDING_DATE: Final[dict[His, dict[str, str]]] = {
 # Wall times outside of these stand for "never" or are slips of the keyboard: they have no instant.
 _PLAUSIBLE: Final = (date(1900, 1, 1), date(2200, 1, 1))
 _ENCOUNTER: Final = (DATABASE_COLUMN, "encounter_id")
+# The rules need a score of masks and copies: of so many rows at once, whatever the day.
+_ROWS_AT_ONCE: Final = 100_000
 
 
-def classify(raw: pl.DataFrame | pl.LazyFrame, hospital: Hospital, rules: RuleSet, day: date) -> pl.DataFrame:
+def classify(raw: pl.DataFrame, hospital: Hospital, rules: RuleSet, day: date) -> pl.DataFrame:
     """The encounters of raw rows, classified for one day of the hospital's calendar.
 
     Takes rows of `raw_schema(hospital.his)`, wall times in the hospital's zone, several rows per encounter
@@ -46,7 +48,14 @@ def classify(raw: pl.DataFrame | pl.LazyFrame, hospital: Hospital, rules: RuleSe
     unit; the exclusion's; that of the first condition which bars the encounter from a rule; `other_day` when a rule
     would take it but its deciding date is empty or on another day; else `unclassified`.
     """
-    judged = (
+    judged = pl.concat(_judged(part, hospital, rules, day) for part in [*raw.iter_slices(_ROWS_AT_ONCE)] or [raw])
+    ordered = judged.sort(*_ENCOUNTER, "rule_number", "reason", "setor", nulls_last=True, maintain_order=True)
+    return _one_of_each(ordered.with_columns(pl.col("reason").cast(pl.String)).select(ENCOUNTERS.names()))
+
+
+def _judged(raw: pl.DataFrame, hospital: Hospital, rules: RuleSet, day: date) -> pl.DataFrame:
+    """Every row by itself: `ENCOUNTERS` with `reason` as one of `_REASONS`, and the number of the rule."""
+    return (
         raw.lazy()
         .with_columns(
             *_CANONICAL[hospital.his](hospital.time_zone),
@@ -61,12 +70,9 @@ def classify(raw: pl.DataFrame | pl.LazyFrame, hospital: Hospital, rules: RuleSe
             rule=_by_rule(rules, lambda rule: pl.lit(rule.id)),
             reason=_reason(rules, day),
         )
-        .sort(*_ENCOUNTER, "rule_number", "reason", "setor", nulls_last=True, maintain_order=True)
-        .with_columns(pl.col("reason").cast(pl.String))
-        .select(ENCOUNTERS.names())
+        .select(*ENCOUNTERS.names(), "rule_number")
         .collect()
     )
-    return _one_of_each(judged)
 
 
 def _one_of_each(judged: pl.DataFrame) -> pl.DataFrame:

@@ -274,8 +274,12 @@ def test_an_exclusion_holds_before_every_rule() -> None:
 # Several rows of one encounter ------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("at_once", [1, 3, 100])
 @pytest.mark.parametrize("order", [[0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1]])
-def test_of_several_rows_the_one_that_the_first_rule_takes_counts(order: list[int]) -> None:
+def test_of_several_rows_the_one_that_the_first_rule_takes_counts(
+    order: list[int], at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("track_pipeline.domain.classification._ROWS_AT_ONCE", at_once)
     rules = rule_set(
         rule("maternity", when=[{"column": "cd_setor_internacao", "in": [54]}]),
         rule("inpatient", when=[{"column": "cd_setor_internacao", "is": "set"}]),
@@ -405,7 +409,7 @@ def test_wall_times_become_instants_of_the_hospitals_zone(
 
 def test_no_rows_give_an_empty_frame_of_encounters() -> None:
     for each in REGISTRY.hospitals:
-        assert classify(pl.LazyFrame(schema=raw_schema(each.his)), each, RULEBOOK[each.code], DAY).schema == ENCOUNTERS
+        assert classify(pl.DataFrame(schema=raw_schema(each.his)), each, RULEBOOK[each.code], DAY).schema == ENCOUNTERS
 
 
 # Whatever comes -------------------------------------------------------------------------------------------------
