@@ -113,9 +113,11 @@ def conform(frame: pl.DataFrame, his: His, database: str) -> pl.DataFrame:
         raise SourceError(
             database, f"{nameless} rows without {_IDENTIFIER[his]}", "mend the view or table that the statement reads"
         )
-    return frame.select(
-        pl.lit(database).alias(DATABASE_COLUMN),
-        *(_cast(name, frame.schema[name], wanted[name]) for name in wanted),
+    return _without_nul(
+        frame.select(
+            pl.lit(database).alias(DATABASE_COLUMN),
+            *(_cast(name, frame.schema[name], wanted[name]) for name in wanted),
+        )
     )
 
 
@@ -149,8 +151,14 @@ def _cast(name: str, given: pl.DataType, wanted: pl.DataType) -> pl.Expr:
     if given.is_float() and wanted == pl.String:
         # A NUMBER without precision arrives as a float: the area code 27.0 is the text "27".
         column = column.cast(pl.Int64, strict=False)
-    column = column.cast(wanted, strict=False)
-    return column.str.replace_all("\0", "", literal=True) if wanted == pl.String else column
+    return column.cast(wanted, strict=False)
+
+
+def _without_nul(frame: pl.DataFrame) -> pl.DataFrame:
+    """Only columns that hold a NUL are written anew: next to none do, and texts are most of a large day."""
+    holds = frame.select(pl.col(pl.String).str.contains("\0", literal=True).any())
+    columns = [column.name for column in holds if column.item()]
+    return frame.with_columns(pl.col(columns).str.replace_all("\0", "", literal=True))
 
 
 def _lost(name: str, given: pl.DataType, wanted: pl.DataType) -> pl.Expr:

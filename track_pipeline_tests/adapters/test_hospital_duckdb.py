@@ -183,6 +183,17 @@ def test_conform_orders_casts_and_names_the_database() -> None:
     assert frame["database"].to_list() == ["HYY", "HYY"]
 
 
+def test_conform_takes_nul_characters_out_of_texts() -> None:
+    given = empty_raw(
+        nr_atendimento=pl.Series([1, 2, 3]),
+        nm_paciente=pl.Series(["Jo\0ão Exemplo\0", None, "Ana Exemplo"]),
+        nm_medico=pl.Series(["Doutora Exemplo", None, ""]),
+    )
+    frame = conform(given, "tasy", "HYY")
+    assert frame["nm_paciente"].to_list() == ["João Exemplo", None, "Ana Exemplo"]
+    assert frame["nm_medico"].to_list() == ["Doutora Exemplo", None, ""]
+
+
 def test_conform_refuses_fractions_of_codes() -> None:
     with pytest.raises(SourceError, match=r"ie_clinica \(1 values\)"):
         conform(empty_raw(ie_clinica=pl.Series([4.0, 4.5])), "tasy", "HYY")
