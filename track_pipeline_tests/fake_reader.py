@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import polars as pl
 
+from track_pipeline.adapters.reader import EMPTY_DAY
 from track_pipeline.adapters.track_answers import Answer, DeliveryStatus, Distribution, OptOut, Page
 from track_pipeline.registry import Hospital
 
@@ -67,4 +68,4 @@ class FakeHospitals:
         yield from batches
 
     def probe(self, hospital: Hospital) -> Mapping[str, str]:
-        raise NotImplementedError
+        return {hospital.code: f"{len([*self.extract(hospital, EMPTY_DAY)])} batches"}

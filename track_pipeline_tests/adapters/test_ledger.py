@@ -702,6 +702,17 @@ def test_reminders_and_answers_are_counted_by_the_day_of_the_encounter(ledger: L
 # --- opt-outs and pauses
 
 
+ODD_KEYS = ['a"b', "a\\b", "a,b", "{a}", "a\nb", "NULL", "", "ã", "'; --", "a"]
+
+
+def test_people_are_found_by_the_very_key_whatever_characters_it_has(ledger: Ledger) -> None:
+    for key in ODD_KEYS:
+        assert ledger.opt_out(key, "all", "cli")
+        assert ledger.opted_out([key, key, "nobody's"], NOW).get_column("person_key").to_list() == [key]
+    assert set(ledger.opted_out(ODD_KEYS, NOW).get_column("person_key")) == set(ODD_KEYS)
+    assert ledger.opted_out(["b", "a\\", 'a"'], NOW).is_empty()
+
+
 def test_an_opt_out_is_known_from_when_it_was_recorded(ledger: Ledger, clock: FakeClock) -> None:
     ledger.opt_out("person", "all", "track")
     assert ledger.opted_out(["person"], clock.now - timedelta(seconds=1)).is_empty()

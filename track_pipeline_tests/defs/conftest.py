@@ -11,6 +11,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from track_pipeline.adapters.hospital_duckdb import DuckDbReader
 from track_pipeline.adapters.reader import SourceError
 from track_pipeline.definitions import build_defs
 from track_pipeline.defs.naming import Names
@@ -47,13 +48,16 @@ class Reader:
     failures: dict[str, Exception]
 
     def extract(self, hospital: Hospital, day: date) -> Iterator[pl.DataFrame]:
+        yield from self._reached(hospital).extract(hospital, day)
+
+    def probe(self, hospital: Hospital) -> dict[str, str]:
+        return self._reached(hospital).probe(hospital)
+
+    def _reached(self, hospital: Hospital) -> DuckDbReader:
         if hospital.code in self.failures:
             raise self.failures[hospital.code]
         registry = load_registry()
-        yield from demo_reader(self.settings, registry, load_rulebook(registry), lambda: MORNING).extract(hospital, day)
-
-    def probe(self, hospital: Hospital) -> dict[str, str]:
-        raise NotImplementedError
+        return demo_reader(self.settings, registry, load_rulebook(registry), lambda: MORNING)
 
 
 class Installation:

@@ -115,9 +115,12 @@ class _Array(UserDefinedType[str]):
 
 def _array(values_of: ColumnElement[T], values: list[T]) -> ColumnElement[Any]:
     """An array as PostgreSQL reads it; the driver takes as long to write one as the database to look for its values."""
-    # Quoted all at once: none of them holds a NUL, which no text of PostgreSQL may.
-    texts = "\0".join(map(str, values)).replace("\\", "\\\\").replace('"', '\\"').replace("\0", '","')
-    return literal(f'{{"{texts}"}}' if values else "{}", _Array(values_of.type))
+    texts = [*map(str, values)]
+    all_of_them = "".join(texts)
+    if '"' in all_of_them or "\\" in all_of_them:
+        texts = [text.replace("\\", "\\\\").replace('"', '\\"') for text in texts]
+    quoted = '","'.join(texts)
+    return literal(f'{{"{quoted}"}}' if texts else "{}", _Array(values_of.type))
 
 
 def _insert_into(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
