@@ -187,7 +187,7 @@ def resolve(
 @app.command(epilog=examples("track doctor"))
 def doctor(*, as_json: Json = False) -> None:
     """Check everything that a run needs: settings, files, databases, Track.co, ledger, lake, clock, daemons."""
-    from track_pipeline.instance import daemons
+    from track_pipeline.hosting.instance import daemons
     from track_pipeline.runtime import Runtime
     from track_pipeline.services.doctor import Doctor
 
@@ -325,13 +325,13 @@ def ui(*, port: Port = 3000) -> None:
     """Open Dagster's web interface on the same instance, with daemon and, in the demo, a simulator."""
     check_port("127.0.0.1", port)
     from track_pipeline.demo.run import track_co
-    from track_pipeline.instance import prepare_instance
-    from track_pipeline.web import serve_dagster
+    from track_pipeline.hosting.instance import prepare_instance
+    from track_pipeline.hosting.ui import serve_dagster
 
     settings = _settings()
     folder = prepare_instance(settings.home)
     with track_co(settings) if settings.is_demo else nullcontext():
-        serve_dagster(folder, port)
+        serve_dagster(folder, port, lambda url: out.print(f"{url}/ (end it with Ctrl-C)", highlight=False))
 
 
 @app.command(epilog=examples("track serve --port 5000"))
@@ -339,14 +339,17 @@ def serve(
     *,
     port: Port = 5000,
     host: Annotated[str, typer.Option(help="another address than loopback belongs behind a login")] = "127.0.0.1",
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="another name under which browsers and the proxy may ask; repeat it")
+    ] = None,
 ) -> None:
     """Show today's funnel, open alerts, the last runs and the log as a page; with /healthz and /metrics."""
     check_port(host, port)
-    from track_pipeline.serve import serve as serve_status
+    from track_pipeline.web.app import serve as serve_status
 
     settings = _settings()
     out.print(f"http://{host}:{port}/ (also /healthz and /metrics)", highlight=False)
-    serve_status(settings, host, port, ui_url=settings.ui_url)
+    serve_status(settings, host, port, ui_url=settings.ui_url, hosts=allow_host or ())
 
 
 @app.command(epilog=examples("track simulator --port 8765"))

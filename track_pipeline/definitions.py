@@ -22,7 +22,7 @@ from track_pipeline.defs.reminders import reminder_definitions
 from track_pipeline.defs.reports import report_definitions
 from track_pipeline.defs.retention import retention_definitions
 from track_pipeline.defs.schedules import daily_definitions
-from track_pipeline.instance import files_held_open
+from track_pipeline.hosting.instance import files_held_open
 from track_pipeline.runtime import Runtime
 from track_pipeline.settings import Settings, load_settings
 

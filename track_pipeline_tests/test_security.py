@@ -38,7 +38,7 @@ from track_pipeline.adapters.ledger.tables import metadata
 from track_pipeline.adapters.track_api import Distribution, Patience, SendFailure, TrackApi, Unknown
 from track_pipeline.demo.simulator import SimulatorProcess
 from track_pipeline.errors import ConfigError
-from track_pipeline.instance import prepare_instance
+from track_pipeline.hosting.instance import prepare_instance
 from track_pipeline.logs import FILE, write_system_log
 from track_pipeline.registry import load_registry, package_file
 from track_pipeline.rulebook import load_rules

@@ -17,7 +17,7 @@ from track_pipeline.defs.partitions import partition_key
 from track_pipeline.defs.schedules import DAILY
 from track_pipeline.demo.stage import Moment, Stage
 from track_pipeline.domain.areas import AREAS
-from track_pipeline.instance import open_instance
+from track_pipeline.hosting.instance import open_instance
 from track_pipeline.registry import load_registry
 from track_pipeline.runtime import Runtime
 from track_pipeline.services.sending import Partition

@@ -18,7 +18,7 @@ from track_pipeline.adapters.ledger import open_ledger
 from track_pipeline.definitions import build_defs
 from track_pipeline.defs.partitions import FIRST_DAY, partition_key, patient_days
 from track_pipeline.domain.areas import AREAS
-from track_pipeline.instance import open_instance
+from track_pipeline.hosting.instance import open_instance
 from track_pipeline.registry import Registry, load_registry, package_file
 from track_pipeline.rulebook import load_rulebook
 from track_pipeline.runtime import Runtime

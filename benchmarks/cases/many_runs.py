@@ -18,7 +18,7 @@ from track_pipeline.defs.partitions import partition_key
 from track_pipeline.defs.schedules import DAILY
 from track_pipeline.demo.stage import Moment, workers
 from track_pipeline.domain.sending import is_working_day
-from track_pipeline.instance import open_instance
+from track_pipeline.hosting.instance import open_instance
 from track_pipeline.registry import load_registry
 
 _HOSPITALS: Final = 12

@@ -27,7 +27,7 @@ from track_pipeline.demo.stage import Moment, Stage, Workers, workers
 from track_pipeline.domain.nps import scores
 from track_pipeline.domain.reminders import WAVE_DAYS
 from track_pipeline.domain.sending import is_working_day
-from track_pipeline.instance import open_instance
+from track_pipeline.hosting.instance import open_instance
 from track_pipeline.services.reminders import WAVES
 from track_pipeline.services.status import JsonObject, closes, status
 from track_pipeline.settings import Settings

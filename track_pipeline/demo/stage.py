@@ -18,7 +18,7 @@ from typing import Any, Final
 import dagster as dg
 
 from track_pipeline.definitions import build_defs
-from track_pipeline.instance import open_instance
+from track_pipeline.hosting.instance import open_instance
 from track_pipeline.policy import load_policy
 from track_pipeline.runtime import Runtime
 from track_pipeline.services.status import status

@@ -17,7 +17,7 @@ from track_pipeline.definitions import build_defs
 from track_pipeline.defs.naming import Names
 from track_pipeline.demo.databases import demo_reader
 from track_pipeline.domain.areas import Area
-from track_pipeline.instance import open_instance
+from track_pipeline.hosting.instance import open_instance
 from track_pipeline.registry import Hospital, load_registry
 from track_pipeline.rulebook import load_rulebook
 from track_pipeline.runtime import Runtime

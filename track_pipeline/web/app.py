@@ -3,7 +3,7 @@
 It listens on loopback unless it is told otherwise, and has no login: elsewhere it belongs behind the proxy's.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -21,11 +21,12 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from track_pipeline.logs import told_of
-from track_pipeline.serve.health import health
-from track_pipeline.serve.metrics import metrics
-from track_pipeline.serve.overview import COUNTS, overview
-from track_pipeline.serve.sources import Sources
 from track_pipeline.settings import Settings
+from track_pipeline.web.guard import LOOPBACK_HOSTS, known_hosts
+from track_pipeline.web.health import health
+from track_pipeline.web.metrics import metrics
+from track_pipeline.web.overview import COUNTS, overview
+from track_pipeline.web.sources import Sources
 
 _HERE: Final = Path(__file__).parent
 _HEADERS: Final = {
@@ -38,14 +39,22 @@ _HEADERS: Final = {
 }
 
 
-def serve(settings: Settings, host: str = "127.0.0.1", port: int = 5000, *, ui_url: str = "") -> None:
-    """Serves until interrupted. `ui_url`: where Dagster's web interface is; without it the page has no links to it."""
-    application = app(Sources(settings), ui_url=ui_url)
+def serve(settings: Settings, host: str, port: int, *, ui_url: str = "", hosts: Sequence[str] = ()) -> None:
+    """Serves until interrupted.
+
+    Args:
+        settings: the installation.
+        host: the address to listen on; browsers may ask for it by this name.
+        port: where to listen.
+        ui_url: where Dagster's web interface is; without it the page has no links to it.
+        hosts: more names that browsers may ask for.
+    """
+    application = app(Sources(settings), ui_url=ui_url, hosts=(*LOOPBACK_HOSTS, host, *hosts))
     uvicorn.run(application, host=host, port=port, log_level="warning", access_log=False, server_header=False)
 
 
-def app(sources: Sources, *, ui_url: str = "") -> Starlette:
-    """The application; it closes the sources when it ends."""
+def app(sources: Sources, *, ui_url: str = "", hosts: Sequence[str] = LOOPBACK_HOSTS) -> Starlette:
+    """The application; it answers for `hosts` only, and closes the sources when it ends."""
     templates = Environment(
         loader=FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -76,7 +85,7 @@ def app(sources: Sources, *, ui_url: str = "") -> Starlette:
         Route("/metrics", numbers),
         Mount("/static", StaticFiles(directory=_HERE / "static")),
     ]
-    return Starlette(routes=routes, middleware=[Middleware(_SafeHeaders)], lifespan=lifespan)
+    return Starlette(routes=routes, middleware=[Middleware(_SafeHeaders), known_hosts(hosts)], lifespan=lifespan)
 
 
 class _SafeHeaders:

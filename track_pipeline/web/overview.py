@@ -13,8 +13,8 @@ import dagster as dg
 
 from track_pipeline.adapters.clock import GROUP_TIME_ZONE
 from track_pipeline.logs import last_lines, told_of
-from track_pipeline.serve.sources import Sources
 from track_pipeline.services.status import JsonObject, status
+from track_pipeline.web.sources import Sources
 
 COUNTS: Final = (
     "extracted",

@@ -13,7 +13,7 @@ import dagster as dg
 
 from track_pipeline.adapters.clock import GROUP_TIME_ZONE, clock_for
 from track_pipeline.adapters.ledger import Ledger, open_ledger
-from track_pipeline.instance import open_instance
+from track_pipeline.hosting.instance import open_instance
 from track_pipeline.logs import system_log
 from track_pipeline.registry import Registry, load_registry
 from track_pipeline.settings import Settings

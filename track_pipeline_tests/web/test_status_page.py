@@ -18,12 +18,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from track_pipeline.adapters.ledger.encounters import EXTRACTED
 from track_pipeline.adapters.track_api import Unknown
-from track_pipeline.instance import open_instance
+from track_pipeline.hosting.instance import open_instance
 from track_pipeline.logs import system_log
-from track_pipeline.serve.app import app
-from track_pipeline.serve.sources import Sources
 from track_pipeline.services.sending import DispatchStopped
 from track_pipeline.settings import load_settings
+from track_pipeline.web.app import app
+from track_pipeline.web.sources import Sources
 from track_pipeline_tests.builders import DAY, planned
 from track_pipeline_tests.office import AREA, Office
 
@@ -192,6 +192,14 @@ def test_every_answer_forbids_scripts_frames_and_copies(site: Site) -> None:
         assert "unsafe" not in policy
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert headers["Cache-Control"] == "no-store"
+
+
+def test_it_answers_for_the_names_that_it_was_given_and_no_other(site: Site) -> None:
+    for path in ("/", "/healthz", "/metrics", "/static/status.css"):
+        assert requests.get(site.url + path, headers={"Host": "elsewhere.example"}, timeout=20).status_code == 400, path
+    with served(site.sources, hosts=("status",)) as url:
+        assert requests.get(url, headers={"Host": "status:5000"}, timeout=20).status_code == 200
+        assert requests.get(url, timeout=20).status_code == 400
 
 
 def test_the_page_needs_nothing_that_the_policy_forbids(site: Site) -> None:
