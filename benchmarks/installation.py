@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from benchmarks.people import NOW
-from track_pipeline.settings import Settings, load_settings
+from track_pipeline.config.settings import Settings, load_settings
 
 
 def settings(home: Path, databases: Path, url: str, hospitals: tuple[str, ...] = ()) -> Settings:

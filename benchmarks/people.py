@@ -11,13 +11,14 @@ from zoneinfo import ZoneInfo
 import duckdb
 import polars as pl
 
-from track_pipeline.adapters.hospital_duckdb import DuckDbReader, folder_connector
+from track_pipeline.adapters.hospitals.duckdb import DuckDbReader, folder_connector
+from track_pipeline.config.hospitals import load_registry
+from track_pipeline.config.rules import databases_read, load_rulebook
 from track_pipeline.demo.databases import profiles
 from track_pipeline.demo.front_desk import register
 from track_pipeline.demo.hospitals import write_database
 from track_pipeline.demo.people import people
-from track_pipeline.registry import Hospital, load_registry
-from track_pipeline.rulebook import databases_read, load_rulebook
+from track_pipeline.domain.hospital import Hospital
 
 # A Monday without holidays around it, and the morning after.
 DAY: Final = date(2026, 11, 16)

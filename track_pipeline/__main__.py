@@ -1,6 +1,6 @@
 """`python -m track_pipeline` is `track`."""
 
-from track_pipeline.cli import main
+from track_pipeline.cli.app import main
 
 if __name__ == "__main__":
     main()

@@ -10,6 +10,7 @@ from contextlib import ExitStack, closing
 
 import dagster as dg
 
+from track_pipeline.config.settings import Settings, load_settings
 from track_pipeline.defs.alerts import alert_definitions
 from track_pipeline.defs.dispatches import dispatch_assets
 from track_pipeline.defs.extracts import extract_assets
@@ -24,7 +25,6 @@ from track_pipeline.defs.retention import retention_definitions
 from track_pipeline.defs.schedules import daily_definitions
 from track_pipeline.hosting.instance import files_held_open
 from track_pipeline.runtime import Runtime
-from track_pipeline.settings import Settings, load_settings
 
 
 def build_defs(settings: Settings, runtime: Runtime | None = None) -> dg.Definitions:

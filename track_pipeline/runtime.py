@@ -11,37 +11,40 @@ from functools import cached_property
 from track_pipeline.adapters.alerts import Alerts, AppriseChannel
 from track_pipeline.adapters.budget import RequestBudget, open_budget
 from track_pipeline.adapters.clock import clock_for
+from track_pipeline.adapters.hospitals.extract import HospitalReader
 from track_pipeline.adapters.lake import Lake
 from track_pipeline.adapters.ledger import Ledger, open_ledger
-from track_pipeline.adapters.reader import HospitalReader
-from track_pipeline.adapters.track_answers import SurveyReader, TrackAnswers
-from track_pipeline.adapters.track_api import SurveySender, TrackApi
-from track_pipeline.adapters.track_mapping import load_mapping
+from track_pipeline.adapters.track.answers import SurveyReader, TrackAnswers
+from track_pipeline.adapters.track.api import SurveySender, TrackApi
+from track_pipeline.adapters.track.mapping import load_mapping
+from track_pipeline.config.hospitals import load_registry
+from track_pipeline.config.policy import load_policy
+from track_pipeline.config.rules import databases_read, load_rulebook
+from track_pipeline.config.settings import PRODUCTION_API, Settings
+from track_pipeline.config.surveys import load_surveys
+from track_pipeline.domain.hospital import Hospital, Registry
 from track_pipeline.domain.identity import Hasher, keyed_hasher
+from track_pipeline.domain.policy import Policy
 from track_pipeline.domain.ruleset import RuleSet
+from track_pipeline.domain.surveys import SurveyCatalog
 from track_pipeline.errors import ConfigError
-from track_pipeline.logs import write_system_log
-from track_pipeline.policy import Policy, load_policy
-from track_pipeline.registry import Hospital, Registry, load_registry
-from track_pipeline.rulebook import databases_read, load_rulebook
-from track_pipeline.services.alerting import Alerting
-from track_pipeline.services.compare import Comparer
-from track_pipeline.services.contact_quality import ContactQuality
-from track_pipeline.services.dispatch import Dispatcher
-from track_pipeline.services.erasure import Eraser
-from track_pipeline.services.explain import Explainer
-from track_pipeline.services.extraction import Extractor
-from track_pipeline.services.feedback import FeedbackReader
-from track_pipeline.services.imports import Importer
-from track_pipeline.services.invitation import Planner
-from track_pipeline.services.messages import Mailroom
-from track_pipeline.services.reconciliation import Reconciler
-from track_pipeline.services.reminders import Reminder
-from track_pipeline.services.retention import Retention
-from track_pipeline.services.sending import Outbox
-from track_pipeline.services.what_if import WhatIf
-from track_pipeline.settings import PRODUCTION_API, Settings
-from track_pipeline.surveys import SurveyCatalog, load_surveys
+from track_pipeline.logs.system_log import write_system_log
+from track_pipeline.services.alerting.alerting import Alerting
+from track_pipeline.services.daily.dispatch import Dispatcher
+from track_pipeline.services.daily.extraction import Extractor
+from track_pipeline.services.daily.invitation import Planner
+from track_pipeline.services.daily.messages import Mailroom
+from track_pipeline.services.daily.reminders import Reminder
+from track_pipeline.services.daily.sending import Outbox
+from track_pipeline.services.feedback.reading import FeedbackReader
+from track_pipeline.services.feedback.reconciliation import Reconciler
+from track_pipeline.services.insight.compare import Comparer
+from track_pipeline.services.insight.contact_quality import ContactQuality
+from track_pipeline.services.insight.explain import Explainer
+from track_pipeline.services.insight.what_if import WhatIf
+from track_pipeline.services.operator.erasure import Eraser
+from track_pipeline.services.operator.imports import Importer
+from track_pipeline.services.operator.retention import Retention
 
 
 class Runtime:
@@ -104,7 +107,7 @@ class Runtime:
             from track_pipeline.demo.databases import demo_reader  # noqa: PLC0415 - as above
 
             return demo_reader(self.settings, self.registry, self.rules, self.clock)
-        from track_pipeline.adapters.hospital_oracle import OracleReader  # noqa: PLC0415 - only extracts need the driver
+        from track_pipeline.adapters.hospitals.oracle import OracleReader  # noqa: PLC0415 - only extracts need the driver
 
         databases = databases_read(self.registry, self.rules)
         return OracleReader(self.settings, databases, self.policy.source)

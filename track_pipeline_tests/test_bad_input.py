@@ -21,38 +21,40 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, func, select
 
+from track_pipeline.adapters.hospitals.extract import SourceError, conform
 from track_pipeline.adapters.lake import Lake
 from track_pipeline.adapters.ledger import open_ledger
 from track_pipeline.adapters.ledger.tables import consents, metadata
-from track_pipeline.adapters.reader import SourceError, conform
-from track_pipeline.adapters.track_answers import TrackAnswers
-from track_pipeline.adapters.track_api import Distribution, Patience, SendFailure, TrackApi
-from track_pipeline.adapters.track_http import Call, json_of
-from track_pipeline.adapters.track_mapping import load_mapping
+from track_pipeline.adapters.track.answers import TrackAnswers
+from track_pipeline.adapters.track.api import Distribution, Patience, SendFailure, TrackApi
+from track_pipeline.adapters.track.http import Call, json_of
+from track_pipeline.adapters.track.mapping import load_mapping
+from track_pipeline.config.files import package_file
+from track_pipeline.config.hospitals import load_registry
+from track_pipeline.config.policy import load_policy
+from track_pipeline.config.rules import load_rulebook, load_rules
+from track_pipeline.config.surveys import load_surveys
 from track_pipeline.domain.areas import Area
+from track_pipeline.domain.hospital import Registry
 from track_pipeline.domain.outcomes import Exclusion
 from track_pipeline.domain.schema import raw_schema
 from track_pipeline.domain.sending import window_opens_at
 from track_pipeline.errors import ConfigError
-from track_pipeline.policy import load_policy
-from track_pipeline.registry import Registry, load_registry, package_file
-from track_pipeline.rulebook import load_rulebook, load_rules
-from track_pipeline.services.dispatch import Dispatcher
-from track_pipeline.services.extraction import Extractor
-from track_pipeline.services.feedback import FeedbackReader
-from track_pipeline.services.imports import BadFile, Importer
-from track_pipeline.services.invitation import Planner
-from track_pipeline.services.links import export_links
-from track_pipeline.services.messages import LineChannel, Mailroom
-from track_pipeline.services.reconciliation import Reconciler
-from track_pipeline.services.sending import LINKS, SURVEY_LINK, Partition
-from track_pipeline.services.status import closes, status, why
-from track_pipeline.surveys import load_surveys
-from track_pipeline_tests.builders import DAY, HASHER, Row, cpf, email_of, hospital, keys_of, raw_encounters
-from track_pipeline_tests.fake_reader import FakeHospitals
-from track_pipeline_tests.fake_sender import FakeSender
-from track_pipeline_tests.fake_track import FakeTrack, raw
-from track_pipeline_tests.office import AREA, NINE, AlertList, Office
+from track_pipeline.services.daily.dispatch import Dispatcher
+from track_pipeline.services.daily.extraction import Extractor
+from track_pipeline.services.daily.invitation import Planner
+from track_pipeline.services.daily.messages import LineChannel, Mailroom
+from track_pipeline.services.daily.sending import LINKS, SURVEY_LINK, Partition
+from track_pipeline.services.feedback.reading import FeedbackReader
+from track_pipeline.services.feedback.reconciliation import Reconciler
+from track_pipeline.services.insight.status import closes, status, why
+from track_pipeline.services.operator.imports import BadFile, Importer
+from track_pipeline.services.operator.links import export_links
+from track_pipeline_tests.support.builders import DAY, HASHER, Row, cpf, email_of, hospital, keys_of, raw_encounters
+from track_pipeline_tests.support.fake_reader import FakeHospitals
+from track_pipeline_tests.support.fake_sender import FakeSender
+from track_pipeline_tests.support.fake_track import FakeTrack, raw
+from track_pipeline_tests.support.installation import AREA, NINE, AlertList, Office
 
 FEW = settings(
     derandomize=True,

@@ -16,8 +16,8 @@ from benchmarks.measure import Watch
 from benchmarks.people import DAY, hospital, reader, write_hospital, write_raw
 from benchmarks.report import Report
 from benchmarks.server import CountingServer
+from track_pipeline.config.rules import load_rules
 from track_pipeline.domain.classification import classify
-from track_pipeline.rulebook import load_rules
 
 ROOT = Path(__file__).parent.parent
 HALF = Figure("half", "half of it", 1.0, "s", 2.0, "all of it", Target("at most a third", 1 / 3, of="ratio"), guard=0.6)

@@ -25,15 +25,15 @@ from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
+from track_pipeline.config.settings import Settings, load_settings
 from track_pipeline.defs.naming import Names
 from track_pipeline.defs.partitions import partition_key
 from track_pipeline.demo.run import DemoResult, run_demo
 from track_pipeline.demo.stage import Moment, Stage
 from track_pipeline.domain.areas import Area
 from track_pipeline.hosting.instance import open_instance
-from track_pipeline.settings import Settings, load_settings
 from track_pipeline_tests.conftest import unavailable
-from track_pipeline_tests.machine import Process, Webserver, free_port, wait
+from track_pipeline_tests.support.production import Process, Webserver, free_port, wait
 from track_pipeline_tests.support.proxy import PASSWORD, USER, proxy, upstream
 
 HOSPITALS = ("HMS", "HAC", "OTO_ING")

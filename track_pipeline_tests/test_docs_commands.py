@@ -19,16 +19,17 @@ import pytest
 import requests
 from typer.testing import CliRunner, Result
 
-from track_pipeline.cli import app
+from track_pipeline.cli.app import app
+from track_pipeline.config.files import package_file
+from track_pipeline.config.hospitals import load_registry
+from track_pipeline.config.settings import load_settings
 from track_pipeline.demo.simulator import SimulatorProcess
 from track_pipeline.domain.areas import AREAS
-from track_pipeline.registry import load_registry, package_file
 from track_pipeline.runtime import Runtime
-from track_pipeline.services.messages import LineChannel
-from track_pipeline.services.sending import DispatchStopped, Partition
-from track_pipeline.settings import load_settings
-from track_pipeline_tests.builders import cpf
-from track_pipeline_tests.machine import SCRIPTS, free_port, listens, wait
+from track_pipeline.services.daily.messages import LineChannel
+from track_pipeline.services.daily.sending import DispatchStopped, Partition
+from track_pipeline_tests.support.builders import cpf
+from track_pipeline_tests.support.production import SCRIPTS, free_port, listens, wait
 
 ROOT = Path(__file__).parent.parent
 DOCS = [

@@ -15,12 +15,12 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from track_pipeline.config.hospitals import load_registry
 from track_pipeline.defs.partitions import partition_key, patient_days
 from track_pipeline.demo.simulator import SimulatorProcess
 from track_pipeline.domain.areas import AREAS
 from track_pipeline.domain.funnel import PLANNED_OUTCOMES
 from track_pipeline.hosting.instance import open_instance
-from track_pipeline.registry import load_registry
 
 # A Tuesday; the demo's day is the Monday before.
 NOW = "2026-11-17T09:00:00-03:00"

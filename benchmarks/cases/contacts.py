@@ -9,10 +9,10 @@ from email_validator import EmailNotValidError, validate_email
 
 from benchmarks.figures import Bench, Curve, Figure, Target
 from benchmarks.measure import Watch
+from track_pipeline.config.policy import load_policy
 from track_pipeline.demo.front_desk import register
 from track_pipeline.demo.people import people
 from track_pipeline.domain.contacts import with_contacts
-from track_pipeline.policy import load_policy
 
 
 def results(bench: Bench) -> Iterator[Figure | Curve]:

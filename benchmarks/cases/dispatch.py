@@ -20,14 +20,14 @@ from benchmarks.measure import Watch, measure
 from benchmarks.people import DAY, HOSPITAL, NOW, hospital
 from benchmarks.server import CountingServer
 from track_pipeline.adapters.budget import WINDOW_SECONDS, open_budget
-from track_pipeline.adapters.track_api import Patience, TrackApi
+from track_pipeline.adapters.track.api import Patience, TrackApi
+from track_pipeline.config.hospitals import load_registry
+from track_pipeline.config.policy import load_policy
 from track_pipeline.demo.surveys import demo_catalog
 from track_pipeline.domain.areas import Area
 from track_pipeline.domain.plan import PLAN
-from track_pipeline.policy import load_policy
-from track_pipeline.registry import load_registry
 from track_pipeline.runtime import Runtime
-from track_pipeline.services.sending import Partition, SendReport
+from track_pipeline.services.daily.sending import Partition, SendReport
 
 _PROCESSES: Final = 4
 _PERIODS: Final = 10

@@ -12,15 +12,15 @@ from benchmarks.installation import settings
 from benchmarks.measure import Sample, Watch, measure
 from benchmarks.people import DAY, HOSPITAL, write_hospital
 from benchmarks.server import CountingServer
-from track_pipeline.adapters.reader import statement, window
+from track_pipeline.adapters.hospitals.extract import statement, window
+from track_pipeline.config.hospitals import load_registry
 from track_pipeline.defs.partitions import partition_key
 from track_pipeline.defs.schedules import DAILY
 from track_pipeline.demo.stage import Moment, Stage
 from track_pipeline.domain.areas import AREAS
 from track_pipeline.hosting.instance import open_instance
-from track_pipeline.registry import load_registry
 from track_pipeline.runtime import Runtime
-from track_pipeline.services.sending import Partition
+from track_pipeline.services.daily.sending import Partition
 
 _CHANNELS: Final = ("email", "whatsapp", "link")
 

@@ -15,15 +15,17 @@ from benchmarks.figures import Bench, Figure, Target
 from benchmarks.measure import Sample, Watch, measure
 from benchmarks.people import DAY, HOSPITAL
 from track_pipeline.adapters.ledger import open_ledger
+from track_pipeline.config.files import package_file
+from track_pipeline.config.hospitals import load_registry
+from track_pipeline.config.rules import load_rulebook
+from track_pipeline.config.settings import load_settings
 from track_pipeline.definitions import build_defs
 from track_pipeline.defs.partitions import FIRST_DAY, partition_key, patient_days
 from track_pipeline.domain.areas import AREAS
+from track_pipeline.domain.hospital import Registry
 from track_pipeline.hosting.instance import open_instance
-from track_pipeline.registry import Registry, load_registry, package_file
-from track_pipeline.rulebook import load_rulebook
 from track_pipeline.runtime import Runtime
-from track_pipeline.services.status import status
-from track_pipeline.settings import load_settings
+from track_pipeline.services.insight.status import status
 
 _HOSPITALS: Final = 1_000
 # Three years of 91 hospitals; as long as there are fewer days, a hub gets so many more hospitals.

@@ -13,13 +13,13 @@ from benchmarks.installation import settings
 from benchmarks.measure import Watch, measure
 from benchmarks.people import DAY, HOSPITAL, NOW, hospital, write_all_hospitals, write_hospital
 from benchmarks.server import CountingServer
-from track_pipeline.adapters.reader import statement, window
+from track_pipeline.adapters.hospitals.extract import statement, window
+from track_pipeline.config.hospitals import load_registry
 from track_pipeline.defs.partitions import partition_key
 from track_pipeline.defs.schedules import DAILY
 from track_pipeline.demo.stage import Moment, workers
 from track_pipeline.domain.sending import is_working_day
 from track_pipeline.hosting.instance import open_instance
-from track_pipeline.registry import load_registry
 
 _HOSPITALS: Final = 12
 _PER_RUN: Final = 100

@@ -10,14 +10,14 @@ from benchmarks import original
 from benchmarks.figures import Bench, Curve, Figure, Target
 from benchmarks.measure import Watch
 from benchmarks.people import DAY, NOW, hospital, write_hospital, write_raw
+from track_pipeline.config.hospitals import load_registry
+from track_pipeline.config.policy import load_policy
+from track_pipeline.config.rules import load_rules
 from track_pipeline.demo.surveys import demo_catalog
 from track_pipeline.domain.classification import classify
 from track_pipeline.domain.contacts import with_contacts
 from track_pipeline.domain.identity import KEY_COLUMNS, keyed_hasher
 from track_pipeline.domain.plan import LedgerFacts, PlanRequest, eligible, identify, make_plan
-from track_pipeline.policy import load_policy
-from track_pipeline.registry import load_registry
-from track_pipeline.rulebook import load_rules
 
 _STEPS: Final = {
     "classify": "rules",

@@ -12,9 +12,9 @@ from benchmarks import original
 from benchmarks.figures import Bench, Curve, Figure, Target
 from benchmarks.measure import Sample, Watch
 from benchmarks.people import DAY, HOSPITAL, hospital, reader, write_hospital
-from track_pipeline.adapters.reader import statement, window
+from track_pipeline.adapters.hospitals.extract import statement, window
+from track_pipeline.config.rules import load_rules
 from track_pipeline.domain.classification import classify
-from track_pipeline.rulebook import load_rules
 
 _FASTER: Final = Target("at least 50x faster", 1 / 50, of="ratio")
 _LEANER: Final = Target("at least 5x less memory", 1 / 5, of="ratio")

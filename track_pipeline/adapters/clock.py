@@ -4,8 +4,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
+from track_pipeline.config.settings import Settings
 from track_pipeline.domain.sending import is_working_day
-from track_pipeline.settings import Settings
 
 Clock = Callable[[], datetime]
 

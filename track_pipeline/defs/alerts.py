@@ -16,14 +16,14 @@ from track_pipeline.defs.partitions import patient_days
 from track_pipeline.defs.reminders import cohorts
 from track_pipeline.defs.schedules import DAILY
 from track_pipeline.domain.areas import AREAS
-from track_pipeline.registry import Registry
+from track_pipeline.domain.hospital import Registry
 from track_pipeline.runtime import Runtime
-from track_pipeline.services.dispatch import GateTripped
-from track_pipeline.services.extraction import EXTRACT
-from track_pipeline.services.invitation import INVITATION
-from track_pipeline.services.problems import WATCHED, gate, problems, throttled
-from track_pipeline.services.reminders import WAVES
-from track_pipeline.services.sending import DispatchStopped
+from track_pipeline.services.alerting.problems import WATCHED, gate, problems, throttled
+from track_pipeline.services.daily.dispatch import GateTripped
+from track_pipeline.services.daily.extraction import EXTRACT
+from track_pipeline.services.daily.invitation import INVITATION
+from track_pipeline.services.daily.reminders import WAVES
+from track_pipeline.services.daily.sending import DispatchStopped
 
 # The steps of the jobs whose failures are told, and over, per hospital-day, whichever run they fail or succeed in.
 _STEPS_OF_JOB: Final[Mapping[str, tuple[str, ...]]] = {

@@ -15,11 +15,11 @@ from track_pipeline.defs.partitions import place_of
 from track_pipeline.domain.areas import AREAS, Area
 from track_pipeline.domain.funnel import Funnel
 from track_pipeline.runtime import Runtime
-from track_pipeline.services.dispatch import Approval
-from track_pipeline.services.invitation import INVITATION
-from track_pipeline.services.messages import LineChannel
-from track_pipeline.services.sending import Partition, SendReport
-from track_pipeline.services.status import funnel_of
+from track_pipeline.services.daily.dispatch import Approval
+from track_pipeline.services.daily.invitation import INVITATION
+from track_pipeline.services.daily.messages import LineChannel
+from track_pipeline.services.daily.sending import Partition, SendReport
+from track_pipeline.services.insight.status import funnel_of
 
 STEPS: Final[dict[LineChannel, str]] = {
     "email": "dispatch_email",

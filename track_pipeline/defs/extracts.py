@@ -13,7 +13,7 @@ from track_pipeline.defs.partitions import place_of
 from track_pipeline.domain.areas import AREAS, UNCLASSIFIED, Area
 from track_pipeline.domain.gates import volume, volume_days
 from track_pipeline.runtime import Runtime
-from track_pipeline.services.extraction import EXTRACT, Extraction
+from track_pipeline.services.daily.extraction import EXTRACT, Extraction
 
 _RETRIES = dg.RetryPolicy(max_retries=2, delay=60, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 

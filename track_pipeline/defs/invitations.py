@@ -12,9 +12,9 @@ from track_pipeline.domain.areas import AREAS, Area
 from track_pipeline.domain.gates import contact_share
 from track_pipeline.domain.outcomes import PLANNED
 from track_pipeline.runtime import Runtime
-from track_pipeline.services.extraction import EXTRACT
-from track_pipeline.services.invitation import INVITATION
-from track_pipeline.services.status import funnel_of
+from track_pipeline.services.daily.extraction import EXTRACT
+from track_pipeline.services.daily.invitation import INVITATION
+from track_pipeline.services.insight.status import funnel_of
 
 
 def invitation_assets(names: Names, partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:

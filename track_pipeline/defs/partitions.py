@@ -8,7 +8,7 @@ from typing import Final
 
 import dagster as dg
 
-from track_pipeline.registry import Hospital, Registry
+from track_pipeline.domain.hospital import Hospital, Registry
 
 TIME_ZONE: Final = "America/Sao_Paulo"
 FIRST_DAY: Final = "2025-01-01"

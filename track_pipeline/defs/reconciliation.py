@@ -10,7 +10,7 @@ from track_pipeline.defs.feedback import ANSWERS
 from track_pipeline.defs.naming import OWNERS, Names
 from track_pipeline.defs.partitions import TIME_ZONE
 from track_pipeline.runtime import Runtime
-from track_pipeline.services.reconciliation import IN_FLIGHT
+from track_pipeline.services.feedback.reconciliation import IN_FLIGHT
 
 RECONCILE: Final = "reconcile"
 

@@ -15,12 +15,12 @@ from track_pipeline.defs.feedback import ANSWERS
 from track_pipeline.defs.naming import OWNERS, Names
 from track_pipeline.defs.partitions import FIRST_DAY, TIME_ZONE, partition_key, place_of
 from track_pipeline.domain.areas import AREAS, Area
+from track_pipeline.domain.hospital import Hospital, Registry
 from track_pipeline.domain.reminders import WAVE_DAYS, Wave
 from track_pipeline.domain.sending import window_is_open
-from track_pipeline.registry import Hospital, Registry
 from track_pipeline.runtime import Runtime
-from track_pipeline.services.invitation import INVITATION
-from track_pipeline.services.reminders import WAVES, ReminderReport
+from track_pipeline.services.daily.invitation import INVITATION
+from track_pipeline.services.daily.reminders import WAVES, ReminderReport
 
 # Reminders start when the daily job has had its time; the sensors come after the schedule, and only then.
 _SCHEDULE_HOUR: Final = 10

@@ -12,7 +12,7 @@ from track_pipeline.defs.naming import OWNERS, Names
 from track_pipeline.defs.partitions import FIRST_DAY, TIME_ZONE
 from track_pipeline.reporting.page import data_uri, write_page
 from track_pipeline.runtime import Runtime
-from track_pipeline.services.report import day_report
+from track_pipeline.services.insight.report import day_report
 
 REPORT: Final = "report"
 

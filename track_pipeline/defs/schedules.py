@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 
 from track_pipeline.defs.partitions import FIRST_DAY, TIME_ZONE, partition_key
+from track_pipeline.domain.hospital import Registry
 from track_pipeline.domain.sending import window_is_open
-from track_pipeline.registry import Registry
 from track_pipeline.runtime import Runtime
 
 DAILY: Final = "daily"

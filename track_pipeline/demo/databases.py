@@ -7,14 +7,14 @@ has data in the demo at once.
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 
-from track_pipeline.adapters.hospital_duckdb import DuckDbReader, folder_connector
+from track_pipeline.adapters.hospitals.duckdb import DuckDbReader, folder_connector
+from track_pipeline.config.rules import databases_read
+from track_pipeline.config.settings import Settings
 from track_pipeline.demo.encounters import Code, DatabaseProfile
 from track_pipeline.demo.hospitals import synthetic_connector
+from track_pipeline.domain.hospital import Registry
 from track_pipeline.domain.ruleset import Condition, RuleSet
 from track_pipeline.domain.schema import His
-from track_pipeline.registry import Registry
-from track_pipeline.rulebook import databases_read
-from track_pipeline.settings import Settings
 
 
 def demo_reader(

@@ -15,8 +15,8 @@ from zoneinfo import ZoneInfo
 import duckdb
 import polars as pl
 
-from track_pipeline.adapters.hospital_duckdb import Connector
-from track_pipeline.adapters.reader import SourceError
+from track_pipeline.adapters.hospitals.duckdb import Connector
+from track_pipeline.adapters.hospitals.extract import SourceError
 from track_pipeline.demo.encounters import BEDS, DOCTORS, Code, DatabaseProfile, cohort
 from track_pipeline.demo.people import people
 

@@ -15,6 +15,7 @@ import dagster as dg
 import polars as pl
 
 from track_pipeline.adapters.clock import GROUP_TIME_ZONE, clock_for
+from track_pipeline.config.settings import Settings
 from track_pipeline.defs.feedback import READ_ANSWERS
 from track_pipeline.defs.naming import Names
 from track_pipeline.defs.partitions import partition_key
@@ -28,9 +29,8 @@ from track_pipeline.domain.nps import scores
 from track_pipeline.domain.reminders import WAVE_DAYS
 from track_pipeline.domain.sending import is_working_day
 from track_pipeline.hosting.instance import open_instance
-from track_pipeline.services.reminders import WAVES
-from track_pipeline.services.status import JsonObject, closes, status
-from track_pipeline.settings import Settings
+from track_pipeline.services.daily.reminders import WAVES
+from track_pipeline.services.insight.status import JsonObject, closes, status
 
 # Of the invitations; with two reminders, about four in ten answer in the end.
 _RESPONSE_RATE: Final = 0.1

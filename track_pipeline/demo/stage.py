@@ -17,12 +17,12 @@ from typing import Any, Final
 
 import dagster as dg
 
+from track_pipeline.config.policy import load_policy
+from track_pipeline.config.settings import Settings
 from track_pipeline.definitions import build_defs
 from track_pipeline.hosting.instance import open_instance
-from track_pipeline.policy import load_policy
 from track_pipeline.runtime import Runtime
-from track_pipeline.services.status import status
-from track_pipeline.settings import Settings
+from track_pipeline.services.insight.status import status
 
 # Dagster's console log would bury the table; the same events are in the instance, for the UI.
 _QUIET: Final[dict[str, Any]] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}

@@ -2,8 +2,8 @@
 
 from uuid import NAMESPACE_URL, uuid5
 
-from track_pipeline.registry import Registry
-from track_pipeline.surveys import SurveyCatalog
+from track_pipeline.domain.hospital import Registry
+from track_pipeline.domain.surveys import SurveyCatalog
 
 _NAMESPACE = uuid5(NAMESPACE_URL, "track_pipeline/demo")
 DEMO_ORGANIZATION = str(uuid5(_NAMESPACE, "organization"))

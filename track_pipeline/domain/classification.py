@@ -10,10 +10,10 @@ from typing import Final
 
 import polars as pl
 
+from track_pipeline.domain.hospital import Hospital, Unit
 from track_pipeline.domain.outcomes import Exclusion
 from track_pipeline.domain.ruleset import Condition, Rule, RuleSet
 from track_pipeline.domain.schema import DATABASE_COLUMN, ENCOUNTERS, His
-from track_pipeline.registry import Hospital, Unit
 
 # Where the rows of one encounter disagree, the first of these counts.
 _REASONS: Final = pl.Enum(

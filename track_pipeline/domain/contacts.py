@@ -12,7 +12,7 @@ import phonenumbers
 import polars as pl
 from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
 
-from track_pipeline.policy import PlaceholderPolicy
+from track_pipeline.domain.policy import PlaceholderPolicy
 
 # As a hospital typed them; once they are cleaned nobody needs them.
 TYPED_CONTACTS: Final = ("email", "phone_country", "phone_area", "phone_number")

@@ -11,10 +11,10 @@ from typing import Final
 
 import polars as pl
 
+from track_pipeline.domain.hospital import Hospital
 from track_pipeline.domain.identity import KEY_COLUMNS
 from track_pipeline.domain.outcomes import Exclusion
-from track_pipeline.policy import EligibilityPolicy
-from track_pipeline.registry import Hospital
+from track_pipeline.domain.policy import EligibilityPolicy
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Final
 import polars as pl
 
 from track_pipeline.domain.outcomes import EXCLUDED, PLANNED, Exclusion
-from track_pipeline.policy import GatePolicy
+from track_pipeline.domain.policy import GatePolicy
 
 _CONTACT_REASONS: Final = (
     Exclusion.SHARED_CONTACT,

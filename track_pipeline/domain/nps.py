@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 import polars as pl
 
-from track_pipeline.policy import NpsPolicy
+from track_pipeline.domain.policy import NpsPolicy
 
 Band = Literal["promoter", "passive", "detractor"]
 

@@ -15,11 +15,11 @@ import polars as pl
 from track_pipeline.domain.areas import AREAS, PRIORITY, Area
 from track_pipeline.domain.contacts import TYPED_CONTACTS, Verdict, mark_shared, with_contacts
 from track_pipeline.domain.eligibility import with_reason, with_reasons_of_people
+from track_pipeline.domain.hospital import Hospital
 from track_pipeline.domain.identity import KEY_COLUMNS, Hasher, cpf_digits, with_keys
 from track_pipeline.domain.outcomes import EXCLUDED, PLANNED, Exclusion
+from track_pipeline.domain.policy import Policy, QuarantinePolicy
 from track_pipeline.domain.schema import UTC_TIME
-from track_pipeline.policy import Policy, QuarantinePolicy
-from track_pipeline.registry import Hospital
 
 # One row per encounter of an area. `area` is the area's key. Contacts are null on excluded rows: nobody needs
 # them there. `decided_by` is the classification rule of a planned row, the excluding rule of the others.

@@ -10,10 +10,10 @@ from typing import Final, Literal
 
 import polars as pl
 
+from track_pipeline.domain.hospital import Channel, Hospital
 from track_pipeline.domain.outcomes import Withheld
+from track_pipeline.domain.policy import ReminderPolicy
 from track_pipeline.domain.schema import UTC_TIME
-from track_pipeline.policy import ReminderPolicy
-from track_pipeline.registry import Channel, Hospital
 
 Wave = Literal["reminder_7d", "reminder_14d"]
 

@@ -10,8 +10,6 @@ from datetime import datetime
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     StrictInt,
     StrictStr,
@@ -21,9 +19,10 @@ from pydantic import (
 )
 
 from track_pipeline.domain.areas import Area
+from track_pipeline.domain.hospital import Code
+from track_pipeline.domain.model import Strict
 from track_pipeline.domain.outcomes import Exclusion
 from track_pipeline.domain.schema import RAW, His
-from track_pipeline.registry import Code
 
 # Why a rule file may say that an encounter is out; the other exclusions are decided elsewhere.
 Reason = Literal[Exclusion.CANCELLED, Exclusion.DECEASED, Exclusion.NEWBORN]
@@ -41,11 +40,7 @@ COLUMNS: Final[dict[His, dict[str, type]]] = {
 _HOLDS: Final[dict[type, str]] = {int: "whole numbers", str: "texts", datetime: "dates", bool: "true or false"}
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Condition(_Strict):
+class Condition(Strict):
     """One test of one raw column, by exactly one operator. A null holds for nothing but `is = "empty"`."""
 
     column: str
@@ -83,14 +78,14 @@ class Bar(Condition):
     reason: Reason | None = None
 
 
-class ExclusionRule(_Strict):
+class ExclusionRule(Strict):
     """Keeps an encounter out of every area of the hospital when all conditions hold."""
 
     reason: Reason
     when: Annotated[tuple[Condition, ...], Field(min_length=1)]
 
 
-class SetorCase(_Strict):
+class SetorCase(Strict):
     """A setor, as a fixed text or from a column of texts, for the encounters for which all conditions hold."""
 
     text: Annotated[str | None, StringConstraints(min_length=1)] = None
@@ -104,7 +99,7 @@ class SetorCase(_Strict):
         return self
 
 
-class Rule(_Strict):
+class Rule(Strict):
     """What one area takes: all of `when`, none of `unless`, on the asked day by the deciding date."""
 
     id: Word
@@ -121,13 +116,13 @@ class Rule(_Strict):
         return [{"text": setor}] if isinstance(setor, str) else setor
 
 
-class SharedLists(_Strict):
+class SharedLists(Strict):
     """The code lists that every hospital's rules may name."""
 
     sets: CodeLists = {}
 
 
-class RuleSet(_Strict):
+class RuleSet(Strict):
     """All rules of one hospital, in the order in which they are tried.
 
     `version` is the digest of the files it came from, kept with every decision; `sets` holds the shared

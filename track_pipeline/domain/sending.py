@@ -12,7 +12,7 @@ import holidays
 import polars as pl
 
 from track_pipeline.domain.areas import AREAS
-from track_pipeline.registry import Hospital, SendWindow
+from track_pipeline.domain.hospital import Hospital, SendWindow
 
 _SATURDAY: Final = 5
 _MAX_TEXT: Final = 200

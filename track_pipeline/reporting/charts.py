@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 
-from track_pipeline.services.report import CONTACT_FAULTS, DayReport
+from track_pipeline.services.insight.report import CONTACT_FAULTS, DayReport
 
 _INK: Final = "#222222"
 _GROUND: Final = "#fafafa"

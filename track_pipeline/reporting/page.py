@@ -7,7 +7,7 @@ from typing import Final
 from jinja2 import Environment, PackageLoader
 
 from track_pipeline.adapters.lake import make_private_folder, replacing
-from track_pipeline.services.report import DayReport
+from track_pipeline.services.insight.report import DayReport
 
 _PAGES: Final = Environment(loader=PackageLoader("track_pipeline.reporting"), autoescape=True, trim_blocks=True)
 

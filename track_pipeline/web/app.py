@@ -20,8 +20,8 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from track_pipeline.logs import told_of
-from track_pipeline.settings import Settings
+from track_pipeline.config.settings import Settings
+from track_pipeline.logs.redaction import told_of
 from track_pipeline.web.guard import LOOPBACK_HOSTS, known_hosts
 from track_pipeline.web.health import health
 from track_pipeline.web.metrics import metrics

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import polars as pl
 
-from track_pipeline.logs import told_of
-from track_pipeline.services.problems import due_day
+from track_pipeline.logs.redaction import told_of
+from track_pipeline.services.alerting.problems import due_day
 from track_pipeline.web.sources import Sources
 
 _LOOK_BACK: Final = timedelta(days=30)

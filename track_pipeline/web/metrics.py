@@ -13,7 +13,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from track_pipeline.domain.funnel import PLANNED_OUTCOMES
-from track_pipeline.services.status import status
+from track_pipeline.services.insight.status import status
 from track_pipeline.web.sources import Sources
 
 # Each encounter is in one of them, so that they add up to what was extracted.

@@ -12,8 +12,9 @@ from typing import Any, Final, Generic, TypeVar
 import dagster as dg
 
 from track_pipeline.adapters.clock import GROUP_TIME_ZONE
-from track_pipeline.logs import last_lines, told_of
-from track_pipeline.services.status import JsonObject, status
+from track_pipeline.logs.redaction import told_of
+from track_pipeline.logs.system_log import last_lines
+from track_pipeline.services.insight.status import JsonObject, status
 from track_pipeline.web.sources import Sources
 
 COUNTS: Final = (

@@ -15,8 +15,8 @@ import pytest
 from track_pipeline.adapters import lake as lake_module
 from track_pipeline.adapters.lake import Lake, LakeError, NotInLake, make_private_folder
 from track_pipeline.errors import TrackPipelineError
-from track_pipeline_tests.builders import DAY, encounters
-from track_pipeline_tests.drills.full_disk import needs_a_full_disk, room_for
+from track_pipeline_tests.support.builders import DAY, encounters
+from track_pipeline_tests.support.drills.full_disk import needs_a_full_disk, room_for
 
 PLACE = ("extract", "internacao", DAY, "HMS")
 owner_only = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no owner, group and other modes")

@@ -11,19 +11,20 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from track_pipeline.adapters.hospital_duckdb import DuckDbReader
-from track_pipeline.adapters.reader import SourceError
+from track_pipeline.adapters.hospitals.duckdb import DuckDbReader
+from track_pipeline.adapters.hospitals.extract import SourceError
+from track_pipeline.config.hospitals import load_registry
+from track_pipeline.config.rules import load_rulebook
+from track_pipeline.config.settings import Settings, load_settings
 from track_pipeline.definitions import build_defs
 from track_pipeline.defs.naming import Names
 from track_pipeline.demo.databases import demo_reader
 from track_pipeline.domain.areas import Area
+from track_pipeline.domain.hospital import Hospital
 from track_pipeline.hosting.instance import open_instance
-from track_pipeline.registry import Hospital, load_registry
-from track_pipeline.rulebook import load_rulebook
 from track_pipeline.runtime import Runtime
-from track_pipeline.settings import Settings, load_settings
-from track_pipeline_tests.fake_reader import FakeReader
-from track_pipeline_tests.fake_sender import FakeSender
+from track_pipeline_tests.support.fake_reader import FakeReader
+from track_pipeline_tests.support.fake_sender import FakeSender
 
 SAO_PAULO = ZoneInfo("America/Sao_Paulo")
 # A Tuesday; the hospital-day is the Monday before.

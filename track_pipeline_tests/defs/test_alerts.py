@@ -9,11 +9,11 @@ import polars as pl
 import pytest
 
 from track_pipeline.adapters.ledger.encounters import EXTRACTED
-from track_pipeline.adapters.track_api import Stopped, Unknown
+from track_pipeline.adapters.track.api import Stopped, Unknown
 from track_pipeline.definitions import build_defs
-from track_pipeline.services.alerting import Alerting
+from track_pipeline.services.alerting.alerting import Alerting
 from track_pipeline_tests.defs.conftest import DAY, MORNING, Installation, down, production_settings
-from track_pipeline_tests.fake_channel import FakeChannel
+from track_pipeline_tests.support.fake_channel import FakeChannel
 
 INPATIENTS = [dg.AssetKey([step, "internacao"]) for step in ("extract", "invitation", "dispatch_email")]
 SENSORS = ("alert_failed_runs", "alert_problems", "alert_recovered_runs")

@@ -10,7 +10,7 @@ import pytest
 from track_pipeline.adapters.ledger.encounters import EXTRACTED
 from track_pipeline.defs.failures import told_to_the_operator
 from track_pipeline.domain.areas import AREAS, Area
-from track_pipeline.services.sending import DispatchStopped
+from track_pipeline.services.daily.sending import DispatchStopped
 from track_pipeline_tests.defs.conftest import DAY, Installation, down
 
 MADE, FAILED = "MATERIALIZED", "FAILED"

@@ -9,8 +9,8 @@ import dagster as dg
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
+from track_pipeline.config.settings import load_settings
 from track_pipeline.definitions import build_defs
-from track_pipeline.settings import load_settings
 
 SCHEDULES = (
     "answers_hourly",

@@ -10,15 +10,15 @@ import dagster as dg
 import pytest
 import yaml
 
-from track_pipeline.adapters.track_api import Refused
+from track_pipeline.adapters.track.api import Refused
+from track_pipeline.config.settings import load_settings
 from track_pipeline.definitions import build_defs
 from track_pipeline.domain.areas import AREAS, Area
-from track_pipeline.services.alerting import Alerting
-from track_pipeline.services.status import closes, status
-from track_pipeline.settings import load_settings
+from track_pipeline.services.alerting.alerting import Alerting
+from track_pipeline.services.insight.status import closes, status
 from track_pipeline_tests.defs.conftest import DAY, MORNING, Installation, down
-from track_pipeline_tests.fake_channel import FakeChannel
-from track_pipeline_tests.machine import SCRIPTS, WEBSERVER, Process, Webserver, free_port, listens, wait
+from track_pipeline_tests.support.fake_channel import FakeChannel
+from track_pipeline_tests.support.production import SCRIPTS, WEBSERVER, Process, Webserver, free_port, listens, wait
 
 STEPS = ("extract", "invitation", "dispatch_email", "dispatch_whatsapp", "survey_link")
 KEYS = [f"{DAY}|HMS", f"{DAY}|HAC"]

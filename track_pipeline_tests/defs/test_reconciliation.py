@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import dagster as dg
 
-from track_pipeline.adapters.track_answers import DeliveryStatus, Distribution
-from track_pipeline.adapters.track_api import Unknown
+from track_pipeline.adapters.track.answers import DeliveryStatus, Distribution
+from track_pipeline.adapters.track.api import Unknown
 from track_pipeline_tests.defs.conftest import DAY, Installation
 
 

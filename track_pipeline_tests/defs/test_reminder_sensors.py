@@ -6,7 +6,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from track_pipeline.registry import Registry
+from track_pipeline.domain.hospital import Registry
 from track_pipeline_tests.defs.conftest import DAY, MORNING, Installation
 
 NOON = timedelta(hours=3)

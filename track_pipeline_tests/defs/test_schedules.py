@@ -7,8 +7,8 @@ import dagster as dg
 import pytest
 
 from track_pipeline.adapters.ledger import LedgerError
+from track_pipeline.config.hospitals import load_registry
 from track_pipeline.definitions import build_defs
-from track_pipeline.registry import load_registry
 from track_pipeline_tests.defs.conftest import DAY, MORNING, SAO_PAULO, Installation, down, production_settings
 
 CODES = load_registry().codes

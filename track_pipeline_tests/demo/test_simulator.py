@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import requests
 
-from track_pipeline.adapters.track_answers import Answer, DeliveryStatus, OptOut, TrackAnswers
-from track_pipeline.adapters.track_api import (
+from track_pipeline.adapters.track.answers import Answer, DeliveryStatus, OptOut, TrackAnswers
+from track_pipeline.adapters.track.api import (
     Distribution,
     Line,
     LinkList,
@@ -24,7 +24,7 @@ from track_pipeline.adapters.track_api import (
     Unknown,
     WhatsAppTemplate,
 )
-from track_pipeline.adapters.track_mapping import load_mapping
+from track_pipeline.adapters.track.mapping import load_mapping
 from track_pipeline.demo.respondents import AnswerModel
 from track_pipeline.demo.simulator import SURVEYS, SimulatorProcess
 from track_pipeline.errors import TrackPipelineError

@@ -9,12 +9,12 @@ import pytest
 from email_validator import EmailNotValidError, validate_email
 from polars.testing import assert_frame_equal
 
-from track_pipeline.adapters.hospital_duckdb import DuckDbReader
+from track_pipeline.adapters.hospitals.duckdb import DuckDbReader
 from track_pipeline.demo.encounters import Code, DatabaseProfile
 from track_pipeline.demo.hospitals import synthetic_connector
 from track_pipeline.demo.people import people
+from track_pipeline.domain.hospital import Hospital
 from track_pipeline.domain.schema import His
-from track_pipeline.registry import Hospital
 
 DAYS = [date(2026, 3, 9) + timedelta(days=offset) for offset in range(4)]
 LATER = datetime(2026, 4, 20, 12, tzinfo=UTC)

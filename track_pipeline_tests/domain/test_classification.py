@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from track_pipeline.config.hospitals import load_registry
+from track_pipeline.config.rules import load_rulebook
 from track_pipeline.domain.classification import classify
+from track_pipeline.domain.hospital import Hospital
 from track_pipeline.domain.ruleset import RuleSet
 from track_pipeline.domain.schema import ENCOUNTERS, His, raw_schema
-from track_pipeline.registry import Hospital, load_registry
-from track_pipeline.rulebook import load_rulebook
 
 Data = dict[str, Any]
 

@@ -7,10 +7,10 @@ from email_validator import EmailNotValidError, validate_email
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from track_pipeline.config.policy import load_policy
 from track_pipeline.domain.contacts import Verdict, mark_shared, with_contacts
 from track_pipeline.domain.identity import cpf_digits
-from track_pipeline.policy import load_policy
-from track_pipeline_tests.builders import Row, cpf, encounters
+from track_pipeline_tests.support.builders import Row, cpf, encounters
 
 PLACEHOLDERS = load_policy().placeholders
 TYPED = ("email", "phone_country", "phone_area", "phone_number")

@@ -2,11 +2,12 @@
 
 import pytest
 
+from track_pipeline.config.policy import load_policy
 from track_pipeline.domain.eligibility import ELIGIBILITY_RULES, with_reason
+from track_pipeline.domain.hospital import Hospital
 from track_pipeline.domain.outcomes import Exclusion
-from track_pipeline.policy import EligibilityPolicy, load_policy
-from track_pipeline.registry import Hospital
-from track_pipeline_tests.builders import Row, encounters, hospital
+from track_pipeline.domain.policy import EligibilityPolicy
+from track_pipeline_tests.support.builders import Row, encounters, hospital
 
 POLICY = load_policy().eligibility
 

@@ -7,8 +7,8 @@ import pytest
 
 from track_pipeline.domain.gates import Finding, contact_share, death_flag, doubts, invariants, volume, volume_days
 from track_pipeline.domain.outcomes import EXCLUDED, Exclusion
-from track_pipeline.policy import GatePolicy
-from track_pipeline_tests.builders import DAY, Row, encounters, planned
+from track_pipeline.domain.policy import GatePolicy
+from track_pipeline_tests.support.builders import DAY, Row, encounters, planned
 
 POLICY = GatePolicy(min_contact_share=0.2, min_rows=20, max_volume_ratio=3.0, volume_weeks=4)
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from track_pipeline.domain.identity import KEY_COLUMNS, cpf_digits, keyed_hasher, with_keys
 from track_pipeline.domain.plan import identify
-from track_pipeline_tests.builders import HASHER, Row, cpf, email_of, encounters, key_of, phone_of, plan_request
+from track_pipeline_tests.support.builders import HASHER, Row, cpf, email_of, encounters, key_of, phone_of, plan_request
 
 
 def keys(*rows: Row) -> list[dict[str, str | None]]:

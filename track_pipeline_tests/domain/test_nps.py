@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from track_pipeline.config.policy import load_policy
 from track_pipeline.domain.nps import COUNTS, SCORES, band, scores
-from track_pipeline.policy import NpsPolicy, load_policy
+from track_pipeline.domain.policy import NpsPolicy
 
 Row = dict[str, Any]
 

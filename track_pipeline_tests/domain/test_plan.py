@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from track_pipeline.config.policy import load_policy
 from track_pipeline.domain.areas import AREAS, PRIORITY, Area
+from track_pipeline.domain.hospital import Hospital
 from track_pipeline.domain.identity import KEY_COLUMNS
 from track_pipeline.domain.outcomes import EXCLUDED, PLANNED, Exclusion
 from track_pipeline.domain.plan import PLAN
-from track_pipeline.policy import Policy, load_policy
-from track_pipeline.registry import Hospital
-from track_pipeline_tests.builders import (
+from track_pipeline.domain.policy import Policy
+from track_pipeline_tests.support.builders import (
     DAY,
     Row,
     cpf,

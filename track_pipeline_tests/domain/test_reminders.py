@@ -11,8 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from track_pipeline.config.policy import load_policy
 from track_pipeline.domain.areas import AREAS
+from track_pipeline.domain.hospital import Channel, Hospital
 from track_pipeline.domain.outcomes import Withheld
+from track_pipeline.domain.policy import ReminderPolicy
 from track_pipeline.domain.reminders import (
     CANDIDATES,
     CONTACTS,
@@ -26,9 +29,17 @@ from track_pipeline.domain.reminders import (
     decide,
     due_date,
 )
-from track_pipeline.policy import ReminderPolicy, load_policy
-from track_pipeline.registry import Channel, Hospital
-from track_pipeline_tests.builders import DAY, Row, cpf, email_of, hospital, key_of, phone_of, planned, survey_of
+from track_pipeline_tests.support.builders import (
+    DAY,
+    Row,
+    cpf,
+    email_of,
+    hospital,
+    key_of,
+    phone_of,
+    planned,
+    survey_of,
+)
 
 POLICY = load_policy().reminders
 HMS = hospital()

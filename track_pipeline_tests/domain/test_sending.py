@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from track_pipeline.config.policy import load_policy
 from track_pipeline.domain.areas import Area
+from track_pipeline.domain.hospital import SendWindow
 from track_pipeline.domain.sending import (
     end_of_validity,
     import_lines,
@@ -17,9 +19,7 @@ from track_pipeline.domain.sending import (
     window_is_open,
     window_opens_at,
 )
-from track_pipeline.policy import load_policy
-from track_pipeline.registry import SendWindow
-from track_pipeline_tests.builders import Row, cpf, email_of, hospital, phone_of, planned
+from track_pipeline_tests.support.builders import Row, cpf, email_of, hospital, phone_of, planned
 
 SAO_PAULO = ZoneInfo("America/Sao_Paulo")
 CUIABA = ZoneInfo("America/Cuiaba")

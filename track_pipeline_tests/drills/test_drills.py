@@ -12,13 +12,13 @@ from random import Random
 import pytest
 from sqlalchemy import text
 
-from track_pipeline_tests.drills.drill import Drill, is_on_postgresql, play_drill
-from track_pipeline_tests.drills.faults import ALL, Round
-from track_pipeline_tests.drills.full_disk import needs_a_full_disk
-from track_pipeline_tests.drills.invariants import violations_of_reconciled
-from track_pipeline_tests.drills.remembering_track import RememberingTrack
-from track_pipeline_tests.drills.scene import Scene, build_scene
-from track_pipeline_tests.drills.worker import Trouble
+from track_pipeline_tests.support.drills.drill import Drill, is_on_postgresql, play_drill
+from track_pipeline_tests.support.drills.faults import ALL, Round
+from track_pipeline_tests.support.drills.full_disk import needs_a_full_disk
+from track_pipeline_tests.support.drills.invariants import violations_of_reconciled
+from track_pipeline_tests.support.drills.remembering_track import RememberingTrack
+from track_pipeline_tests.support.drills.scene import Scene, build_scene
+from track_pipeline_tests.support.drills.worker import Trouble
 
 SEEDS_PER_TEST = 10
 # The kills at every step are shared out among so many tests; all tests together play one of them.

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from track_pipeline.domain.funnel import Funnel
-from track_pipeline_tests.drills.invariants import (
+from track_pipeline_tests.support.drills.invariants import (
     End,
     Evidence,
     OptOut,
@@ -17,7 +17,7 @@ from track_pipeline_tests.drills.invariants import (
     violations_of_reconciled,
     violations_of_reminded,
 )
-from track_pipeline_tests.drills.remembering_track import Accepted
+from track_pipeline_tests.support.drills.remembering_track import Accepted
 
 DAY, AREA, WAVE = "2025-03-10", "internacao", "reminder_7d"
 

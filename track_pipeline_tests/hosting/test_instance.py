@@ -4,9 +4,9 @@ from pathlib import Path
 
 import dagster as dg
 
+from track_pipeline.config.settings import load_settings
 from track_pipeline.definitions import build_defs
 from track_pipeline.hosting.instance import files_held_open, open_instance
-from track_pipeline.settings import load_settings
 
 
 def journals(home: Path) -> set[str]:

@@ -4,7 +4,7 @@ import pytest
 
 from track_pipeline.errors import TrackPipelineError
 from track_pipeline.hosting.ui import is_guarded
-from track_pipeline_tests.machine import free_port
+from track_pipeline_tests.support.production import free_port
 from track_pipeline_tests.support.proxy import upstream
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from track_pipeline.policy import load_policy
+from track_pipeline.config.policy import load_policy
 from track_pipeline.reporting.charts import charts
 from track_pipeline.reporting.page import data_uri, write_page
-from track_pipeline.services.report import DayReport, day_report
-from track_pipeline_tests.builders import DAY
-from track_pipeline_tests.office import Office
+from track_pipeline.services.insight.report import DayReport, day_report
+from track_pipeline_tests.support.builders import DAY
+from track_pipeline_tests.support.installation import Office
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

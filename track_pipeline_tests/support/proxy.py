@@ -12,7 +12,7 @@ from threading import Thread
 
 import trustme
 
-from track_pipeline_tests.machine import DEPLOY, SCRIPTS, Process, free_port, listens, wait
+from track_pipeline_tests.support.production import DEPLOY, SCRIPTS, Process, free_port, listens, wait
 
 USER, PASSWORD = "ana", "right"
 

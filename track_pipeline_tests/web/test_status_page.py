@@ -17,15 +17,15 @@ import uvicorn
 from prometheus_client.parser import text_string_to_metric_families
 
 from track_pipeline.adapters.ledger.encounters import EXTRACTED
-from track_pipeline.adapters.track_api import Unknown
+from track_pipeline.adapters.track.api import Unknown
+from track_pipeline.config.settings import load_settings
 from track_pipeline.hosting.instance import open_instance
-from track_pipeline.logs import system_log
-from track_pipeline.services.sending import DispatchStopped
-from track_pipeline.settings import load_settings
+from track_pipeline.logs.system_log import system_log
+from track_pipeline.services.daily.sending import DispatchStopped
 from track_pipeline.web.app import app
 from track_pipeline.web.sources import Sources
-from track_pipeline_tests.builders import DAY, planned
-from track_pipeline_tests.office import AREA, Office
+from track_pipeline_tests.support.builders import DAY, planned
+from track_pipeline_tests.support.installation import AREA, Office
 
 SCRIPT = "<script>alert(1)</script>"
 PLANNED: tuple[dict[str, Any], ...] = (

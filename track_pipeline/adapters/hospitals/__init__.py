@@ -1,0 +1,1 @@
+"""Reads the hospitals' databases: DuckDB files in the demo, Oracle in production."""

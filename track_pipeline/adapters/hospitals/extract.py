@@ -1,0 +1,168 @@
+"""The port to the hospitals' databases, and what its adapters share: statement, window, column check.
+
+How a database is reached belongs to the adapters; which of the rows are surveyed belongs to the rules.
+An unreadable database is a SourceError and never an empty result.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import date, datetime, time, timedelta
+from typing import Final, Protocol
+
+import polars as pl
+
+from track_pipeline.config.files import package_file
+from track_pipeline.domain.hospital import Hospital
+from track_pipeline.domain.schema import DATABASE_COLUMN, RAW, His
+from track_pipeline.errors import ConfigError, TrackPipelineError
+
+# Nobody was here on that day, and all databases can compare with it.
+EMPTY_DAY: Final = date(1900, 1, 1)
+
+# The function that answers a patient's e-mail is not the same in every Tasy database.
+_EMAIL_COMPL_PF: Final = "TASY.OBTER_COMPL_PF(b.CD_PESSOA_FISICA, 1, 'M')"
+_EMAIL_PF_HPM: Final = "TASY.OBTER_EMAIL_PF_HPM(b.CD_PESSOA_FISICA)"
+
+_IDENTIFIER: Final[Mapping[His, str]] = {"mv": "cd_atendimento", "tasy": "nr_atendimento"}
+
+
+class SourceError(TrackPipelineError):
+    """A hospital's database could not be read; `transient` says whether trying again later may help.
+
+    `cause` and `next_step` are written for the operator: names of tables and columns, never a value of a row.
+    `hospital` is filled in by `naming`, since a connection knows its alias only.
+    """
+
+    def __init__(self, database: str, cause: str, next_step: str, *, transient: bool = False) -> None:
+        super().__init__(database, cause, next_step)
+        self.database = database
+        self.cause = cause
+        self.next_step = next_step
+        self.transient = transient
+        self.hospital: str | None = None
+
+    def __str__(self) -> str:
+        place = f"database {self.database}"
+        if self.hospital is not None:
+            place = f"hospital {self.hospital}, {place}"
+        return f"{place}: {self.cause}; {self.next_step}"
+
+
+class HospitalReader(Protocol):
+    """Reads the encounters of one hospital-day, codes and contacts as the hospital's system keeps them."""
+
+    def extract(self, hospital: Hospital, day: date) -> Iterator[pl.DataFrame]:
+        """Batches of the encounters attended or discharged on `day` (the hospital's wall clock).
+
+        Every batch has exactly the columns and types of `raw_schema(hospital.his)`. Each database that the
+        hospital reads gives at least one batch, which is empty when the day is. Raises SourceError.
+        """
+        ...
+
+    def probe(self, hospital: Hospital) -> Mapping[str, str]:
+        """Runs the extract's statement for a day without encounters, and checks what comes as `extract` does.
+
+        Alias to the name and version of what answered. Raises SourceError.
+        """
+        ...
+
+
+@contextmanager
+def naming(hospital: Hospital) -> Iterator[None]:
+    """Writes the hospital's code into a SourceError that passes."""
+    try:
+        yield
+    except SourceError as error:
+        error.hospital = hospital.code
+        raise
+
+
+def statement(hospital: Hospital) -> str:
+    """The hospital's extract, binds `:window_start` and `:window_end`. Raises ConfigError when it cannot be built."""
+    name = f"sql/{hospital.his}.sql"
+    text = package_file(name).read_text(encoding="utf-8")
+    if hospital.his == "mv" or hospital.email_source == "compl_pf":
+        return text
+    if text.count(_EMAIL_COMPL_PF) != 1:
+        raise ConfigError(f"{name}: expected {_EMAIL_COMPL_PF} exactly once; restore it or adapt email_source")
+    return text.replace(_EMAIL_COMPL_PF, _EMAIL_PF_HPM)
+
+
+def window(day: date) -> dict[str, datetime]:
+    """The bind values of a day: half-open, naive wall time, because the databases keep no zone."""
+    start = datetime.combine(day, time.min)
+    return {"window_start": start, "window_end": start + timedelta(days=1)}
+
+
+def conform(frame: pl.DataFrame, his: His, database: str) -> pl.DataFrame:
+    """The batch with `database` in front and the types of `raw_schema(his)`.
+
+    Texts lose their NUL characters, which PostgreSQL takes nowhere. Raises SourceError when columns are missing or
+    unexpected, when a value does not fit its type, or when a row does not say which encounter it is.
+    """
+    wanted = RAW[his]
+    _check_columns(frame.columns, wanted.names(), database)
+    other_types = {name: kind for name, kind in wanted.items() if frame.schema[name] != kind}
+    if faults := [fault for name, kind in other_types.items() if (fault := _misfit(frame, name, kind))]:
+        raise SourceError(
+            database,
+            f"values that do not fit the expected type in {', '.join(faults)}",
+            "compare the columns' types with domain/schema.py before extracting again",
+        )
+    nameless = frame.get_column(_IDENTIFIER[his]).null_count()
+    if nameless:
+        raise SourceError(
+            database, f"{nameless} rows without {_IDENTIFIER[his]}", "mend the view or table that the statement reads"
+        )
+    return _without_nul(
+        frame.select(
+            pl.lit(database).alias(DATABASE_COLUMN),
+            *(_cast(name, frame.schema[name], wanted[name]) for name in wanted),
+        )
+    )
+
+
+def _check_columns(given: list[str], wanted: list[str], database: str) -> None:
+    faults = []
+    if missing := [name for name in wanted if name not in given]:
+        faults.append(f"columns missing: {', '.join(missing)}")
+    if unexpected := [name for name in given if name not in wanted]:
+        faults.append(f"columns not expected: {', '.join(unexpected)}")
+    if faults:
+        raise SourceError(
+            database, "; ".join(faults), "compare the statement in sql/ with domain/schema.py before extracting again"
+        )
+
+
+def _misfit(frame: pl.DataFrame, name: str, wanted: pl.DataType) -> str | None:
+    """The column and how much of it does not fit its type, without a value; None when all of it does."""
+    given = frame.schema[name]
+    try:
+        lost = frame.select(_lost(name, given, wanted).sum()).item()
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        # Types between which there is no conversion, or bytes that are no text; the library's words quote values.
+        return f"{name} (all of it: {given})"
+    if given.is_nested():
+        return f"{name} (all of it: {given})"
+    return f"{name} ({lost} values)" if lost else None
+
+
+def _cast(name: str, given: pl.DataType, wanted: pl.DataType) -> pl.Expr:
+    column = pl.col(name)
+    if given.is_float() and wanted == pl.String:
+        # A NUMBER without precision arrives as a float: the area code 27.0 is the text "27".
+        column = column.cast(pl.Int64, strict=False)
+    return column.cast(wanted, strict=False)
+
+
+def _without_nul(frame: pl.DataFrame) -> pl.DataFrame:
+    """Only columns that hold a NUL are written anew: next to none do, and texts are most of a large day."""
+    holds = frame.select(pl.col(pl.String).str.contains("\0", literal=True).any())
+    columns = [column.name for column in holds if column.item()]
+    return frame.with_columns(pl.col(columns).str.replace_all("\0", "", literal=True))
+
+
+def _lost(name: str, given: pl.DataType, wanted: pl.DataType) -> pl.Expr:
+    column = pl.col(name)
+    lost = column.is_not_null() & _cast(name, given, wanted).is_null()
+    return lost | (column % 1 != 0) if given.is_float() else lost

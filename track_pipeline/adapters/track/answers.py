@@ -1,0 +1,302 @@
+"""Reading back from Track.co: answers, distributions, delivery statuses and opt-outs, page by page, as plain values.
+
+Where they are is data (`track_mapping`). A row that cannot be read is counted and never loses the others. What is
+delivered twice or out of order, and what it means for a patient, is the reader's caller's to sort out.
+"""
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, Generic, Literal, Protocol, TypeVar
+
+from track_pipeline.adapters.track.http import Call, NotSent, json_of, slug
+from track_pipeline.adapters.track.mapping import (
+    AnswersMapping,
+    ApiMapping,
+    DistributionsMapping,
+    OptOutsMapping,
+    Resource,
+    StatusesMapping,
+    StatusWord,
+    fold,
+)
+
+# What people write back to be left alone.
+STOP_WORDS: Final = frozenset({"sair", "parar", "cancelar"})
+
+# Track.co's own limit of a comment.
+LONGEST_COMMENT: Final = 5_000
+HIGHEST_SCORE: Final = 10
+
+# An end for a server that numbers its pages and never stops.
+MOST_PAGES: Final = 10_000
+
+Row = TypeVar("Row", bound="Answer | Distribution | DeliveryStatus | OptOut")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a person answered. Only `done` is an answer; `partial` may become one, under the same `send_id`.
+
+    `answered_at` is UTC, None where it cannot be read: an answer is one whenever it was given. `score` is 0 to 10, of
+    the NPS question, None when it was left open or cannot be read.
+    """
+
+    send_id: str
+    answered_at: datetime | None
+    state: Literal["done", "partial"]
+    score: int | None
+    comment: str | None = field(repr=False)
+    interaction_id: str | None
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """A distribution that Track.co has."""
+
+    distribution_id: str
+
+
+@dataclass(frozen=True)
+class DeliveryStatus:
+    """What became of a message at an instant (UTC), None where it cannot be read: a no is one whenever it was said.
+
+    `unsubscribed` is an opt-out of the send's channel. `word` is Track.co's own word, a slug, for counting.
+    """
+
+    send_id: str
+    status: StatusWord | Literal["other"]
+    at: datetime | None
+    word: str
+
+
+@dataclass(frozen=True)
+class OptOut:
+    """A person who is not to be written to, named by at least one of `send_id`, `email` and `phone`.
+
+    It holds whenever it was asked for, hence `at` (UTC) is None where it cannot be read.
+    """
+
+    send_id: str | None
+    email: str | None = field(repr=False)
+    phone: str | None = field(repr=False)
+    channel: Literal["all", "email", "whatsapp"]
+    at: datetime | None
+
+
+@dataclass(frozen=True)
+class Page(Generic[Row]):
+    """The rows of one page that could be read, and how many could not, by reason."""
+
+    rows: tuple[Row, ...]
+    skipped: Mapping[str, int]
+
+
+class SurveyReader(Protocol):
+    """What the services need to know of Track.co afterwards. Raises a SendFailure, pages before it are whole.
+
+    `since` is an aware instant: what is new or has changed from then on; None reads all there is. What arrives while
+    pages are read may be missed, so the next `since` lies before the start of this read.
+    """
+
+    def answers(self, since: datetime | None) -> Iterator[Page[Answer]]:
+        """Answers of the organisation, finished and partial. Skipped: not_an_object, no_answer, no_send_id, no_time."""
+        ...
+
+    def distributions(self, since: datetime | None) -> Iterator[Page[Distribution]] | None:
+        """What was distributed, by whomever; None where that cannot be asked. Skipped: not_an_object, no_identifier."""
+        ...
+
+    def statuses(self, distribution_id: str) -> Iterator[Page[DeliveryStatus]]:
+        """What became of the messages of a distribution. Skipped: not_an_object, no_status, no_send_id."""
+        ...
+
+    def opt_outs(self, since: datetime | None) -> Iterator[Page[OptOut]]:
+        """Who asked Track.co not to be written to any more. Skipped: not_an_object, no_contact."""
+        ...
+
+
+class Connection(Protocol):
+    """What carries a request; `track_http.TrackHttp` does."""
+
+    organization: str
+
+    def exchange(self, call: Call) -> bytes:
+        """The content of a 2xx answer. Raises a SendFailure."""
+        ...
+
+
+class TrackAnswers:
+    """A SurveyReader of Track.co itself. A resource that the mapping leaves out has no pages."""
+
+    def __init__(self, connection: Connection, mapping: ApiMapping) -> None:
+        self._connection = connection
+        self._mapping = mapping
+
+    def answers(self, since: datetime | None) -> Iterator[Page[Answer]]:
+        """As SurveyReader."""
+        mapping = self._mapping.answers
+        return self._pages(mapping, "answers", lambda row: _answer(mapping, row), since)
+
+    def distributions(self, since: datetime | None) -> Iterator[Page[Distribution]] | None:
+        """As SurveyReader."""
+        mapping = self._mapping.distributions
+        if mapping is None or self._mapping.statuses is None:
+            return None
+        return self._pages(mapping, "distributions", lambda row: _distribution(mapping, row), since)
+
+    def statuses(self, distribution_id: str) -> Iterator[Page[DeliveryStatus]]:
+        """As SurveyReader."""
+        mapping = self._mapping.statuses
+        if mapping is None:
+            return iter(())
+        return self._pages(mapping, "delivery statuses", lambda row: _statuses(mapping, row), None, distribution_id)
+
+    def opt_outs(self, since: datetime | None) -> Iterator[Page[OptOut]]:
+        """As SurveyReader."""
+        mapping = self._mapping.opt_outs
+        if mapping is None:
+            return iter(())
+        return self._pages(mapping, "opt-outs", lambda row: _opt_out(mapping, row), since)
+
+    def _pages(
+        self,
+        resource: Resource,
+        what: str,
+        read: Callable[[dict[str, object]], Iterator[Row | str]],
+        since: datetime | None,
+        distribution: str = "",
+    ) -> Iterator[Page[Row]]:
+        """Pages until one is empty, repeats an earlier one, or says that it is the last.
+
+        A short page does not end it: the largest `limit` that Track.co grants is not documented.
+        """
+        seen: set[bytes] = set()
+        count = 0
+        for number in range(MOST_PAGES):
+            content = self._connection.exchange(
+                Call(
+                    "GET",
+                    resource.address(organization=self._connection.organization, distribution=distribution),
+                    f"{what}, page {number + 1}",
+                    query=resource.parameters(
+                        number, since, organization=self._connection.organization, distribution=distribution
+                    ),
+                )
+            )
+            document = json_of(content)
+            rows = resource.rows_in(document)
+            digest = _digest(rows)
+            if rows is None or digest is None:
+                raise NotSent("unreadable", f"{what}: Track.co's answer has no list where track_api.toml looks for it")
+            if not rows or digest in seen:
+                return
+            yield _page(rows, read)
+            seen.add(digest)
+            count += len(rows)
+            if resource.is_last(document, count):
+                return
+        raise NotSent("endless", f"{what}: Track.co has no last page after {MOST_PAGES}; mend paging in track_api.toml")
+
+
+def asks_to_stop(text: str) -> bool:
+    """Whether a text has SAIR, PARAR or CANCELAR as a word, in any case, with accents, or its letters spread out."""
+    words = re.findall(r"[^\W\d_]+", fold(text))
+    return not STOP_WORDS.isdisjoint([*words, "".join(words)])
+
+
+def _digest(rows: list[object] | None) -> bytes | None:
+    """A fingerprint of a page; None when it is too deeply nested to have been meant."""
+    try:
+        return hashlib.sha256(json.dumps(rows).encode()).digest()
+    except RecursionError:
+        return None
+
+
+def _page(rows: list[object], read: Callable[[dict[str, object]], Iterator[Row | str]]) -> Page[Row]:
+    results = [result for row in rows for result in (read(row) if isinstance(row, dict) else iter(("not_an_object",)))]
+    skipped = Counter(result for result in results if isinstance(result, str))
+    return Page(tuple(result for result in results if not isinstance(result, str)), dict(skipped))
+
+
+# --- rows: what could be read, or the reason why it is skipped --------------------------------------------------------
+
+
+def _answer(mapping: AnswersMapping, row: dict[str, object]) -> Iterator[Answer | str]:
+    state = mapping.state_of(row)
+    send_id = _identifier(mapping.send_id.find(row))
+    answered_at = mapping.instant(mapping.answered_at.find(row))
+    if state is None:
+        yield "no_answer"
+    elif send_id is None:
+        yield "no_send_id"
+    elif answered_at is None and mapping.state is None:
+        # Nothing else of the row would say that it is an answer.
+        yield "no_time"
+    else:
+        comment = mapping.comment.find(row) if mapping.comment else None
+        yield Answer(
+            send_id,
+            answered_at,
+            state,
+            _score(mapping.score.find(row)),
+            _text(comment)[:LONGEST_COMMENT] or None,
+            _identifier(mapping.interaction_id.find(row)) if mapping.interaction_id else None,
+        )
+
+
+def _distribution(mapping: DistributionsMapping, row: dict[str, object]) -> Iterator[Distribution | str]:
+    found = _identifier(mapping.distribution_id.find(row))
+    yield Distribution(found) if found else "no_identifier"
+
+
+def _statuses(mapping: StatusesMapping, row: dict[str, object]) -> Iterator[DeliveryStatus | str]:
+    history = mapping.history.find(row) if mapping.history else [row]
+    if not isinstance(history, list):
+        yield "no_status"
+        return
+    send_id = _identifier(mapping.send_id.find(row))
+    for entry in history:
+        word = _text(mapping.status.find(entry))
+        text = _text(mapping.text.find(entry)) if mapping.text else ""
+        if not (word or text):
+            yield "no_status"
+        elif send_id is None:
+            yield "no_send_id"
+        else:
+            at = mapping.instant(mapping.at.find(entry))
+            status = "unsubscribed" if asks_to_stop(word) or asks_to_stop(text) else mapping.word(word) or "other"
+            yield DeliveryStatus(send_id, status, at, slug(fold(word), default="unreadable"))
+
+
+def _opt_out(mapping: OptOutsMapping, row: dict[str, object]) -> Iterator[OptOut | str]:
+    send_id = _identifier(mapping.send_id.find(row)) if mapping.send_id else None
+    email = _text(mapping.email.find(row)) if mapping.email else ""
+    phone = _text(mapping.phone.find(row)) if mapping.phone else ""
+    if not (send_id or email or phone):
+        yield "no_contact"
+    else:
+        at = mapping.instant(mapping.at.find(row)) if mapping.at else None
+        yield OptOut(send_id, email or None, phone or None, mapping.channel_of(row), at)
+
+
+def _identifier(value: object) -> str | None:
+    text = _text(value)
+    return text if re.fullmatch(r"[A-Za-z0-9_-]{1,64}", text) else None
+
+
+def _text(value: object) -> str:
+    """A text or whole number as text that every database takes; nothing for anything else."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return ""
+    # JSON may hold NUL and halves of characters.
+    return str(value).replace("\0", "").encode(errors="replace").decode().strip()
+
+
+def _score(value: object) -> int | None:
+    text = _text(int(value) if isinstance(value, float) and value.is_integer() else value)
+    return int(text) if re.fullmatch(r"[0-9]{1,2}", text) and int(text) <= HIGHEST_SCORE else None

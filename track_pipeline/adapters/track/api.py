@@ -1,0 +1,186 @@
+"""Sending through Track.co: its requests made, and what is read of the answers.
+
+How a request fails and when it is made again is in `track_http`; reading answers of patients is `track_answers`'.
+Callers find requests, receipts and failures here too.
+"""
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final, Protocol
+from urllib.parse import quote
+
+from track_pipeline.adapters.track.http import (
+    Budget,
+    Call,
+    NotSent,
+    Patience,
+    Refused,
+    SendFailure,
+    Stopped,
+    TrackHttp,
+    Unknown,
+    json_of,
+    slug,
+)
+from track_pipeline.adapters.track.requests import (
+    Distribution,
+    Line,
+    LinkList,
+    LinkReceipt,
+    Receipt,
+    SendChannel,
+    Survey,
+    WhatsAppTemplate,
+)
+
+__all__ = [
+    "Budget",
+    "Distribution",
+    "Line",
+    "LinkList",
+    "LinkReceipt",
+    "NotSent",
+    "Patience",
+    "Receipt",
+    "Refused",
+    "SendChannel",
+    "SendFailure",
+    "Stopped",
+    "Survey",
+    "SurveySender",
+    "TrackApi",
+    "Unknown",
+    "WhatsAppTemplate",
+]
+
+SURVEYS_PER_PAGE: Final = 100
+
+
+class SurveySender(Protocol):
+    """What the services need of Track.co. Every method raises a SendFailure."""
+
+    def await_turn(self) -> None:
+        """Waits until the next request may be made."""
+        ...
+
+    def create_distribution(self, distribution: Distribution) -> Receipt:
+        """Creates and sends one distribution."""
+        ...
+
+    def create_link_list(self, link_list: LinkList) -> LinkReceipt:
+        """Makes personal links; contacts nobody."""
+        ...
+
+    def surveys(self) -> list[Survey]:
+        """All surveys of the organisation."""
+        ...
+
+
+class TrackApi(TrackHttp):
+    """The sending side of Track.co, for one organisation."""
+
+    @property
+    def _root(self) -> str:
+        return f"/v1/organizations/{quote(self.organization, safe='')}"
+
+    def create_distribution(self, distribution: Distribution) -> Receipt:
+        """Creates and sends one distribution. Any 2xx means that Track.co took it, readable answer or not."""
+        what = f"distribution of {len(distribution.lines)} lines by {distribution.channel}"
+        content = self.exchange(Call("POST", f"{self._root}/distributions", what, distribution.body()))
+        answer = _payload(content)
+        return Receipt(_distribution_id(answer), _refused(answer, distribution.lines))
+
+    def create_link_list(self, link_list: LinkList) -> LinkReceipt:
+        """Makes personal links; a line without one in the answer has none in the receipt either."""
+        what = f"link list of {len(link_list.lines)} lines"
+        content = self.exchange(Call("POST", f"{self._root}/distributions/createLinkList", what, link_list.body()))
+        answer = _payload(content)
+        return LinkReceipt(_links(answer, link_list.lines), _refused(answer, link_list.lines))
+
+    def surveys(self) -> list[Survey]:
+        """All surveys of the organisation, page after page until one brings nothing new.
+
+        A short page does not end it: the largest `limit` Track.co grants is not documented.
+        """
+        found: dict[str, Survey] = {}
+        for page in itertools.count(1):
+            query: dict[str, str | int] = {"include_questions": "false", "limit": SURVEYS_PER_PAGE, "page": page}
+            answer = _payload(self.exchange(Call("GET", f"{self._root}/surveys", "list of surveys", query=query)))
+            entries = _entries(answer, "surveys", "items", "results")
+            if entries is None:
+                raise NotSent("unreadable", "list of surveys: Track.co's answer is not in a known shape")
+            new = {survey.uuid: survey for survey in map(_survey, entries) if survey and survey.uuid not in found}
+            if not new:
+                break
+            found |= new
+        return list(found.values())
+
+
+# --- reading answers ------------------------------------------------------------------------------------------------
+
+
+def _payload(content: bytes) -> object:
+    """The JSON of an answer, out of its `data` envelope if it has one; None when it is not JSON."""
+    document = json_of(content)
+    if isinstance(document, dict) and isinstance(document.get("data"), dict | list):
+        return document["data"]
+    return document
+
+
+def _first(entry: Mapping[str, object], *keys: str) -> str | None:
+    """The first of the keys that holds a text or a whole number, as text."""
+    values = (entry.get(key) for key in keys)
+    return next((str(value) for value in values if isinstance(value, str | int) and not isinstance(value, bool)), None)
+
+
+def _distribution_id(answer: object) -> str | None:
+    found = _first(answer, "uuid", "id", "distribution_uuid") if isinstance(answer, dict) else None
+    return found if found and re.fullmatch(r"[\w-]{1,64}", found) else None
+
+
+def _entries(answer: object, *keys: str) -> list[dict[str, object]] | None:
+    """The objects of a list that is the answer itself or under one of the keys; None when there is no list."""
+    if isinstance(answer, dict):
+        answer = next((answer[key] for key in keys if isinstance(answer.get(key), list)), None)
+    return [entry for entry in answer if isinstance(entry, dict)] if isinstance(answer, list) else None
+
+
+def _survey(entry: Mapping[str, object]) -> Survey | None:
+    uuid = _first(entry, "uuid", "id", "survey_uuid")
+    if uuid is None:
+        return None
+    return Survey(uuid, _first(entry, "name", "title") or "", _first(entry, "public_hash", "hash"))
+
+
+def _refused(answer: object, lines: tuple[Line, ...]) -> dict[str, str]:
+    """Reasons by `send_id`, from `invalid: [{index | send_id, reason}]` (invented: the real shape is unknown)."""
+    if not isinstance(answer, dict):
+        return {}
+    return {
+        send_id: slug(entry.get("reason"), default="line_refused")
+        for send_id, entry in _by_line(_entries(answer, "invalid"), lines)
+    }
+
+
+def _links(answer: object, lines: tuple[Line, ...]) -> dict[str, str]:
+    """Links by `send_id`, from `links: [{index | send_id, link}]` or such a list alone (invented too).
+
+    A link is never given to a line by its place in the list: one entry left out would give away everybody's link.
+    """
+    named = ((send_id, _first(entry, "link", "url")) for send_id, entry in _by_line(_entries(answer, "links"), lines))
+    return {send_id: link for send_id, link in named if link and re.fullmatch(r"https?://[!-~]{1,2000}", link)}
+
+
+def _by_line(
+    entries: list[dict[str, object]] | None, lines: tuple[Line, ...]
+) -> Iterator[tuple[str, dict[str, object]]]:
+    """The entries that name one of the lines, by its `send_id` or its place, with the `send_id`."""
+    ids = [str(line["send_id"]) for line in lines]
+    known = set(ids)
+    for entry in entries or ():
+        index, send_id = entry.get("index"), _first(entry, "send_id")
+        if send_id is None and isinstance(index, int) and 0 <= index < len(ids):
+            send_id = ids[index]
+        if send_id in known:
+            yield send_id, entry

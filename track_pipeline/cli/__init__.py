@@ -1,0 +1,1 @@
+"""The command line, `track`: a module per group of commands."""

@@ -1,0 +1,113 @@
+"""What the commands of `track` share: how they read options, open a runtime, print, and fail.
+
+Nothing here knows a command; what takes long to import is imported when it is called.
+"""
+
+import json
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from track_pipeline.config.settings import load_settings
+from track_pipeline.logs.redaction import shown
+
+if TYPE_CHECKING:
+    from track_pipeline.runtime import Runtime
+
+# In a pipe nobody's window is too narrow: a row of a table stays one line.
+_PIPE_WIDTH: Final = 200
+_EXIT_CODES: Final = "Exit codes: 0 fine, 1 something failed or was missing, 2 wrong usage, settings or files."
+
+# Both leave out colours where NO_COLOR is set, or nobody looks.
+out = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else _PIPE_WIDTH)
+err = Console(stderr=True)
+
+Json = Annotated[bool, typer.Option("--json", help="print JSON instead of a table")]
+# What a database can count; a longer number is nobody's.
+Encounter = Annotated[int, typer.Argument(min=0, max=2**63 - 1)]
+Contact = Annotated[str | None, typer.Option(help="- asks for it, so that no list of processes and no history has it")]
+Port = Annotated[int, typer.Option("--port", min=0, max=65535)]
+OptionalHospital = Annotated[str | None, typer.Option("--hospital", help="hospital code, such as HMS")]
+OptionalDate = Annotated[str | None, typer.Option("--date", help="day of the encounters, YYYY-MM-DD")]
+
+
+def examples(*lines: str) -> str:
+    """The end of a command's help, a line each: how it is used, and what it exits with."""
+    return "\n\n".join(["Examples:", *lines, _EXIT_CODES])
+
+
+@contextmanager
+def open_runtime() -> "Iterator[Runtime]":
+    """An installation at work, closed afterwards."""
+    from track_pipeline.runtime import Runtime
+
+    runtime = Runtime(load_settings())
+    try:
+        yield runtime
+    finally:
+        runtime.close()
+
+
+def parse_date(text: str | None) -> date | None:
+    """A date as people type it. Raises BadParameter."""
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError:
+        raise typer.BadParameter(f"{text} is not a date; write it as 2026-11-23") from None
+
+
+def fail(message: str) -> NoReturn:
+    """Ends the command with a message and exit code 1."""
+    print_error(message)
+    raise typer.Exit(1)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Around the writing of a file that somebody named. Raises BadParameter when it cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise typer.BadParameter(f"{path} cannot be written ({type(error).__name__}); name another file") from None
+
+
+def check_port(host: str, port: int) -> None:
+    """Raises BadParameter when a server could not listen there, before it starts and says so in its own words."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        raise typer.BadParameter(f"cannot listen on {host}:{port} ({error.strerror}); choose a free --port") from None
+
+
+@contextmanager
+def progress(what: str, total: int | None) -> Iterator[Callable[[str], None]]:
+    """A bar on a terminal, and nothing elsewhere; call what it gives with the name of each thing that is done."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda name: bar.update(task, advance=1, description=f"{what}: {name}")
+
+
+def print_json(value: object) -> None:
+    """JSON on the standard output, never wrapped or coloured."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def print_error(text: str) -> None:
+    """An error, in which nothing is taken for markup: it may name a path, a list, or what somebody typed."""
+    err.print(shown(text), style="red", markup=False, highlight=False, soft_wrap=not err.is_terminal)
+
+
+def print_line(text: str, style: str | None = None) -> None:
+    """A line that is not wrapped in a pipe, and in which nothing is taken for markup."""
+    out.print(shown(text), style=style, markup=False, highlight=False, soft_wrap=not out.is_terminal)

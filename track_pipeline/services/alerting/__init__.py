@@ -1,0 +1,1 @@
+"""Which problems are open, and who is alerted of them."""

@@ -1,0 +1,142 @@
+"""The invitation of one hospital-day: who of the extracted is asked, and why the others are not."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from typing import Final
+
+import polars as pl
+
+from track_pipeline.adapters.lake import Lake
+from track_pipeline.adapters.ledger import Ledger
+from track_pipeline.domain.areas import AREAS, UNCLASSIFIED, Area
+from track_pipeline.domain.hospital import Hospital
+from track_pipeline.domain.identity import ENCOUNTER_KEY, KEY_COLUMNS, Hasher
+from track_pipeline.domain.outcomes import PLANNED, Exclusion
+from track_pipeline.domain.plan import LedgerFacts, PlanRequest, eligible, identify, make_plan
+from track_pipeline.domain.policy import Policy
+from track_pipeline.domain.reminders import LAST_REMINDER
+from track_pipeline.domain.ruleset import RuleSet
+from track_pipeline.logs.system_log import about
+from track_pipeline.services.daily.extraction import EXTRACT
+
+logger = logging.getLogger(__name__)
+
+INVITATION: Final = "invitation"
+
+
+@dataclass(frozen=True)
+class Planner:
+    """Makes plans from extracts, policy and ledger."""
+
+    lake: Lake
+    ledger: Ledger
+    rules: Mapping[str, RuleSet]
+    policy: Policy
+    surveys: Mapping[tuple[str, Area], str]
+    hasher: Hasher
+    clock: Callable[[], datetime]
+
+    def invite(self, hospital: Hospital, day: date, areas: Sequence[Area] = AREAS) -> dict[Area, pl.DataFrame]:
+        """Plans a hospital-day and writes the chosen areas' plans (`PLAN`) to the lake and the ledger.
+
+        One person is asked once a day, so all areas that have been extracted are weighed together. Raises
+        NotInLake when a chosen area has not been extracted.
+        """
+        request = self._request(hospital, day)
+        # Before they are read: an extract that comes in between is not what was planned.
+        made_of = {area: self.lake.digest(EXTRACT, area, day, hospital.code) for area in areas}
+        identified = self._identified(hospital, day, areas, request)
+        self.ledger.see(hospital.code, day, _seen(identified))
+        facts = self._facts(hospital, day, identified)
+        # By the same name: of a large day, what is not needed any more is let go.
+        identified = eligible(identified, request, facts)
+        plan = make_plan(identified, request, facts)
+        plans = {area: plan.filter(pl.col("area") == area.value) for area in areas}
+        for area, rows in plans.items():
+            self.lake.write(rows, INVITATION, area, day, hospital.code, made_of=made_of[area])
+            self._tell_ledger(hospital, day, area, rows)
+            planned = rows.filter(pl.col("result") == PLANNED).height
+            with about(area=area):
+                logger.info("plan of %s: %d to be asked, %d excluded", day, planned, rows.height - planned)
+        return plans
+
+    def as_if_unsent(self, hospital: Hospital, day: date, encounters: pl.DataFrame) -> pl.DataFrame:
+        """The plan (`PLAN`) of encounters (`ENCOUNTERS`, of all areas and of none), as if none of them had an outcome.
+
+        So what has left keeps its place only if these rules and this policy give it one. Nothing is written anywhere.
+        """
+        request = self._request(hospital, day)
+        identified = identify(encounters, request, self.hasher)
+        facts = self._facts(hospital, day, identified)
+        unsent = replace(facts, asked=facts.asked.clear(), suppressed=facts.suppressed.clear())
+        return make_plan(eligible(identified, request, facts), request, unsent)
+
+    def _request(self, hospital: Hospital, day: date) -> PlanRequest:
+        return PlanRequest(hospital, day, self.clock().astimezone(hospital.zone).date(), self.policy, self.surveys)
+
+    def _identified(self, hospital: Hospital, day: date, areas: Sequence[Area], request: PlanRequest) -> pl.DataFrame:
+        """Everybody who was extracted, also who is in no area: a front desk's telephone is shared by all of them."""
+        read = {area: self.lake.read if area in areas else self.lake.find for area in AREAS}
+        frames = [read[area](EXTRACT, area, day, hospital.code) for area in AREAS]
+        frames.append(self.lake.find(EXTRACT, UNCLASSIFIED, day, hospital.code))
+        encounters = pl.concat(frame for frame in frames if frame is not None)
+        return identify(encounters, request, self.hasher)
+
+    def _facts(self, hospital: Hospital, day: date, identified: pl.DataFrame) -> LedgerFacts:
+        keys = pl.concat(identified.get_column(column).drop_nulls() for column in KEY_COLUMNS).unique()
+        contacted = self.ledger.recent_contacts(keys, cohort_from=day - self._cooldowns(), cohort_before=day)
+        was_known = pl.col("answered_on") <= self.clock().astimezone(hospital.zone).date()
+        return LedgerFacts(
+            # Replayed at the same instant, a plan is the same; the claim looks at every opt-out there is.
+            opted_out=self.ledger.opted_out(keys, known_at=self.clock()),
+            contacted=contacted.with_columns(answered_on=pl.when(was_known).then("answered_on")),
+            asked=self.ledger.asked(hospital.code, day),
+            suppressed=self.ledger.suppressed(hospital.code, day),
+            consented=self.ledger.consented(keys, "whatsapp"),
+            died=self.ledger.died(keys),
+        )
+
+    def _cooldowns(self) -> timedelta:
+        """How long ago somebody may have been invited who is still in quarantine: an answer may have come much later.
+
+        As late as the last reminder is valid, and that one may have been caught up.
+        """
+        quarantine, policy = self.policy.quarantine, self.policy
+        until_answer = LAST_REMINDER + policy.reminders.catch_up_days + policy.sending.validity_days + 1
+        return timedelta(days=max(quarantine.after_invite, quarantine.after_answer + until_answer))
+
+    def _tell_ledger(self, hospital: Hospital, day: date, area: Area, plan: pl.DataFrame) -> None:
+        self.ledger.replace_encounters(
+            hospital.code,
+            day,
+            area,
+            plan.select(
+                "database",
+                "encounter_id",
+                "unit",
+                "setor",
+                "survey_uuid",
+                "channel",
+                "result",
+                "reason",
+                rule="decided_by",
+                rules_version=pl.lit(self.rules[hospital.code].version),
+                policy_version=pl.lit(self.policy.version),
+            ),
+        )
+
+
+def _seen(identified: pl.DataFrame) -> pl.DataFrame:
+    """Whom the hospital saw that day, one row per key: whoever comes back, or dies, is not reminded of an older visit.
+
+    A cancelled encounter did not take place. Who died is also known by the encounter, whatever its contacts become.
+    """
+    died = pl.col("died") | pl.col("reason").eq_missing(pl.lit(Exclusion.DECEASED.value))
+    took_place = identified.filter(pl.col("reason").ne_missing(pl.lit(Exclusion.CANCELLED.value)))
+    return (
+        took_place.with_columns(died=died, encounter_key=pl.when(died).then(ENCOUNTER_KEY))
+        .unpivot([*KEY_COLUMNS, "encounter_key"], index=["database", "encounter_id", "died"], value_name="person_key")
+        .select("person_key", "database", "encounter_id", "died")
+    )

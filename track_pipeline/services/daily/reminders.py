@@ -1,0 +1,106 @@
+"""The reminders of one cohort, area and wave: who has not answered, is still there to be asked, and is due.
+
+What Track.co knows must be fresh, or nothing leaves. How lines leave is `sending`'s, who is due `domain.reminders`'.
+"""
+
+import logging
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Final
+
+import polars as pl
+
+from track_pipeline.adapters.ledger import Source
+from track_pipeline.domain.areas import Area
+from track_pipeline.domain.hospital import Hospital
+from track_pipeline.domain.identity import KEY_COLUMNS
+from track_pipeline.domain.outcomes import PLANNED
+from track_pipeline.domain.plan import may_get_whatsapp
+from track_pipeline.domain.reminders import CONTACTS, DUE, WITHHELD, Wave, decide
+from track_pipeline.errors import TrackPipelineError
+from track_pipeline.services.daily.invitation import INVITATION
+from track_pipeline.services.daily.sending import Outbox, Partition, SendReport
+from track_pipeline.services.feedback.reading import is_fresh
+
+logger = logging.getLogger(__name__)
+
+WAVES: Final[tuple[Wave, ...]] = ("reminder_7d", "reminder_14d")
+
+# What must have been read of Track.co lately: each may hold somebody's no.
+FRESH: Final[tuple[Source, ...]] = ("answers", "opt_outs", "all_statuses")
+
+
+class AnswersStale(TrackPipelineError):  # noqa: N818 - a state
+    """Nobody may be reminded before it is known who has answered and who has opted out."""
+
+
+@dataclass
+class ReminderReport(SendReport):
+    """What one run of reminders did; `results` counts candidates by result and reason."""
+
+    candidates: int = 0
+    results: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reminder:
+    """Reminds cohorts."""
+
+    outbox: Outbox
+
+    def remind(self, hospital: Hospital, day: date, area: Area, wave: Wave, run_id: str) -> ReminderReport:
+        """Sends the reminders of a cohort that are due today and have not left.
+
+        Safe to run any number of times. Raises AnswersStale, and what `Outbox.send` raises.
+        """
+        ledger = self.outbox.ledger
+        decided = self._decide(hospital, day, area, wave)
+        report = ReminderReport(candidates=decided.height, results=_counts(decided))
+        withheld = decided.filter(pl.col("result") == WITHHELD)
+        noted = withheld.select("database", "encounter_id", "reason", result=pl.lit("suppressed"))
+        ledger.note(hospital.code, day, wave, noted)
+        due = decided.filter(pl.col("result") == DUE)
+        report.lines = due.height
+        if due.is_empty():
+            return report
+        self._demand_fresh_answers(hospital, day)
+        for channel in hospital.channels:
+            lines = due.filter(pl.col("channel") == channel)
+            if not lines.is_empty():
+                self.outbox.send(Partition(hospital, day, area, channel, wave), lines, run_id, report)
+        logger.info("%s of %s: %s", wave, day, report)
+        return report
+
+    def _decide(self, hospital: Hospital, day: date, area: Area, wave: Wave) -> pl.DataFrame:
+        outbox = self.outbox
+        today = outbox.clock().astimezone(hospital.zone).date()
+        plan = outbox.lake.find(INVITATION, area, day, hospital.code)
+        planned = None if plan is None else plan.filter(pl.col("result") == PLANNED)
+        candidates = outbox.ledger.reminder_candidates(hospital.code, day, area, planned)
+        # A purged plan leaves nobody to be reminded, each by name: `no_contact`.
+        contacts = pl.DataFrame(schema=CONTACTS) if planned is None else self._contacts(hospital, planned)
+        decided = decide(candidates, contacts, wave, today, hospital, outbox.policy.reminders)
+        return decided.with_columns(hospital=pl.lit(hospital.code), area=pl.lit(area.value), extra=pl.lit(value=False))
+
+    def _contacts(self, hospital: Hospital, planned: pl.DataFrame) -> pl.DataFrame:
+        """The contacts of the planned; phones only of people who may get WhatsApp."""
+        keys = pl.concat(planned.get_column(name).drop_nulls() for name in KEY_COLUMNS)
+        agreed = may_get_whatsapp(hospital, self.outbox.ledger.consented(keys, "whatsapp"))
+        return planned.with_columns(phone_e164=pl.when(agreed).then("phone_e164"))
+
+    def _demand_fresh_answers(self, hospital: Hospital, day: date) -> None:
+        now, age = self.outbox.clock(), timedelta(hours=self.outbox.policy.feedback.max_answer_age_hours)
+        for source in FRESH:
+            last = self.outbox.ledger.last_refresh(source)
+            if last is None or not is_fresh(last[0], now, age):
+                read = f"last read {last[0]:%Y-%m-%d %H:%M} UTC" if last else "never read"
+                what = source.replace("_", " ")
+                raise AnswersStale(
+                    f"{hospital.code} {day}: nobody was reminded, {what} of Track.co were {read}. "
+                    "Materialise the asset `answers`, then run this partition again"
+                )
+
+
+def _counts(decided: pl.DataFrame) -> dict[str, int]:
+    word = pl.concat_str("result", pl.col("reason"), separator=":", ignore_nulls=True)
+    return dict(decided.group_by(word.alias("word")).len().sort("word").iter_rows())

@@ -1,0 +1,272 @@
+"""The one way out of the house: lines are claimed, posted and settled, and every one of them gets a name.
+
+First invitations and reminders both leave through here. Who is to be written to is decided before; whether a line
+left is the ledger's. A crash at any point leaves at worst claims without an outcome, which count as `unknown`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta
+from typing import Final
+
+import polars as pl
+
+from track_pipeline.adapters.alerts import Alerts
+from track_pipeline.adapters.lake import Lake
+from track_pipeline.adapters.ledger import Claim, Ledger, Wave
+from track_pipeline.adapters.track.api import Refused, SendFailure, Stopped, Unknown
+from track_pipeline.domain.areas import Area
+from track_pipeline.domain.hospital import Hospital
+from track_pipeline.domain.outcomes import Deferral, Suppression
+from track_pipeline.domain.policy import Policy
+from track_pipeline.domain.sending import window_is_open
+from track_pipeline.errors import ConfigError, TrackPipelineError
+from track_pipeline.services.alerting.problems import throttled
+from track_pipeline.services.daily.messages import Accepted, LineChannel, Mailroom
+
+INVITE: Final = "invite"
+SURVEY_LINK: Final = "survey_link"
+
+# One row per link made: what the front desk needs to hand it over.
+LINKS: Final = pl.Schema(
+    {
+        "send_id": pl.String(),
+        "database": pl.String(),
+        "encounter_id": pl.Int64(),
+        "unit": pl.String(),
+        "area": pl.String(),
+        "setor": pl.String(),
+        "patient_name": pl.String(),
+        "link": pl.String(),
+    }
+)
+
+# A refused batch is halved until the bad lines are alone; so many requests are enough for a few of them.
+_MOST_REQUESTS_PER_BATCH: Final = 40
+
+_NEXT_STEP: Final = {
+    Deferral.UNREACHABLE: "Run this partition again once Track.co answers; `track status` names what is unknown.",
+    Deferral.BUSY: "Run this partition again later.",
+    Deferral.TOKEN_REFUSED: "Put a valid API_TOKEN in the settings, then run the failed partitions again.",
+    Deferral.THROTTLED: "Solve the captcha at Track.co, `track pause remove all`, then run these partitions again.",
+}
+
+
+class DispatchStopped(TrackPipelineError):  # noqa: N818 - a state, not a fault of ours
+    """A dispatch ended before its last line; what had left is in the ledger, the rest waits."""
+
+
+@dataclass(frozen=True)
+class Partition:
+    """The lines of one hospital-day and area that go through one channel in one wave."""
+
+    hospital: Hospital
+    day: date
+    area: Area
+    channel: LineChannel
+    wave: Wave = INVITE
+
+    def __str__(self) -> str:
+        wave = "" if self.wave == INVITE else f" {self.wave}"
+        return f"{self.hospital.code} {self.day} {self.area}{wave} by {self.channel}"
+
+
+@dataclass
+class SendReport:
+    """What one sending did, in numbers of lines; the partition's whole state is the ledger's."""
+
+    lines: int = 0
+    earlier: int = 0
+    sent: int = 0
+    rejected: int = 0
+    unknown: int = 0
+    held: dict[str, int] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        held = "".join(f", {count} {reason}" for reason, count in sorted(self.held.items()))
+        counts = f"{self.sent} sent, {self.rejected} rejected, {self.unknown} unknown"
+        return f"{self.lines} lines, {self.earlier} settled earlier, {counts}{held}"
+
+
+@dataclass(frozen=True)
+class Outbox:
+    """Sends lines. `sends` is False in a dry run, which does everything but claim and post."""
+
+    lake: Lake
+    ledger: Ledger
+    mailroom: Mailroom
+    policy: Policy
+    rules_versions: dict[str, str]
+    clock: Callable[[], datetime]
+    alerts: Alerts
+    sends: bool
+
+    def send(self, partition: Partition, lines: pl.DataFrame, run_id: str, report: SendReport) -> None:
+        """Sends lines (columns of `PLAN`, and `extra`) batch after batch, as long as it may; adds to the report.
+
+        Raises ConfigError when a template is missing, before anything is claimed, and DispatchStopped when Track.co
+        could not be relied on; the message says what to do.
+        """
+        for unit in lines.get_column("unit").unique():
+            self.mailroom.check(unit, partition.channel)
+        # What was sent on which basis, with which fields, must be told for as long as the sends are kept.
+        if self.sends:
+            self.ledger.remember_policy(self.policy.version, self.policy.model_dump_json())
+        session = _Session(self, partition, run_id, report)
+        with self.ledger.dispatching(run_id):
+            session.send(list(self._batches(lines)))
+
+    def why_wait(self, partition: Partition) -> str | None:
+        """Why lines may not be sent now, as `deferred:<reason>`; None when they may."""
+        hospital, channel = partition.hospital, partition.channel
+        if not self.sends:
+            return f"deferred:{Deferral.DRY_RUN}"
+        scopes = {"all", f"hospital:{hospital.code}", f"channel:{channel}"}
+        if scopes & set(self.ledger.pauses().get_column("scope")):
+            return f"deferred:{Deferral.PAUSED}"
+        # Nobody's telephone rings when a link is made.
+        if channel != "link" and not window_is_open(hospital.send_window, self.clock().astimezone(hospital.zone)):
+            return f"deferred:{Deferral.WINDOW}"
+        return None
+
+    def hold(self, partition: Partition, lines: pl.DataFrame, held: str, report: SendReport) -> None:
+        """Names why lines did not leave. Links beside an invitation are not what became of an encounter."""
+        report.held[held] = report.held.get(held, 0) + lines.height
+        own = lines.filter(~pl.col("extra")).select("database", "encounter_id")
+        place = (partition.hospital.code, partition.day)
+        if partition.wave == INVITE:
+            self.ledger.hold(*place, partition.area, own.with_columns(held=pl.lit(held)))
+        else:
+            result, _, reason = held.partition(":")
+            self.ledger.note(*place, partition.wave, own.with_columns(result=pl.lit(result), reason=pl.lit(reason)))
+
+    def _batches(self, lines: pl.DataFrame) -> Iterator[pl.DataFrame]:
+        for of_survey in lines.partition_by("unit", "survey_uuid", maintain_order=True):
+            yield from of_survey.iter_slices(self.policy.sending.batch_size)
+
+
+@dataclass
+class _Session:
+    """One sending under way."""
+
+    outbox: Outbox
+    partition: Partition
+    run_id: str
+    report: SendReport
+
+    def send(self, batches: list[pl.DataFrame]) -> None:
+        outbox, partition = self.outbox, self.partition
+        for place, batch in enumerate(batches):
+            try:
+                waiting = outbox.why_wait(partition)
+                if waiting is None:
+                    outbox.mailroom.await_turn()
+                    # Before anything is claimed, for a turn may be minutes away, and much may have changed.
+                    waiting = outbox.why_wait(partition)
+                if waiting is None:
+                    self._send_batch(batch)
+                else:
+                    outbox.hold(partition, batch, waiting, self.report)
+            except SendFailure as failure:
+                self._stop(failure, batches[place:])
+                return
+
+    def _send_batch(self, batch: pl.DataFrame) -> None:
+        verdicts = self.outbox.ledger.claim(batch, self._claim())
+        for reason in Suppression:
+            refused = verdicts.filter(pl.col("verdict") == reason.value)
+            if not refused.is_empty():
+                self.outbox.hold(self.partition, refused, f"suppressed:{reason}", self.report)
+        # These have their outcome by the plan that was made meanwhile.
+        if withdrawn := verdicts.filter(pl.col("verdict") == "withdrawn").height:
+            self.report.held["withdrawn"] = self.report.held.get("withdrawn", 0) + withdrawn
+        claimed = verdicts.filter(pl.col("verdict") == "claimed")
+        if claimed.is_empty():
+            return
+        try:
+            self._post(claimed, requests_left=_MOST_REQUESTS_PER_BATCH)
+        except (SendFailure, ConfigError):
+            # What is still claimed has not left: every request that may have is settled before its failure goes on.
+            self.outbox.ledger.release(claimed.get_column("send_id"))
+            raise
+
+    def _claim(self) -> Claim:
+        hospital, policy = self.partition.hospital, self.outbox.policy
+        today = self.outbox.clock().astimezone(hospital.zone).date()
+
+        def days_ago(days: int) -> datetime:
+            return datetime.combine(today - timedelta(days=days - 1), time(), hospital.zone)
+
+        return Claim(
+            wave=self.partition.wave,
+            cohort_date=self.partition.day,
+            run_id=self.run_id,
+            policy_version=policy.version,
+            rules_version=self.outbox.rules_versions[hospital.code],
+            any_survey_since=days_ago(policy.quarantine.any_survey_after_invite),
+            this_survey_since=days_ago(policy.quarantine.this_survey_after_invite),
+            any_survey_days=policy.quarantine.any_survey_after_invite,
+            this_survey_days=policy.quarantine.this_survey_after_invite,
+        )
+
+    def _post(self, claimed: pl.DataFrame, requests_left: int) -> int:
+        """Posts claimed lines and settles them; returns how many more requests may be spent on them."""
+        ledger, send_ids = self.outbox.ledger, claimed.get_column("send_id").to_list()
+        try:
+            accepted = self.outbox.mailroom.post(self.partition.hospital, self.partition.channel, claimed)
+        except Refused as refusal:
+            if claimed.height == 1 or requests_left <= 1 or refusal.reason not in ("http_413", "http_422"):
+                self.report.rejected += ledger.settle(send_ids, "rejected", reason=refusal.reason)
+                return requests_left - 1
+            half = claimed.height // 2
+            requests_left = self._post(claimed.head(half), requests_left - 1)
+            return self._post(claimed.tail(-half), requests_left)
+        except Unknown as failure:
+            self.report.unknown += ledger.settle(send_ids, "unknown", reason=failure.reason)
+            raise
+        self._record(claimed, accepted)
+        return requests_left - 1
+
+    def _record(self, claimed: pl.DataFrame, accepted: Accepted) -> None:
+        ledger = self.outbox.ledger
+        taken = claimed.filter(~pl.col("send_id").is_in(list(accepted.refused)))
+        made = self._keep_links(taken, accepted.links) if accepted.links else taken.clear()
+        for reason in sorted(set(accepted.refused.values())):
+            send_ids = [send_id for send_id, why in accepted.refused.items() if why == reason]
+            self.report.rejected += ledger.settle(
+                send_ids, "rejected", reason=reason, distribution_id=accepted.distribution_id
+            )
+        if self.partition.channel == "link":
+            # Whoever has no link was not asked; whether Track.co made one that nobody could read, nobody knows.
+            missing = taken.join(made, on="send_id", how="anti").get_column("send_id")
+            self.report.unknown += ledger.settle(missing, "unknown", reason="no_link")
+            taken = made
+        sent = taken.get_column("send_id")
+        self.report.sent += ledger.settle(sent, "sent", distribution_id=accepted.distribution_id)
+
+    def _keep_links(self, taken: pl.DataFrame, links: Mapping[str, str]) -> pl.DataFrame:
+        """Adds links to the lake (`LINKS`) before the ledger calls them made: a link nobody has is lost."""
+        partition = self.partition
+        by_send = pl.DataFrame({"send_id": list(links), "link": list(links.values())})
+        made = taken.join(by_send, on="send_id").select(LINKS.names())
+        self.outbox.lake.add(made, SURVEY_LINK, partition.area, partition.day, partition.hospital.code)
+        return made
+
+    def _stop(self, failure: SendFailure, unsent: list[pl.DataFrame]) -> None:
+        """Names what the lines of a broken-off dispatch wait for, and says what to do."""
+        partition, ledger = self.partition, self.outbox.ledger
+        if isinstance(failure, Stopped) and failure.reason == Deferral.THROTTLED:
+            ledger.pause("all", reason=Deferral.THROTTLED, source="Track.co answered 405")
+            self.outbox.alerts.send(throttled())
+        place = (partition.hospital.code, partition.day)
+        left = ledger.settled(*place, partition.wave, partition.channel)
+        # What was dropped with this very batch stays dropped.
+        dropped = ledger.suppressed(*place)
+        rest = pl.concat(unsent).join(left, on=["database", "encounter_id"], how="anti")
+        if partition.wave == INVITE:
+            rest = rest.join(dropped, on=["database", "encounter_id", "area", "channel"], how="anti")
+        reason = Deferral.UNREACHABLE if isinstance(failure, Unknown) else Deferral(failure.reason)
+        self.outbox.hold(partition, rest, f"deferred:{reason}", self.report)
+        if reason is Deferral.BUDGET:
+            return
+        raise DispatchStopped(f"{partition}: {failure}; {rest.height} lines wait. {_NEXT_STEP[reason]}") from failure

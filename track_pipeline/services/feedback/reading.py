@@ -1,0 +1,229 @@
+"""What comes back from Track.co, into the ledger: answers, delivery statuses, opt-outs. Contacts nobody.
+
+Read again and again with an overlap, so that nothing is missed; what is delivered twice counts once. Comments may
+hold personal data: they go straight into their own table and are counted nowhere.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final, Literal, TypeVar
+
+import polars as pl
+
+from track_pipeline.adapters.alerts import Alert, Alerts
+from track_pipeline.adapters.ledger import ANSWERS, DELIVERIES, Ledger, Source
+from track_pipeline.adapters.track.answers import Answer, DeliveryStatus, OptOut, Page, SurveyReader
+from track_pipeline.adapters.track.api import SendFailure
+from track_pipeline.domain.identity import KEY_COLUMNS, Hasher
+from track_pipeline.domain.nps import band
+from track_pipeline.domain.policy import Policy
+from track_pipeline.domain.reminders import LAST_REMINDER
+from track_pipeline.errors import TrackPipelineError
+from track_pipeline.services.feedback.statuses import statuses_of
+from track_pipeline.services.operator.people import NoSuchContact, person_keys
+
+# What changes at Track.co while pages are read may slide past that read: the following ones start earlier.
+_OVERLAP: Final = timedelta(days=1)
+
+# The clocks of machines that share a ledger may differ by so much.
+CLOCKS_DIFFER: Final = timedelta(minutes=5)
+
+# Of so many rows one could be read, or the mapping is wrong.
+_TELLING: Final = 5
+
+_STATUS_INTERVAL: Final = timedelta(minutes=50)
+
+# Statuses that say the person, or the provider for the person, refuses the channel.
+_REFUSALS: Final = {"unsubscribed": "Track.co status", "refused": "provider refusal"}
+
+_Row = TypeVar("_Row", Answer, DeliveryStatus, OptOut)
+
+
+class Unreadable(TrackPipelineError):  # noqa: N818 - read as "the answers are unreadable"
+    """Track.co answers in a shape that the mapping does not fit."""
+
+
+@dataclass
+class FeedbackReport:
+    """What one reading brought, in numbers. `skipped`: rows that could not be read, by reason.
+
+    `detractors`: new answers of 0 to 6, by hospital.
+    """
+
+    new_answers: int = 0
+    partial_answers: int = 0
+    new_statuses: int = 0
+    new_opt_outs: int = 0
+    strangers: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+    detractors: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class FeedbackReader:
+    """Brings the ledger up to date with Track.co."""
+
+    reader: SurveyReader
+    ledger: Ledger
+    hasher: Hasher
+    policy: Policy
+    clock: Callable[[], datetime]
+    alerts: Alerts
+
+    def refresh(self) -> FeedbackReport:
+        """Reads all that is new; what was read before a failure stays read.
+
+        Raises SendFailure when Track.co cannot be read, Unreadable when what it says cannot.
+        """
+        report = FeedbackReport()
+        try:
+            self._read_opt_outs(report)
+            self._read_answers(report)
+            self._read_statuses(report)
+        finally:
+            # Also when the rest cannot be read: to the next reading these answers are not new.
+            self._tell_of_detractors(report)
+        return report
+
+    def _tell_of_detractors(self, report: FeedbackReport) -> None:
+        for hospital, count in sorted(report.detractors.items()):
+            text = f"{count} new answers of detractors (0 to 6); somebody may want to call them."
+            self.alerts.send(Alert(hospital, text, "/assets/daily_report"))
+
+    def _read_answers(self, report: FeedbackReport) -> None:
+        started, since = self.clock(), self._since("answers")
+        counted: set[str] = set()
+        reading = _Reading("answers", report)
+        for page in self.reader.answers(since):
+            rows = reading.rows_of(page)
+            done = [answer for answer in rows if answer.state == "done"]
+            report.partial_answers += len(rows) - len(done)
+            recorded = self.ledger.record_answers(_answers(done, started))
+            # Whoever answered was reached, whatever was seen of the sending.
+            self.ledger.settle([answer.send_id for answer in done], "sent", reason="answered")
+            report.new_answers += recorded.new
+            report.strangers += recorded.strangers
+            if recorded.new:
+                # Pages shift while they are read: an answer may be on two of them.
+                unhappy = _detractors(done) - counted
+                report.detractors.update(self.ledger.hospitals_of_answers(unhappy, started))
+                counted |= unhappy
+        reading.check()
+        self.ledger.refreshed("answers", started)
+
+    def _read_opt_outs(self, report: FeedbackReport) -> None:
+        started, since = self.clock(), self._since("opt_outs")
+        reading = _Reading("opt-outs", report)
+        for page in self.reader.opt_outs(since):
+            rows = reading.rows_of(page)
+            by_contact = [
+                (key, row.channel, "Track.co opt-out") for row in rows for key in self._keys_of_contact(row, report)
+            ]
+            by_send = [(row.send_id, row.channel, "Track.co opt-out") for row in rows if row.send_id]
+            report.new_opt_outs += self._opt_out(by_contact) + self._opt_out_senders(by_send)
+        reading.check()
+        self.ledger.refreshed("opt_outs", started)
+
+    def _read_statuses(self, report: FeedbackReport) -> None:
+        """Asks of each distribution, which is a request each: hourly of the newest, of all less often.
+
+        All are those whose people may still be reminded, for one of them may have unsubscribed meanwhile. They are
+        asked of again at half the age at which what is known would keep a reminder from going.
+        """
+        started, policy = self.clock(), self.policy.feedback
+        if not self._is_older("statuses", _STATUS_INTERVAL):
+            return
+        of_all = self._is_older("all_statuses", timedelta(hours=policy.max_answer_age_hours) / 2)
+        until_late = LAST_REMINDER + self.policy.reminders.catch_up_days + 1
+        days = max(policy.status_days, until_late) if of_all else policy.status_days
+        reading = _Reading("statuses", report)
+        for _, told in statuses_of(self.reader, self.ledger.distributions(started - timedelta(days=days))):
+            if isinstance(told, SendFailure):
+                report.skipped[f"distribution_{told.reason}"] += 1
+                continue
+            rows = [row for page in told for row in reading.rows_of(page)]
+            report.new_statuses += self.ledger.record_deliveries(_deliveries(rows, started)).new
+            refused = [(row.send_id, None, _REFUSALS[row.status]) for row in rows if row.status in _REFUSALS]
+            report.new_opt_outs += self._opt_out_senders(refused)
+        reading.check()
+        self.ledger.refreshed("statuses", started)
+        if of_all:
+            self.ledger.refreshed("all_statuses", started)
+
+    def _is_older(self, source: Source, age: timedelta) -> bool:
+        last = self.ledger.last_refresh(source)
+        return last is None or not is_fresh(last[0], self.clock(), age)
+
+    def _since(self, source: Literal["answers", "opt_outs"]) -> datetime | None:
+        last = self.ledger.last_refresh(source)
+        # A clock that was ahead says nothing about where to read on: all is read again.
+        return last[1] - _OVERLAP if last and last[1] and last[1] <= self.clock() + CLOCKS_DIFFER else None
+
+    def _keys_of_contact(self, row: OptOut, report: FeedbackReport) -> Iterator[str]:
+        for given in ({"email": row.email}, {"phone": row.phone}):
+            if any(given.values()):
+                try:
+                    yield from person_keys(self.hasher, self.policy.placeholders, **given)
+                except NoSuchContact:
+                    report.skipped["opt_out_unreadable"] += 1
+
+    def _opt_out_senders(self, refusals: Iterable[tuple[str, str | None, str]]) -> int:
+        """Opts out whom sends went to, under all their keys; without a channel, the one the send took."""
+        wanted = pl.DataFrame(list(refusals), schema=("send_id", "asked", "source"), orient="row").cast(pl.String)
+        found = self.ledger.keys_of_sends(wanted.get_column("send_id")).join(wanted, on="send_id")
+        rows = (
+            found.with_columns(channel=pl.coalesce("asked", "channel").replace("link", "all"))
+            .unpivot(KEY_COLUMNS, index=["channel", "source"], value_name="person_key")
+            .drop_nulls("person_key")
+        )
+        return self._opt_out(rows.select("person_key", "channel", "source").unique().rows())
+
+    def _opt_out(self, rows: Iterable[tuple[str, ...]]) -> int:
+        frame = pl.DataFrame(list(rows), schema=("person_key", "channel", "source"), orient="row").cast(pl.String)
+        return self.ledger.opt_out_many(frame)
+
+
+def is_fresh(read_at: datetime, now: datetime, age: timedelta) -> bool:
+    """Whether something was read less than `age` ago. A clock that was ahead when it was read says nothing."""
+    return -CLOCKS_DIFFER <= now - read_at < age
+
+
+@dataclass
+class _Reading:
+    """The pages of one source; rows that could not be read are counted in the report."""
+
+    what: str
+    report: FeedbackReport
+    read: int = 0
+    unread: int = 0
+
+    def rows_of(self, page: Page[_Row]) -> tuple[_Row, ...]:
+        self.report.skipped.update(page.skipped)
+        self.read += len(page.rows)
+        self.unread += sum(page.skipped.values())
+        return page.rows
+
+    def check(self) -> None:
+        """Raises Unreadable where it looks as if the fields were others than the mapping says."""
+        if self.unread >= _TELLING and not self.read:
+            raise Unreadable(
+                f"none of {self.unread} {self.what} of Track.co could be read, so nobody is reminded. "
+                "Compare a real answer with track_api.toml (TRACK_API_MAPPING), then run this again"
+            )
+
+
+def _detractors(rows: Iterable[Answer]) -> set[str]:
+    """The sends that were answered by a detractor."""
+    return {row.send_id for row in rows if row.score is not None and band(row.score) == "detractor"}
+
+
+def _answers(rows: Iterable[Answer], read_at: datetime) -> pl.DataFrame:
+    frame = pl.DataFrame([[getattr(row, name) for name in ANSWERS] for row in rows], schema=ANSWERS, orient="row")
+    return frame.with_columns(pl.col("answered_at").fill_null(read_at.astimezone(UTC)))
+
+
+def _deliveries(rows: Iterable[DeliveryStatus], read_at: datetime) -> pl.DataFrame:
+    frame = pl.DataFrame([[getattr(row, name) for name in DELIVERIES] for row in rows], schema=DELIVERIES, orient="row")
+    return frame.with_columns(pl.col("at").fill_null(read_at.astimezone(UTC)))

@@ -1,0 +1,1 @@
+"""What people ask of an installation: status, stories of encounters, simulations, comparisons, reports."""

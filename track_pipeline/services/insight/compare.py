@@ -1,0 +1,193 @@
+"""Another system's sends of a day beside ours, every difference with its reason: for the days when both run.
+
+Ours are the invitations that left, or may have, and what a dry run would have sent: while the other system sends,
+this one must not. The list is read whole, and nothing is written anywhere.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from track_pipeline.adapters.ledger import Ledger
+from track_pipeline.domain.areas import AREAS
+from track_pipeline.domain.hospital import Hospital, Registry
+from track_pipeline.domain.outcomes import EXCLUDED, Deferral, Exclusion
+from track_pipeline.services.operator.imports import BadFile, Line, filled, read_whole
+
+JsonObject = dict[str, Any]
+
+COLUMNS: Final = ("hospital", "encounter", "area", "channel")
+CHANNELS: Final = ("email", "whatsapp", "link")
+
+# Why only theirs has an encounter, where the ledger has no outcome of it.
+NOT_EXTRACTED: Final = "not_extracted"
+DAY_NOT_EXTRACTED: Final = "day_not_extracted"
+
+_LINE: Final = pl.Schema(
+    {
+        "hospital": pl.String(),
+        "database": pl.String(),
+        "encounter_id": pl.Int64(),
+        "area": pl.String(),
+        "channel": pl.String(),
+    }
+)
+_ENCOUNTER: Final = ["hospital", "database", "encounter_id"]
+# The list writes an area as we do, or as the survey knows it.
+_AREAS: Final = {name.casefold(): area.value for area in AREAS for name in (area.value, area.label)}
+
+
+@dataclass(frozen=True)
+class Comparer:
+    """Compares lists with the ledger."""
+
+    ledger: Ledger
+    registry: Registry
+
+    def compare(self, path: Path, day: date) -> JsonObject:
+        """A CSV of the other system's sends for the encounters of a day, beside our own.
+
+        Columns: hospital (a code of the registry), encounter, area (as ours, or the survey's label), channel (email,
+        whatsapp, link); database is optional, else the hospital's own counts first. Hospitals that the list does not
+        name are not compared.
+
+        date, hospitals, theirs and ours (encounters), same; different, only_theirs and only_ours, each with the
+        numbers by reason; encounters (hospital, database, encounter, result, reason, theirs, ours), those that are
+        not the same. Raises BadFile with a line per problem, LedgerError.
+        """
+        lines = read_whole(path, partial(_line, self.registry), COLUMNS)
+        if not lines:
+            raise BadFile(f"{path.name}: there is no send in it; nothing was compared")
+        listed = pl.DataFrame(lines, schema=_LINE, orient="row")
+        named = [each for each in self.registry.hospitals if each.code in set(listed.get_column("hospital"))]
+        ours = _one_each(pl.concat(self._ours(hospital, day) for hospital in named))
+        theirs = _by_encounter(_with_database(listed, ours, named))
+        days = set(self.ledger.extracted((day, day)).get_column("hospital"))
+        rows = _judged(theirs, ours, [hospital.code for hospital in named if hospital.code in days])
+        return {
+            "date": day.isoformat(),
+            "hospitals": [hospital.code for hospital in named],
+            "theirs": theirs.height,
+            "ours": ours.filter("is_sent").height,
+            "same": rows.filter(pl.col("result") == "same").height,
+            **_counts(rows, "different"),
+            **_counts(rows, "only_theirs"),
+            **_counts(rows, "only_ours"),
+            "encounters": _objects(rows.filter(pl.col("result") != "same")),
+        }
+
+    def _ours(self, hospital: Hospital, day: date) -> pl.DataFrame:
+        rows = self.ledger.outcome_of_each(hospital.code, day)
+        own = pl.col("database") == hospital.database
+        return rows.with_columns(hospital=pl.lit(hospital.code), is_own=own, is_sent=_is_sent())
+
+
+def _line(registry: Registry, line: Line) -> tuple[str, str | None, int, str, str]:
+    """A line as a row of `_LINE`. Raises ValueError, without the values of the line."""
+    code, number = filled(line, "hospital").upper(), filled(line, "encounter")
+    if code not in registry.codes:
+        raise ValueError(f"hospital: write one of {', '.join(registry.codes)}")
+    if not (number.isascii() and number.isdecimal() and 0 < len(number) <= 18):  # noqa: PLR2004 - what Int64 holds
+        raise ValueError("encounter: write its number, digits only")
+    area = _AREAS.get(filled(line, "area").casefold())
+    if area is None:
+        raise ValueError(f"area: write one of {', '.join(AREAS)}")
+    channel = filled(line, "channel").lower()
+    if channel not in CHANNELS:
+        raise ValueError(f"channel: write one of {', '.join(CHANNELS)}")
+    return code, line.get("database", "").strip().upper() or None, int(number), area, channel
+
+
+def _is_sent() -> pl.Expr:
+    dry_run = (pl.col("outcome") == "deferred") & (pl.col("reason") == Deferral.DRY_RUN.value)
+    return pl.col("outcome").is_in(["sent", "unknown"]) | dry_run
+
+
+def _one_each(ours: pl.DataFrame) -> pl.DataFrame:
+    """Of several areas that decided on an encounter the one that sends, else the one that says most."""
+    says_little = pl.col("reason").is_in([Exclusion.OTHER_DAY.value, Exclusion.DUPLICATE_ENCOUNTER.value])
+    return ours.sort(~pl.col("is_sent"), pl.col("outcome") == EXCLUDED, says_little, maintain_order=True).unique(
+        _ENCOUNTER, keep="first", maintain_order=True
+    )
+
+
+def _with_database(listed: pl.DataFrame, ours: pl.DataFrame, named: Sequence[Hospital]) -> pl.DataFrame:
+    """Lines with the database they mean: the one written, else one of ours that has the number, else the hospital's."""
+    number = ["hospital", "encounter_id"]
+    known = ours.sort(~pl.col("is_own"), "database", maintain_order=True).unique(number, keep="first").select(
+        *number, known="database"
+    )  # fmt: skip
+    own = pl.col("hospital").replace_strict(
+        {hospital.code: hospital.database for hospital in named}, return_dtype=pl.String
+    )
+    return (
+        listed.join(known, on=number, how="left", maintain_order="left")
+        .with_columns(database=pl.coalesce("database", "known", own))
+        .drop("known")
+    )
+
+
+def _by_encounter(lines: pl.DataFrame) -> pl.DataFrame:
+    """One row per encounter of the list: `areas`, `channels` and how many `lines` it has."""
+    return lines.group_by(_ENCOUNTER).agg(
+        areas=pl.col("area").unique().sort(), channels=pl.col("channel").unique().sort(), lines=pl.len()
+    )
+
+
+def _judged(theirs: pl.DataFrame, ours: pl.DataFrame, extracted: Sequence[str]) -> pl.DataFrame:
+    """Every encounter that either sent: `result` (same, different, only_theirs, only_ours) and `reason`."""
+    rows = theirs.join(ours, on=_ENCOUNTER, how="full", coalesce=True)
+    is_theirs, is_ours = pl.col("lines").is_not_null(), pl.col("is_sent").fill_null(value=False)
+    differences = {
+        "more_than_once": pl.col("lines") > 1,
+        "other_area": ~pl.col("areas").list.contains(pl.col("area")),
+        "other_channel": ~pl.col("channels").list.contains(pl.col("channel")),
+    }
+    different = pl.concat_str(
+        (pl.when(holds).then(pl.lit(name)) for name, holds in differences.items()), separator="+", ignore_nulls=True
+    )
+    outcome = pl.concat_str("outcome", pl.col("reason").replace("", None), separator=":", ignore_nulls=True)
+    not_extracted = (
+        pl.when(pl.col("hospital").is_in(extracted))
+        .then(pl.lit(NOT_EXTRACTED))
+        .otherwise(pl.lit(DAY_NOT_EXTRACTED))
+    )  # fmt: skip
+    return (
+        rows.filter(is_theirs | is_ours)
+        .with_columns(
+            different=different, held=pl.when(pl.col("outcome").is_null()).then(not_extracted).otherwise(outcome)
+        )
+        .with_columns(
+            result=pl.when(is_theirs & is_ours)
+            .then(pl.when(pl.col("different") == "").then(pl.lit("same")).otherwise(pl.lit("different")))
+            .when(is_theirs)
+            .then(pl.lit("only_theirs"))
+            .otherwise(pl.lit("only_ours")),
+            reason=pl.when(is_theirs & is_ours)
+            .then("different")
+            .when(is_theirs)
+            .then("held")
+            .otherwise(pl.lit("not_in_their_list")),
+            our_outcome=outcome,
+        )
+        .sort("result", "reason", *_ENCOUNTER)
+    )
+
+
+def _counts(rows: pl.DataFrame, result: str) -> JsonObject:
+    found = rows.filter(pl.col("result") == result)
+    by_reason = found.group_by("reason").len().sort("len", "reason", descending=[True, False])
+    return {result: found.height, f"{result}_by": dict(by_reason.iter_rows())}
+
+
+def _objects(rows: pl.DataFrame) -> list[JsonObject]:
+    theirs = pl.when(pl.col("lines").is_not_null()).then(pl.struct("areas", "channels", "lines"))
+    ours = pl.when(pl.col("outcome").is_not_null()).then(pl.struct("area", "channel", outcome="our_outcome"))
+    return rows.select(
+        "hospital", "database", "result", "reason", encounter="encounter_id", theirs=theirs, ours=ours
+    ).to_dicts()

@@ -1,0 +1,123 @@
+"""How good the contacts are that front desks type: what is usable and what is not, per hospital, area and day.
+
+Counts only, made to be given back to the front desk. The verdicts are those of the invitation, made again from the
+lake's extracts, since a plan does not keep them; so it reaches back as far as the lake does.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Final
+
+import polars as pl
+
+from track_pipeline.adapters.lake import Lake
+from track_pipeline.domain.areas import AREAS
+from track_pipeline.domain.contacts import Verdict, mark_shared, with_contacts
+from track_pipeline.domain.hospital import Hospital
+from track_pipeline.domain.identity import cpf_digits
+from track_pipeline.domain.policy import Policy
+from track_pipeline.services.daily.extraction import extract_of
+
+# One row per hospital, area, contact (`email`, `phone`) and verdict (`ok` is usable). `count` of `encounters` got the
+# verdict, `share` is the one by the other; `previous_share` is that of the days before, `change` the difference.
+# What is too small to be shown is null, as is what there is nothing to compare with.
+QUALITY: Final = pl.Schema(
+    {
+        "date": pl.Date(),
+        "hospital": pl.String(),
+        "area": pl.String(),
+        "contact": pl.String(),
+        "verdict": pl.String(),
+        "encounters": pl.Int64(),
+        "count": pl.Int64(),
+        "share": pl.Float64(),
+        "previous_share": pl.Float64(),
+        "change": pl.Float64(),
+    }
+)
+
+# An e-mail address can be neither a landline nor foreign.
+_VERDICTS: Final = {
+    "email": (Verdict.OK, Verdict.MISSING, Verdict.INVALID, Verdict.PLACEHOLDER, Verdict.SHARED),
+    "phone": (
+        *(Verdict.OK, Verdict.MISSING, Verdict.INVALID, Verdict.PLACEHOLDER),
+        *(Verdict.LANDLINE, Verdict.FOREIGN, Verdict.SHARED),
+    ),
+}
+_GROUP: Final = ("area", "contact")
+_JUDGED: Final = pl.Schema({"area": pl.String(), "contact": pl.String(), "verdict": pl.String()})
+_DIGITS: Final = 4
+
+
+@dataclass(frozen=True)
+class ContactQuality:
+    """Judges the contacts of extracts."""
+
+    lake: Lake
+    policy: Policy
+
+    def of(self, hospital: Hospital, day: date, days: int) -> pl.DataFrame:
+        """The quality (`QUALITY`) of a hospital's day beside that of the `days` before it.
+
+        Every encounter in an area counts, asked or not; areas that were not extracted, or had nobody, have no rows.
+        A count below `min_answers_shown` of the policy is hidden, and where subtraction would give it away the
+        smallest one beside it is too. Raises LakeError.
+        """
+        before = [day - timedelta(days=back) for back in range(1, days + 1)]
+        today, earlier = (self._counted(hospital, each) for each in ([day], before))
+        previous = earlier.select(*_GROUP, "verdict", previous_share="share")
+        return (
+            today.join(previous, on=[*_GROUP, "verdict"], how="left", maintain_order="left")
+            .with_columns(
+                date=pl.lit(day),
+                hospital=pl.lit(hospital.code),
+                change=(pl.col("share") - pl.col("previous_share")).round(_DIGITS),
+            )
+            .select(pl.col(name).cast(kind) for name, kind in QUALITY.items())
+        )
+
+    def _counted(self, hospital: Hospital, days: Sequence[date]) -> pl.DataFrame:
+        """Verdicts of several days as area, contact, verdict, encounters, count, share, too small numbers hidden."""
+        judged = pl.concat([_JUDGED.to_frame(), *(self._judged(hospital, day) for day in days)])
+        found = judged.group_by(*_GROUP, "verdict").agg(count=pl.len())
+        groups = judged.group_by(_GROUP).agg(encounters=pl.len())
+        every = pl.DataFrame(
+            [(contact, verdict.value) for contact, verdicts in _VERDICTS.items() for verdict in verdicts],
+            schema={"contact": pl.String, "verdict": pl.String},
+            orient="row",
+        )
+        rows = (
+            groups.join(every, on="contact", maintain_order="right")
+            .join(found, on=[*_GROUP, "verdict"], how="left", maintain_order="left")
+            .with_columns(pl.col("count").fill_null(0))
+        )
+        return _without_small_numbers(rows, self.policy.nps.min_answers_shown).sort(_GROUP, maintain_order=True)
+
+    def _judged(self, hospital: Hospital, day: date) -> pl.DataFrame:
+        """The verdict on every contact of the encounters of a day that are in an area (`_JUDGED`)."""
+        extract = extract_of(self.lake, hospital, day)
+        if extract is None:
+            return _JUDGED.to_frame()
+        frame = with_contacts(extract, self.policy.placeholders).with_columns(cpf_digits=cpf_digits("cpf"))
+        # People in no area share a front desk's telephone too.
+        frame = mark_shared(frame, self.policy.eligibility.shared_contact_limit).filter(pl.col("area").is_not_null())
+        keys = {area.label: area.value for area in AREAS}
+        return frame.select(
+            pl.col("area").replace_strict(keys, return_dtype=pl.String), email="email_verdict", phone="phone_verdict"
+        ).unpivot(index="area", variable_name="contact", value_name="verdict")
+
+
+def _without_small_numbers(rows: pl.DataFrame, least: int) -> pl.DataFrame:
+    """Adds `share`; hides what is below `least`, and what would give it away by subtraction from the encounters."""
+    count = pl.col("count")
+    is_small = count.is_between(1, least - 1)
+    hidden = count.filter(is_small).sum().over(_GROUP)
+    smallest_shown = count.filter(count >= least).min().over(_GROUP)
+    is_cover = hidden.is_between(1, least - 1) & (count == smallest_shown)
+    is_shown = ~is_small & ~is_cover.fill_null(value=False) & (pl.col("encounters") >= least)
+    return rows.with_columns(
+        count=pl.when(is_shown).then("count"),
+        share=pl.when(is_shown).then((count / pl.col("encounters")).round(_DIGITS)),
+        encounters=pl.when(pl.col("encounters") >= least).then("encounters"),
+    )

@@ -1,0 +1,321 @@
+"""The story of an encounter in plain sentences: what was decided when, by which rule, and what would change it.
+
+Nothing is decided here and nobody is named: it puts words to what the ledger says, and walks the rules again as far
+as the lake still has the row they saw.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import date, datetime
+from typing import Any, Final
+
+import polars as pl
+
+from track_pipeline.adapters.lake import Lake
+from track_pipeline.domain.contacts import mark_shared, with_contacts
+from track_pipeline.domain.eligibility import ELIGIBILITY_RULES
+from track_pipeline.domain.hospital import Hospital
+from track_pipeline.domain.identity import cpf_digits
+from track_pipeline.domain.outcomes import EXCLUDED, PLANNED, Deferral, Exclusion
+from track_pipeline.domain.policy import Policy
+from track_pipeline.domain.ruleset import Condition, Rule, RuleSet
+from track_pipeline.services.daily.extraction import extract_of
+from track_pipeline.services.insight.meanings import DEFERRALS, EXCLUSIONS, meaning
+
+JsonObject = dict[str, Any]
+
+_WAVES: Final = {"invite": "invitation", "reminder_7d": "first reminder", "reminder_14d": "second reminder"}
+_CHANNELS: Final = {"email": "e-mail", "whatsapp": "WhatsApp", "link": "personal link"}
+# What a plan looks for after eligibility, in its order. The first of the reasons names the check; of those about
+# contacts at most one is given.
+_LATER_CHECKS: Final[Mapping[Exclusion, Sequence[Exclusion]]] = {
+    Exclusion.NO_SURVEY: (Exclusion.NO_SURVEY,),
+    Exclusion.NO_CONTACT: (
+        *(Exclusion.OPTED_OUT, Exclusion.NO_CONSENT, Exclusion.SHARED_CONTACT, Exclusion.PLACEHOLDER_CONTACT),
+        *(Exclusion.FOREIGN, Exclusion.INVALID_CONTACT, Exclusion.NO_CONTACT),
+    ),
+    **{
+        reason: (reason,)
+        for reason in (
+            *(Exclusion.STALE, Exclusion.DUPLICATE_ENCOUNTER, Exclusion.ALREADY_ASKED, Exclusion.SAME_PERSON),
+            *(Exclusion.QUARANTINE, Exclusion.SAMPLED_OUT),
+        )
+    },
+}
+_OF_PERSON: Final = frozenset(rule.reason for rule in ELIGIBILITY_RULES if rule.of_person)
+_CODES_SHOWN: Final = 6
+
+
+@dataclass(frozen=True)
+class PathStep:
+    """One thing that was looked at.
+
+    step: `classification`, `eligibility`, `contact` or `plan`. result: `passed` (it did not hold), `took`, `excluded`,
+    `possible` (this or another one that says so excluded it: the codes are not kept) or `fact`.
+    """
+
+    step: str
+    rule: str
+    result: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to the encounter, by the hospital's clock; `by` is what decided it, or empty."""
+
+    at: datetime
+    text: str
+    by: str = ""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A story told: events oldest first, the path through the rules and what to know about it, what would change it."""
+
+    outcome: str
+    events: list[Event]
+    path: list[PathStep]
+    path_note: str
+    change_needed: str
+
+    def as_json(self) -> JsonObject:
+        """What `track why --json` has besides the story: path, path_note, change_needed."""
+        path = [asdict(step) for step in self.path]
+        return {"path": path, "path_note": self.path_note, "change_needed": self.change_needed}
+
+
+@dataclass(frozen=True)
+class Explainer:
+    """Explains stories (`status.why`) of encounters."""
+
+    lake: Lake
+    rules: Mapping[str, RuleSet]
+    policy: Policy
+
+    def explain(self, hospital: Hospital, story: JsonObject) -> Explanation:
+        """The story in sentences. Raises LakeError when the extract is damaged."""
+        outcome, change_needed = _outcome(hospital, story)
+        path, note = self._path(hospital, story)
+        happened = sorted(_events(self.rules[hospital.code], story), key=lambda event: event.at)
+        events = [replace(event, at=event.at.astimezone(hospital.zone)) for event in happened]
+        return Explanation(outcome, events, path, note, change_needed)
+
+    def _path(self, hospital: Hospital, story: JsonObject) -> tuple[list[PathStep], str]:
+        decisions = _decisions_that_count(story)
+        if not decisions:
+            return [], ""
+        day = date.fromisoformat(decisions[0]["date"])
+        row = self._row(hospital, day, decisions[0]["database"], story["encounter"])
+        if row is None:
+            days = self.policy.retention_days
+            return [], f"gone: the lake keeps extracts for {days} days, and has none of {day} with this encounter"
+        path = [*_classification(hospital, self.rules[hospital.code], row, decisions)]
+        if row["rule"] is not None:
+            path += _eligibility(row) or [*_contacts_and_plan(row, decisions)]
+        return path, self._note(story, path, decisions)
+
+    def _row(self, hospital: Hospital, day: date, database: str, encounter: int) -> JsonObject | None:
+        """The encounter as extracted: unit, rule, reason, verdicts on contacts, each eligibility rule's word."""
+        extract = extract_of(self.lake, hospital, day)
+        if extract is None:
+            return None
+        judged = with_contacts(extract, self.policy.placeholders).with_columns(cpf_digits=cpf_digits("cpf"))
+        judged = mark_shared(judged, self.policy.eligibility.shared_contact_limit)
+        found = judged.filter(pl.col("database") == database, pl.col("encounter_id") == encounter)
+        words = [
+            rule.holds(self.policy.eligibility, hospital).fill_null(value=False).alias(rule.id)
+            for rule in ELIGIBILITY_RULES
+        ]
+        columns = ("database", "unit", "rule", "reason", "email_verdict", "phone_verdict")
+        rows = found.sort("rule", nulls_last=True).select(*columns, *words)
+        return rows.row(0, named=True) if rows.height else None
+
+    def _note(self, story: JsonObject, path: list[PathStep], decisions: list[JsonObject]) -> str:
+        """What keeps the path from being exactly the one that was gone at the time; empty when nothing does."""
+        notes = []
+        versions = [each["version"] for each in decisions if each["step"] == "invitation"]
+        if versions and self.policy.version not in versions:
+            notes.append(
+                f"the policy was {versions[-1]} then and is {self.policy.version} now: the path is by the latter"
+            )
+        is_out = any(step.result == EXCLUDED for step in path)
+        if is_out and not str(story["outcome"]).startswith(EXCLUDED):
+            notes.append("the hospital's data, or the policy, changed since; what was asked or dropped stays so")
+        return "; ".join(notes)
+
+
+def _decisions_that_count(story: JsonObject) -> list[JsonObject]:
+    """What extract and invitation decided on the hospital-day, of those that saw the encounter, that tells most."""
+    decisions = [each for each in story["decisions"] if each["step"] in ("extract", "invitation")]
+    if not decisions:
+        return []
+    telling = max(
+        decisions, key=lambda each: (each["result"] == PLANNED, each["reason"] != Exclusion.OTHER_DAY, each["date"])
+    )
+    place = (telling["date"], telling["database"])
+    return [each for each in decisions if (each["date"], each["database"]) == place]
+
+
+def _classification(
+    hospital: Hospital, rules: RuleSet, row: JsonObject, decisions: list[JsonObject]
+) -> Iterator[PathStep]:
+    """The hospital's rules in the order in which they are tried, up to the one that took the encounter."""
+    if row["unit"] is None:
+        yield PathStep("classification", "", EXCLUDED, f"its company belongs to no unit of {hospital.code}")
+        return
+    extracted = [each for each in decisions if each["step"] == "extract"]
+    if rules.version not in {each["version"] for each in extracted}:
+        versions = f"{extracted[-1]['version'] if extracted else 'unknown'} then, {rules.version} now"
+        text = f"the rules have changed since ({versions}), so which were looked at before cannot be told"
+        yield _end_of_classification(row, text)
+        return
+    mine = [rule for rule in rules.rules if rule.database == (row["database"] if _is_other(rules, row) else None)]
+    reason = None if row["rule"] else row["reason"]
+    suspects = [exclusion for exclusion in rules.exclusions if exclusion.reason == reason]
+    barring = [rule for rule in mine if reason is not None and any(bar.reason == reason for bar in rule.unless)]
+    word = EXCLUDED if len(suspects) + len(barring) == 1 else "possible"
+    for exclusion in rules.exclusions:
+        result = word if exclusion in suspects else "passed"
+        text = f"{exclusion.reason} in every area, when {_all_of(exclusion.when)}"
+        yield PathStep("classification", "exclusion", result, text)
+    for rule in mine:
+        if rule.id == row["rule"]:
+            yield PathStep("classification", rule.id, "took", _said(rule))
+            return
+        yield PathStep("classification", rule.id, word if rule in barring else "passed", _said(rule))
+    yield _end_of_classification(row, "")
+
+
+def _is_other(rules: RuleSet, row: JsonObject) -> bool:
+    return row["database"] in rules.other_databases
+
+
+def _end_of_classification(row: JsonObject, text: str) -> PathStep:
+    if row["rule"] is not None:
+        return PathStep("classification", row["rule"], "took", text)
+    meaning = EXCLUSIONS[Exclusion(row["reason"])][0]
+    return PathStep("classification", "", EXCLUDED, f"{meaning}; {text}" if text else meaning)
+
+
+def _said(rule: Rule) -> str:
+    unless = f"; unless {' or '.join(_condition(bar) for bar in rule.unless)}" if rule.unless else ""
+    return f"{rule.area} on the day of {rule.day_of}, when {_all_of(rule.when)}{unless}"
+
+
+def _all_of(conditions: Sequence[Condition]) -> str:
+    return " and ".join(_condition(condition) for condition in conditions)
+
+
+def _condition(condition: Condition) -> str:
+    if condition.in_set is not None:
+        return f"{condition.column} in {condition.in_set}"
+    if condition.listed is not None:
+        more = ", ..." if len(condition.listed) > _CODES_SHOWN else ""
+        return f"{condition.column} in {', '.join(map(str, condition.listed[:_CODES_SHOWN]))}{more}"
+    if condition.below is not None:
+        return f"{condition.column} below {condition.below}"
+    if condition.starts_with is not None:
+        return f"{condition.column} starts with {condition.starts_with}"
+    return f"{condition.column} is {condition.state}"
+
+
+def _eligibility(row: JsonObject) -> list[PathStep]:
+    """The eligibility rules up to the one that holds; empty when none does."""
+    ids = [rule.id for rule in ELIGIBILITY_RULES]
+    holding = next((place for place, name in enumerate(ids) if row[name]), None)
+    if holding is None:
+        return []
+    return [
+        PathStep("eligibility", rule.id, EXCLUDED if place == holding else "passed", EXCLUSIONS[rule.reason][0])
+        for place, rule in enumerate(ELIGIBILITY_RULES[: holding + 1])
+    ]
+
+
+def _contacts_and_plan(row: JsonObject, decisions: list[JsonObject]) -> Iterator[PathStep]:
+    """The rest of the path of who may be asked: contacts, and what the plan looked for until it found something."""
+    for rule in ELIGIBILITY_RULES:
+        yield PathStep("eligibility", rule.id, "passed", EXCLUSIONS[rule.reason][0])
+    verdicts = f"e-mail: {row['email_verdict']}, telephone: {row['phone_verdict']}"
+    yield PathStep("contact", "", "fact", verdicts)
+    planned = [each for each in decisions if each["step"] == "invitation"]
+    if not planned:
+        return
+    reason = planned[-1]["reason"]
+    if reason in _OF_PERSON:
+        yield PathStep("plan", reason, EXCLUDED, "so says another encounter of the person")
+        return
+    for name, reasons in _LATER_CHECKS.items():
+        if reason in reasons:
+            yield PathStep("plan", reason, EXCLUDED, EXCLUSIONS[Exclusion(reason)][0])
+            return
+        yield PathStep("plan", str(name), "passed", EXCLUSIONS[name][0])
+
+
+def _events(rules: RuleSet, story: JsonObject) -> Iterator[Event]:
+    for each in story["decisions"]:
+        yield Event(datetime.fromisoformat(each["at"]), _decision_said(rules, each), _decided_by(each))
+    for send in story["sends"]:
+        wave = _WAVES[send["wave"]]
+        text = f"{wave} by {_CHANNELS[send['channel']]}: {_state_said(send['state'], send['reason'])}"
+        yield Event(datetime.fromisoformat(send["at"]), text, f"send {send['send_id']}")
+        if send["answered_at"]:
+            yield Event(datetime.fromisoformat(send["answered_at"]), f"answered, to the {wave}")
+
+
+def _decided_by(decision: JsonObject) -> str:
+    kind = {"extract": "rules", "invitation": "policy"}.get(decision["step"])
+    version = f"{kind} {decision['version']}" if kind and decision["version"] else ""
+    return ", ".join(filter(None, [decision["rule"], version]))
+
+
+def _decision_said(rules: RuleSet, decision: JsonObject) -> str:
+    step, result = decision["step"], decision["result"]
+    why = meaning(result, decision["reason"])
+    if step == "extract":
+        area = next((f", area {rule.area}" for rule in rules.rules if rule.id == decision["rule"]), "")
+        return f"extracted for {decision['date']}{f', in no area: {why}' if result == EXCLUDED else area}"
+    if step == "invitation":
+        return f"not to be asked: {why}" if result == EXCLUDED else "to be asked"
+    if step == "resolve":
+        return f"settled by hand as {result.replace('_', ' ')}: {why}"
+    wave = _WAVES.get(step, _WAVES["invite"])
+    return f"{wave} waits: {why}" if result == "deferred" else f"no {wave}: {why}"
+
+
+def _state_said(state: str, reason: str) -> str:
+    why = f" ({reason})" if reason else ""
+    return {
+        "sent": "Track.co took it",
+        "rejected": f"Track.co refused it{why}",
+        "unknown": f"nobody saw whether Track.co took it{why}",
+        "claimed": "on its way, or its process ended before the outcome was seen",
+    }[state]
+
+
+def _outcome(hospital: Hospital, story: JsonObject) -> tuple[str, str]:
+    """What became of the encounter, and what would have to change for it to be sent."""
+    code, number = hospital.code, story["encounter"]
+    word, _, reason = (story["outcome"] or "none").partition(":")
+    why = meaning(word, reason)
+    needed = {
+        "none": f"Its day would have to be extracted; check that the number is one of {code}.",
+        "sent": "Nothing: it was sent, and nobody is asked twice.",
+        "rejected": "Nothing: what Track.co refused is not sent again.",
+        "unknown": f"Look at Track.co; track resolve {code} {number} not_sent lets it go again, sent closes it.",
+        "suppressed": "Nothing: what was dropped at the moment of sending stays dropped.",
+    }
+    said = {
+        "none": "never extracted",
+        "sent": "asked",
+        "rejected": f"Track.co refused it ({reason})",
+        "unknown": "nobody saw whether it was sent",
+        "suppressed": f"not asked: {why}",
+        "excluded": f"not asked: {why}",
+        "deferred": f"to be asked, but it waits: {why}",
+    }
+    if word == "excluded":
+        return said[word], EXCLUSIONS[Exclusion(reason)][1].replace("{hospital}", code)
+    if word == "deferred":
+        return said[word], DEFERRALS[Deferral(reason)][1]
+    return said[word], needed[word]

@@ -1,0 +1,183 @@
+"""The report of a day: its funnel, and how the people who were asked lately answered. Counts only.
+
+How a score is counted, and when it is too few to be shown, is `domain.nps`'s; how it is drawn is `reporting`'s.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Final
+
+import polars as pl
+
+from track_pipeline.adapters.ledger import Ledger
+from track_pipeline.domain.areas import AREAS, UNCLASSIFIED
+from track_pipeline.domain.nps import scores
+from track_pipeline.domain.outcomes import Exclusion
+from track_pipeline.domain.policy import Policy
+from track_pipeline.services.insight.status import JsonObject, status
+
+# An answer may come until the survey's validity ends; a month of cohorts is enough answers for a score.
+SCORE_DAYS: Final = 30
+
+# Why somebody who could have been asked could not be reached.
+CONTACT_FAULTS: Final = (
+    Exclusion.NO_CONTACT.value,
+    Exclusion.INVALID_CONTACT.value,
+    Exclusion.PLACEHOLDER_CONTACT.value,
+    Exclusion.SHARED_CONTACT.value,
+    Exclusion.FOREIGN.value,
+)
+
+_OUTCOMES: Final = ("excluded", "sent", "rejected", "unknown", "deferred", "suppressed")
+_FUNNEL_COLUMNS: Final = ("extracted", "excluded", "planned", "sent", "rejected", "unknown", "deferred", "suppressed")
+_SCORE_COLUMNS: Final = ("sent", "delivered", "answered", "response_rate", "nps", "low", "high", "preliminary")
+
+# As the analysts of the hospitals say it.
+_WORDS: Final[Mapping[str, str]] = {
+    "hospital": "hospital",
+    "area": "área",
+    "channel": "canal",
+    "extracted": "atendimentos",
+    "excluded": "excluídos",
+    "planned": "planejados",
+    "sent": "enviados",
+    "rejected": "recusados",
+    "unknown": "desconhecidos",
+    "deferred": "adiados",
+    "suppressed": "suprimidos",
+    "delivered": "entregues",
+    "answered": "respondidos",
+    "response_rate": "taxa de resposta",
+    "nps": "NPS",
+    "low": "de",
+    "high": "até",
+    "preliminary": "preliminar",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table to be read: every cell is text. `words`: how many of its columns are names, the others are numbers."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    words: int
+
+    def markdown(self) -> str:
+        """As Markdown."""
+        rule = ["---"] * self.words + ["---:"] * (len(self.header) - self.words)
+        return "\n".join(f"| {' | '.join(line)} |" for line in (self.header, rule, *self.rows))
+
+
+@dataclass(frozen=True)
+class DayReport:
+    """A day in numbers: what became of its encounters, and the month of cohorts that ends with it.
+
+    totals: outcome to encounters of the day. outcomes: area and one column per outcome, a row per area that has any.
+    scores_by_hospital: hospital and `domain.nps.SCORES`; responses_by_channel: channel and the same. contacts:
+    hospital, candidates (who could have been asked) and how many of them had each of `CONTACT_FAULTS`. trend: date,
+    sent, answered, response_rate, a row per day of the month that has any.
+    """
+
+    day: date
+    totals: Mapping[str, int]
+    outcomes: pl.DataFrame
+    scores_by_hospital: pl.DataFrame
+    responses_by_channel: pl.DataFrame
+    contacts: pl.DataFrame
+    trend: pl.DataFrame
+    tables: tuple[Table, ...]
+    least_shown: int
+    least_firm: int
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        """The totals in the analysts' words."""
+        return {_WORDS[name]: count for name, count in self.totals.items()}
+
+
+def day_report(ledger: Ledger, policy: Policy, day: date) -> DayReport:
+    """The funnel of a day, and scores, responses and contacts of the month that ends with it."""
+    month = (day - timedelta(days=SCORE_DAYS - 1), day)
+    rows, counts = status(ledger, (day, day)), ledger.response_counts(month)
+    return DayReport(
+        day=day,
+        totals={name: sum(row[name] for row in rows) for name in _FUNNEL_COLUMNS},
+        outcomes=_outcomes(rows),
+        scores_by_hospital=scores(counts, ["hospital"], policy.nps),
+        responses_by_channel=scores(counts, ["channel"], policy.nps),
+        contacts=_contacts(ledger.outcomes(month)),
+        trend=scores(counts, ["date"], policy.nps).select("date", "sent", "answered", "response_rate"),
+        tables=(
+            _funnel_table(rows),
+            score_table(counts, ("hospital", "area"), policy),
+            score_table(counts, ("hospital", "channel"), policy),
+        ),
+        least_shown=policy.nps.min_answers_shown,
+        least_firm=policy.nps.min_answers_firm,
+    )
+
+
+def score_table(counts: pl.DataFrame, by: Sequence[str], policy: Policy) -> Table:
+    """Scores (`domain.nps.scores`) of response counts; hidden ones are a dash.
+
+    `by` begins with the hospital. Another table may show the hospital's total: what is hidden here is hidden from
+    subtraction too.
+    """
+    table = _with_cover(scores(counts, by, policy.nps), policy)
+    title = f"Respostas dos últimos {SCORE_DAYS} dias, por {' e '.join(_WORDS[name] for name in by)}"
+    return _table(title, (*by, *_SCORE_COLUMNS), table.select(*by, *_SCORE_COLUMNS).rows(), len(by))
+
+
+def _with_cover(table: pl.DataFrame, policy: Policy) -> pl.DataFrame:
+    """Hides a hospital's smallest score as well where the hidden ones together have too few answers."""
+    is_hidden = pl.col("nps").is_null()
+    hidden_answers = pl.col("scored").filter(is_hidden).sum().over("hospital")
+    smallest_shown = pl.col("scored").filter(~is_hidden).min().over("hospital")
+    is_cover = hidden_answers.is_between(1, policy.nps.min_answers_shown - 1) & (pl.col("scored") == smallest_shown)
+    return table.with_columns(pl.when(~is_cover).then(name).alias(name) for name in ("nps", "low", "high"))
+
+
+def _outcomes(rows: list[JsonObject]) -> pl.DataFrame:
+    """Area and one column per outcome, over all hospitals, in the order of the areas; areas without rows left out."""
+    order = [*(area.value for area in AREAS), UNCLASSIFIED]
+    found = [(row["area"], *(row[name] for name in _OUTCOMES)) for row in rows if row["extracted"]]
+    frame = pl.DataFrame(found, schema={"area": pl.Enum(order), **dict.fromkeys(_OUTCOMES, pl.Int64)}, orient="row")
+    return frame.group_by("area").sum().sort("area").cast({"area": pl.String})
+
+
+def _contacts(outcomes: pl.DataFrame) -> pl.DataFrame:
+    """Per hospital who could have been asked, and how many of them could not be reached, by fault."""
+    is_fault = pl.col("reason").is_in(CONTACT_FAULTS) & (pl.col("outcome") == "excluded")
+    could_be_asked = is_fault | (pl.col("outcome") != "excluded")
+
+    def count(which: pl.Expr) -> pl.Expr:
+        return pl.col("count").filter(which).sum()
+
+    faults = [count(is_fault & (pl.col("reason") == fault)).alias(fault) for fault in CONTACT_FAULTS]
+    per_hospital = outcomes.group_by("hospital").agg(count(could_be_asked).alias("candidates"), *faults)
+    return per_hospital.filter(pl.col("candidates") > 0).sort("hospital")
+
+
+def _funnel_table(rows: list[JsonObject]) -> Table:
+    hospitals = dict.fromkeys(row["hospital"] for row in rows)
+    lines = [
+        (code, *(sum(row[name] for row in rows if row["hospital"] == code) for name in _FUNNEL_COLUMNS))
+        for code in hospitals
+    ]
+    return _table("O dia, por hospital", ("hospital", *_FUNNEL_COLUMNS), lines, 1)
+
+
+def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]], words: int) -> Table:
+    cells = tuple(tuple(_cell(value) for value in row) for row in rows)
+    return Table(title, tuple(_WORDS[name] for name in header), cells, words)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "sim" if value else "não"
+    return f"{value:.2f}".replace(".", ",") if isinstance(value, float) else str(value)

@@ -1,0 +1,1 @@
+"""What an operator does by hand: opt-outs, resolving, imports, links, erasure, retention, `track doctor`."""

@@ -1,0 +1,101 @@
+"""Forgetting one person who asks for it (LGPD, article 18): lake, ledger, answers. Counts and decisions stay.
+
+What the hospital's own database holds is the hospital's; a day that is extracted again brings a person's data back
+into the lake, where nobody writes to them: the erasure is an opt-out too.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from typing import Final
+
+import polars as pl
+
+from track_pipeline.adapters.lake import Lake
+from track_pipeline.adapters.ledger import Ledger
+from track_pipeline.domain.contacts import with_contacts
+from track_pipeline.domain.identity import KEY_COLUMNS, Hasher, cpf_digits, with_keys
+from track_pipeline.domain.outcomes import PLANNED, Suppression
+from track_pipeline.domain.policy import Policy
+from track_pipeline.services.daily.extraction import EXTRACT
+from track_pipeline.services.daily.invitation import INVITATION
+
+# What of a row of any step says who it is about, or what they had. The encounter's number, its day and its place stay:
+# they are what is counted.
+_PERSONAL: Final = (
+    *("patient_name", "doctor_name", "email", "phone_country", "phone_area", "phone_number", "cpf", "age", "cid"),
+    *("email_address", "phone_e164", "cpf_digits", *KEY_COLUMNS, "link"),
+)
+_ENCOUNTER: Final = ("database", "encounter_id")
+
+
+@dataclass(frozen=True)
+class Eraser:
+    """Forgets people."""
+
+    lake: Lake
+    ledger: Ledger
+    policy: Policy
+    hasher: Hasher
+
+    def erase(self, keys: Iterable[str]) -> dict[str, int]:
+        """Forgets the person with these keys, and with those beside them; returns the rows touched, by kind.
+
+        `lake_rows` are rows of extracts, plans and links whose personal columns are null now; for the others see
+        `Ledger.erase_person`. Safe to repeat. Raises LakeError when a file cannot be rewritten: run it again then.
+        """
+        self.lake.drop_unfinished()
+        given, theirs = self._whose(set(keys))
+        # Extracts come first, so that plans can be told which extract they are of now.
+        renamed: dict[str | None, str | None] = {}
+        rows = sum(self._forget(place, theirs, renamed) for place in self.lake.places())
+        return {"lake_rows": rows, **self.ledger.erase_person(given)}
+
+    def _whose(self, given: set[str]) -> tuple[set[str], pl.DataFrame]:
+        """All keys of the person, and the encounters that any of them is on, in the lake or in the ledger."""
+        known = pl.concat([frame.select(*_ENCOUNTER, *KEY_COLUMNS) for frame in self._people(given)]).unique()
+        while True:
+            theirs = known.filter(_has_any(given))
+            keys = given.union(*(theirs.get_column(key).drop_nulls() for key in KEY_COLUMNS))
+            if keys == given:
+                return given, theirs.select(_ENCOUNTER).unique()
+            given = keys
+
+    def _people(self, given: set[str]) -> Iterator[pl.DataFrame]:
+        """Every extract and plan in the lake with person keys, and the person's sends."""
+        yield self.ledger.sends_of_person(given)
+        for step, area, day, hospital in self.lake.places():
+            if step == EXTRACT:
+                frame = with_contacts(self.lake.read(step, area, day, hospital), self.policy.placeholders)
+                yield with_keys(frame.with_columns(cpf_digits=cpf_digits("cpf")), self.hasher)
+            elif step == INVITATION:
+                yield self.lake.read(step, area, day, hospital)
+
+    def _forget(
+        self, place: tuple[str, str, date, str], theirs: pl.DataFrame, renamed: dict[str | None, str | None]
+    ) -> int:
+        frame, step = self.lake.read(*place), place[0]
+        is_theirs = pl.struct(_ENCOUNTER).is_in(theirs.select(pl.struct(_ENCOUNTER)).to_series().implode())
+        rows = frame.filter(is_theirs)
+        made_of = self.lake.made_of(*place)
+        if rows.is_empty() and (made_of is None or made_of not in renamed):
+            return 0
+        before = self.lake.digest(*place)
+        personal = [name for name in frame.columns if name in _PERSONAL]
+        forgotten = frame.with_columns(pl.when(~is_theirs).then(name) for name in personal)
+        self.lake.write(forgotten, *place, made_of=renamed.get(made_of, made_of))
+        renamed[before] = self.lake.digest(*place)
+        if step == INVITATION:
+            self._drop(place, rows.filter(pl.col("result") == PLANNED))
+        return rows.height
+
+    def _drop(self, place: tuple[str, str, date, str], planned: pl.DataFrame) -> None:
+        """What still waits to be sent never goes: nobody could be told apart by it any more."""
+        _, area, day, hospital = place
+        asked = self.ledger.asked(hospital, day)
+        waiting = planned.join(asked, on=_ENCOUNTER, how="anti").select(*_ENCOUNTER)
+        self.ledger.hold(hospital, day, area, waiting.with_columns(held=pl.lit(f"suppressed:{Suppression.OPTED_OUT}")))
+
+
+def _has_any(keys: set[str]) -> pl.Expr:
+    return pl.any_horizontal(pl.col(key).is_in(sorted(keys)) for key in KEY_COLUMNS).fill_null(value=False)

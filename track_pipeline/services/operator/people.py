@@ -1,0 +1,37 @@
+"""A person named by hand (for an opt-out), as the keys that encounters are known by."""
+
+import polars as pl
+
+from track_pipeline.domain.contacts import with_contacts
+from track_pipeline.domain.identity import KEY_COLUMNS, Hasher, cpf_digits, with_keys
+from track_pipeline.domain.policy import PlaceholderPolicy
+from track_pipeline.errors import TrackPipelineError
+
+
+class NoSuchContact(TrackPipelineError):  # noqa: N818 - read as what was typed
+    """What was typed is no CPF, mobile number or e-mail address."""
+
+
+def person_keys(
+    hasher: Hasher,
+    placeholders: PlaceholderPolicy,
+    *,
+    cpf: str | None = None,
+    phone: str | None = None,
+    email: str | None = None,
+) -> list[str]:
+    """The keys of a person, one per contact given; written as people write them (`(27) 99999-0000`).
+
+    Raises NoSuchContact naming which of them is not valid, never repeating it.
+    """
+    typed = pl.DataFrame(
+        {"cpf": [cpf], "email": [email], "phone_country": [None], "phone_area": [None], "phone_number": [phone]},
+        schema=dict.fromkeys(("cpf", "email", "phone_country", "phone_area", "phone_number"), pl.String),
+    )
+    frame = with_keys(with_contacts(typed, placeholders).with_columns(cpf_digits=cpf_digits("cpf")), hasher)
+    keys = frame.select(KEY_COLUMNS).row(0)
+    given = {"--cpf": cpf, "--phone": phone, "--email": email}
+    wrong = [name for (name, value), key in zip(given.items(), keys, strict=True) if value and key is None]
+    if wrong or not any(given.values()):
+        raise NoSuchContact(f"{', '.join(wrong) or 'nothing'}: give a valid --cpf, Brazilian mobile --phone or --email")
+    return [key for key in keys if key is not None]

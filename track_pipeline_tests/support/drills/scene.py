@@ -1,0 +1,269 @@
+"""The world of a drill: a hospital's rows, the lake, the ledger, Track.co, and what an operator can do about them.
+
+Everything is drawn from the drill's seed. What is read as evidence is read by statements of the drill's own.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+import polars as pl
+from sqlalchemy import Connection, Engine, NullPool, create_engine, make_url, text
+
+from track_pipeline.adapters.lake import Lake
+from track_pipeline.adapters.ledger import ANSWERS, Ledger, open_ledger
+from track_pipeline.adapters.ledger.consent import OptOutChannel
+from track_pipeline.config.settings import load_settings
+from track_pipeline.domain.areas import Area
+from track_pipeline.domain.funnel import funnels
+from track_pipeline.domain.hospital import Hospital
+from track_pipeline.domain.outcomes import PLANNED
+from track_pipeline.services.daily.messages import LineChannel
+from track_pipeline.services.daily.reminders import FRESH
+from track_pipeline_tests.support.builders import DAY, cpf, encounters, key_of
+from track_pipeline_tests.support.drills.invariants import End, Evidence, OptOut, Row, Send
+from track_pipeline_tests.support.drills.remembering_track import RememberingTrack
+from track_pipeline_tests.support.drills.worker import HOSPITAL
+
+AREAS: Final = (Area.INTERNACAO, Area.PRONTO_SOCORRO)
+_REFUSABLE: Final[tuple[OptOutChannel, ...]] = ("all", "email", "whatsapp")
+_ZONE: Final = ZoneInfo("America/Sao_Paulo")
+_HOUR_OF_DISCHARGE: Final = time(12)
+
+Visit = dict[str, Any]
+
+
+@dataclass
+class Scene:
+    """One hospital, one or two days, and everything that a run of the pipeline works with."""
+
+    home: Path
+    ledger_url: str
+    chance: Random
+    track: RememberingTrack
+    hospital: Hospital
+    days: tuple[date, ...]
+    channels: tuple[LineChannel, ...]
+    now: datetime
+    batch_size: int
+    visits: dict[date, list[Visit]] = field(default_factory=dict)
+    people: dict[int, str] = field(default_factory=dict)
+    opt_outs: list[OptOut] = field(default_factory=list)
+    ends: list[End] = field(default_factory=list)
+    calm: set[str] = field(default_factory=set)
+    faults: list[str] = field(default_factory=list)
+
+    @property
+    def lake(self) -> Lake:
+        """Where extracts and plans are."""
+        return Lake(self.home)
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether the ledger is a file."""
+        return self.ledger_url.startswith("sqlite")
+
+    @contextmanager
+    def ledger(self) -> Iterator[Ledger]:
+        """The ledger as the operator's commands open it."""
+        ledger = open_ledger(self.ledger_url, clock=lambda: self.now)
+        yield ledger
+        ledger.close()
+
+    def engine(self) -> Engine:
+        """The ledger's database, past the package."""
+        url = make_url(self.ledger_url)
+        return create_engine(url if self.is_sqlite else url.set(drivername="postgresql+psycopg"), poolclass=NullPool)
+
+    # --- the hospital
+
+    def extract(self) -> None:
+        """Puts the hospital's rows of every day where an extract puts them."""
+        with self.ledger() as ledger:
+            for day, visits in self.visits.items():
+                frame = encounters(*visits)
+                for area in AREAS:
+                    rows = frame.filter(pl.col("area") == area.label)
+                    self.lake.write(rows, "extract", area, day, self.hospital.code)
+                    found = rows.select(
+                        "database", "encounter_id", "unit", "setor", "reason", "rule",
+                        result=pl.lit(PLANNED), rules_version=pl.lit("rules"),
+                    )  # fmt: skip
+                    ledger.register_encounters(self.hospital.code, day, area, found)
+        self.people |= {
+            visit["encounter_id"]: cpf(visit["person"]) for visits in self.visits.values() for visit in visits
+        }
+
+    def change_visits(self) -> None:
+        """Rows vanish, come late, change their contact or their area, as they do in a hospital; not yet extracted."""
+        chance = self.chance
+        for day, visits in self.visits.items():
+            kept = [visit for visit in visits if chance.random() > 0.1]
+            for visit in kept:
+                if chance.random() < 0.1:
+                    visit["email"] = None if "email" not in visit else f"novo{visit['person']}@exemplo.com.br"
+                if chance.random() < 0.1:
+                    visit["area"] = chance.choice(AREAS).label
+            newest = max(self.people)
+            late = [_visit(chance, newest + place, day) for place in range(1, chance.randint(2, 6))]
+            self.people |= {visit["encounter_id"]: cpf(visit["person"]) for visit in late}
+            self.visits[day] = kept + late
+
+    def opt_out_somebody(self) -> None:
+        """A person says no, to everything or to one channel; nobody whose line is claimed already."""
+        claimed = {self.people[send.encounter] for send in self.sends() if send.state == "claimed"}
+        person = self.chance.choice(sorted(set(self.people.values()) - claimed))
+        channel = self.chance.choice(_REFUSABLE)
+        secret = load_settings({}, None).person_key_secret
+        with self.ledger() as ledger:
+            ledger.opt_out(key_of("cpf", person, secret), channel, "a drill")
+        self.opt_outs.append(OptOut(person, channel, len(self.track.accepted)))
+
+    def somebody_answers(self) -> None:
+        """Answers come from some who were sent to and have no line under way; what Track.co knows was just read."""
+        sends = self.sends()
+        claimed = {send.encounter for send in sends if send.state == "claimed"}
+        sent = [
+            send for send in sends if send.state == "sent" and send.channel != "link" and send.encounter not in claimed
+        ]
+        answered = self.chance.sample(sent, len(sent) // 4)
+        with self.ledger() as ledger:
+            rows = [
+                dict.fromkeys(ANSWERS) | {"send_id": send.send_id, "answered_at": self.now, "score": 9}
+                for send in answered
+            ]
+            ledger.record_answers(pl.DataFrame(rows, schema=ANSWERS))
+            for source in FRESH:
+                ledger.refreshed(source, self.now)
+        self.ends += [End(send.encounter, "answered", len(self.track.accepted)) for send in answered]
+
+    def somebody_dies(self) -> None:
+        """The hospital's rows of yesterday say of some people that they have died."""
+        secret = load_settings({}, None).person_key_secret
+        people = self.chance.sample(sorted(set(self.people.values())), 3)
+        encounters_of = [(encounter, cpf) for encounter, cpf in self.people.items() if cpf in people]
+        rows = [
+            {
+                "person_key": key_of("cpf", cpf, secret),
+                "database": self.hospital.code,
+                "encounter_id": encounter,
+                "died": True,
+            }
+            for encounter, cpf in encounters_of
+        ]
+        with self.ledger() as ledger:
+            ledger.see(self.hospital.code, self.now.date() - timedelta(days=1), pl.DataFrame(rows))
+        self.ends += [End(encounter, "died", len(self.track.accepted)) for encounter, _ in encounters_of]
+
+    # --- the operator
+
+    def resume(self) -> None:
+        """The captcha is solved, the token renewed, the pause over."""
+        with self.ledger() as ledger:
+            for scope in ledger.pauses().get_column("scope"):
+                ledger.resume(scope)
+
+    def reconcile(self) -> int:
+        """Looks up every send of unknown outcome at Track.co, and says what is seen there; returns how many."""
+        accepted = {line.send_id for line in self.track.accepted}
+        with self.ledger() as ledger:
+            unresolved = ledger.unresolved().get_column("send_id")
+            for send_id in unresolved:
+                ledger.resolve([send_id], "sent" if send_id in accepted else "not_sent", "seen at Track.co", "a drill")
+        return unresolved.len()
+
+    # --- the evidence
+
+    def sends(self) -> list[Send]:
+        """What the ledger has of sends now."""
+        with self.engine().connect() as connection:
+            return [Send(*row) for row in _rows(connection, _SENDS)]
+
+    def evidence(self) -> Evidence:
+        """What there is to be seen now."""
+        with self.engine().connect() as connection, self.ledger() as ledger:
+            return Evidence(
+                accepted=list(self.track.accepted),
+                refused=set(self.track.refused),
+                sends=self.sends(),
+                rows=[Row(row[0], str(row[1]), *row[2:]) for row in _rows(connection, _ENCOUNTERS)],
+                funnels=funnels(ledger.outcomes(), ledger.extracted()),
+                extracted=self._extracted(),
+                people=dict(self.people),
+                opt_outs=list(self.opt_outs),
+                ends=list(self.ends),
+                calm=set(self.calm),
+                noted={(row[0], row[1]) for row in _rows(connection, _NOTES)},
+                faults=list(self.faults),
+            )
+
+    def _extracted(self) -> dict[tuple[str, str], frozenset[int]]:
+        """The encounters of each extract, told from the files."""
+        found = {}
+        for day in self.visits:
+            for area in AREAS:
+                path = self.lake.path("extract", area, day, self.hospital.code)
+                found[str(day), area.value] = frozenset(pl.read_parquet(path).get_column("encounter_id"))
+        return found
+
+
+_SENDS: Final = (
+    "SELECT send_id, encounter_id, survey_uuid, channel, wave, state, run_id, extra, CAST(cohort_date AS VARCHAR) "
+    "FROM sends"
+)
+_ENCOUNTERS: Final = "SELECT encounter_id, cohort_date, area, result, reason, held FROM encounters"
+_NOTES: Final = "SELECT encounter_id, step FROM decisions WHERE step LIKE 'reminder%'"
+
+
+def _rows(connection: Connection, statement: str) -> list[tuple[Any, ...]]:
+    return [tuple(row) for row in connection.execute(text(statement))]
+
+
+def build_scene(
+    home: Path, ledger_url: str, chance: Random, track: RememberingTrack, rows: tuple[int, int] = (15, 40)
+) -> Scene:
+    """A hospital of so many rows, some of one person, some not to be asked, some that Track.co will not take."""
+    days = (DAY, DAY + timedelta(days=1))[: chance.choice((1, 1, 2))]
+    links = chance.choice(("off", "off", "no_contact", "all"))
+    hospital = HOSPITAL.model_copy(update={"links": links})
+    now = datetime.combine(days[-1] + timedelta(days=1), time(9), _ZONE)
+    channels: tuple[LineChannel, ...] = ("email", "whatsapp") if links == "off" else ("email", "whatsapp", "link")
+    scene = Scene(home, ledger_url, chance, track, hospital, days, channels, now, chance.randint(3, 9))
+    first = 1
+    for day in days:
+        count = chance.randint(*rows) // len(days)
+        scene.visits[day] = [_visit(chance, encounter, day) for encounter in range(first, first + count)]
+        first += count
+    scene.extract()
+    # Nobody is refused in silence: the drill knows whom the server will not take.
+    track.indigestible, track.invalid = (
+        frozenset(chance.sample(sorted(scene.people), chance.choice((0, 0, 1, 2)))) for _ in range(2)
+    )
+    for _ in range(chance.randint(0, 3)):
+        scene.opt_out_somebody()
+    return scene
+
+
+def _visit(chance: Random, encounter: int, day: date) -> Visit:
+    """A row of a hospital-day; people come back, have no e-mail, no contact at all, or have died."""
+    person = chance.randint(1, encounter) if encounter > 1 and chance.random() < 0.1 else encounter
+    discharged = datetime.combine(day, _HOUR_OF_DISCHARGE, _ZONE)
+    visit: Visit = {
+        "encounter_id": encounter,
+        "person": person,
+        "area": chance.choice(AREAS).label,
+        "attended_at": discharged - timedelta(hours=5),
+        "discharged_at": discharged,
+        "died": chance.random() < 0.03,
+    }
+    without = chance.random()
+    if without < 0.4:
+        visit["email"] = None
+    if without < 0.05:
+        visit["phone_number"] = None
+    return visit

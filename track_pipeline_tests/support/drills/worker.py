@@ -1,0 +1,291 @@
+"""One run of the pipeline as a process of its own, which can be made to die or to fail at any counted step.
+
+A step is an SQL statement about to run or just run, a transaction about to be committed or rolled back, or a request
+about to leave or just answered: every moment at which the world is different from the moment before.
+"""
+
+import gc
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from functools import partial
+from multiprocessing.connection import Connection as Pipe
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from sqlalchemy import Connection, Engine, event
+
+from track_pipeline.adapters.budget import BUDGET_FILE, open_budget
+from track_pipeline.adapters.track.api import (
+    Distribution,
+    LinkList,
+    LinkReceipt,
+    Patience,
+    Receipt,
+    Survey,
+    SurveySender,
+    TrackApi,
+)
+from track_pipeline.config.hospitals import load_registry
+from track_pipeline.config.policy import load_policy
+from track_pipeline.config.rules import load_rulebook
+from track_pipeline.config.settings import load_settings
+from track_pipeline.demo.surveys import DEMO_ORGANIZATION
+from track_pipeline.domain.areas import Area
+from track_pipeline.domain.hospital import Hospital, Registry
+from track_pipeline.domain.reminders import Wave as ReminderWave
+from track_pipeline.domain.sending import is_holiday
+from track_pipeline.errors import TrackPipelineError
+from track_pipeline.runtime import Runtime
+from track_pipeline.services.daily.messages import LineChannel
+from track_pipeline.services.daily.reminders import WAVES
+from track_pipeline.services.daily.sending import INVITE, Partition
+from track_pipeline_tests.support.drills.full_disk import fill_up
+
+# Several play at once, on frames of a few rows: threads of Polars would only wait for each other.
+os.environ.setdefault("POLARS_MAX_THREADS", "1")
+
+# A fork of a process that has imported everything is there in milliseconds; where there is no fork, it takes longer.
+if sys.platform == "win32":
+    _PROCESSES = multiprocessing.get_context("spawn")
+else:
+    _PROCESSES = multiprocessing.get_context("forkserver")
+    _PROCESSES.set_forkserver_preload([__name__])
+
+# What is read and imported here is there in every fork. The calendars of all countries come with the first one's.
+HOSPITAL: Final = load_registry().hospital("HMS")
+_POLICY: Final = load_policy()
+_RULES: Final = load_rulebook(Registry.model_validate({"hospital": [HOSPITAL]}))
+is_holiday(date(2025, 3, 11))
+
+_PRAGMAS: Final = {
+    # The limit cannot be below what is there already: not a page more.
+    "ledger_full": {"sqlite": "PRAGMA max_page_count = 1"},
+    "ledger_read_only": {
+        "sqlite": "PRAGMA query_only = ON",
+        "postgresql": "SET default_transaction_read_only = on",
+    },
+    "impatient": {"sqlite": "PRAGMA busy_timeout = 30"},
+}
+
+Mishap = Literal["kill", "terminate", "ledger_full", "ledger_read_only", "impatient", "disk_full"]
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What befalls the process at a step, counted from 1.
+
+    `impatient`: from then on it waits for no other writer; `disk_full`: no file can outgrow `room` bytes any more.
+    """
+
+    mishap: Mishap
+    step: int
+    room: int = 0
+
+
+@dataclass(frozen=True)
+class Order:
+    """What one run is to do, and with what.
+
+    `requests`: the budget, for room in which it waits `budget_seconds`. `token`: the bearer it believes in.
+    """
+
+    home: Path
+    ledger_url: str
+    api_url: str
+    token: str
+    now: datetime
+    run_id: str
+    hospital: Hospital
+    days: tuple[date, ...]
+    areas: tuple[Area, ...]
+    channels: tuple[LineChannel, ...]
+    wave: str
+    plans: bool
+    batch_size: int
+    read_seconds: float
+    requests: int
+    budget_seconds: float
+    trouble: Trouble | None
+
+
+@dataclass
+class Report:
+    """What a run that reached its end has to say: its steps, and the errors it ended steps of Dagster with."""
+
+    steps: int = 0
+    errors: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Steps:
+    """Counts, and strikes when it is time."""
+
+    trouble: Trouble | None
+    taken: int = 0
+    counting: bool = False
+
+    def watch(self) -> None:
+        """Counts what is done to the ledger from now on: each boundary between two statements once."""
+        event.listen(Engine, "before_cursor_execute", self._before_statement)
+        for moment in ("commit", "rollback"):
+            event.listen(Engine, moment, self._before_end)
+        self.counting = True
+
+    def take(self) -> None:
+        """A step of the process itself."""
+        self.taken += self.counting
+        if self.trouble is None or self.taken != self.trouble.step or not self.counting:
+            return
+        if self.trouble.mishap == "kill":
+            # Where there is no SIGKILL, SIGTERM cannot be caught either.
+            os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
+        elif self.trouble.mishap == "terminate":
+            os.kill(os.getpid(), signal.SIGTERM)
+        elif self.trouble.mishap == "disk_full":
+            fill_up(self.trouble.room)
+
+    def _before_end(self, connection: Connection) -> None:
+        if not _is_of_budget(connection):
+            self.take()
+
+    def _before_statement(self, connection: Connection, *_: object) -> None:
+        if _is_of_budget(connection):
+            return
+        self.take()
+        if self.trouble is None or self.taken < self.trouble.step:
+            return
+        pragma = _PRAGMAS.get(self.trouble.mishap, {}).get(connection.dialect.name)
+        driver: Any = connection.connection.driver_connection
+        if pragma is not None and driver is not None:
+            driver.execute(pragma)
+
+
+def _is_of_budget(connection: Connection) -> bool:
+    return str(connection.engine.url.database).endswith(BUDGET_FILE)
+
+
+@dataclass(frozen=True)
+class CountedSender:
+    """A sender whose requests are steps."""
+
+    sender: SurveySender
+    step: Callable[[], None]
+
+    def await_turn(self) -> None:
+        self.sender.await_turn()
+
+    def create_distribution(self, distribution: Distribution) -> Receipt:
+        self.step()
+        receipt = self.sender.create_distribution(distribution)
+        self.step()
+        return receipt
+
+    def create_link_list(self, link_list: LinkList) -> LinkReceipt:
+        self.step()
+        receipt = self.sender.create_link_list(link_list)
+        self.step()
+        return receipt
+
+    def surveys(self) -> list[Survey]:
+        return self.sender.surveys()
+
+
+def start(order: Order) -> tuple[BaseProcess, Pipe]:
+    """Starts a run in a process of its own; through the pipe come "ready" and then its report."""
+    pipe, end = _PROCESSES.Pipe(duplex=False)
+    process = _PROCESSES.Process(target=_run, args=(order, end), daemon=True)
+    process.start()
+    end.close()
+    return process, pipe
+
+
+def _run(order: Order, pipe: Pipe) -> None:
+    """Plans and dispatches as the daily run does, each partition whatever became of the others; then reports."""
+    logging.disable()
+    # A process that lives for half a second leaves its garbage to the system.
+    gc.disable()
+    signal.signal(signal.SIGTERM, _interrupted)
+    steps, report = Steps(order.trouble), Report()
+    runtime = _runtime(order, steps)
+    pipe.send("ready")
+    steps.watch()
+    with suppress(KeyboardInterrupt):
+        for step in _steps_of_dagster(order, runtime):
+            _run_step(step, report)
+    steps.counting = False
+    runtime.close()
+    report.steps = steps.taken
+    pipe.send(report)
+
+
+def _run_step(step: Callable[[], object], report: Report) -> None:
+    try:
+        step()
+    except TrackPipelineError as error:
+        report.errors.append(f"{type(error).__name__}: {error}")
+    except Exception as error:  # noqa: BLE001 - what it is, the drill judges
+        report.faults.append(f"{type(error).__name__}: {error}")
+
+
+def _interrupted(_: int, __: object) -> None:
+    # As Dagster does it: an exception that nothing takes for an error.
+    raise KeyboardInterrupt
+
+
+def _runtime(order: Order, steps: Steps) -> Runtime:
+    environment = {
+        "TRACK_HOME": str(order.home),
+        "TRACK_LEDGER_URL": order.ledger_url,
+        "TRACK_NOW": order.now.isoformat(),
+    }
+    settings = load_settings(environment, None)
+    limits = {"batch_size": order.batch_size, "requests_per_5_minutes": order.requests}
+    track = TrackApi(
+        order.api_url,
+        DEMO_ORGANIZATION,
+        order.token,
+        budget=open_budget(settings.home, settings.ledger, order.requests),
+        patience=Patience(
+            connect=2, read=order.read_seconds, turn=order.budget_seconds, budget=order.budget_seconds, attempts=2
+        ),
+        require_loopback=True,
+        sleep=lambda seconds: time.sleep(min(seconds, 0.005)),
+    )
+    return Runtime(
+        settings,
+        registry=Registry.model_validate({"hospital": [order.hospital]}),
+        policy=_POLICY.model_copy(update={"sending": _POLICY.sending.model_copy(update=limits)}),
+        rules=_RULES,
+        sender=CountedSender(track, steps.take),
+    )
+
+
+def _steps_of_dagster(order: Order, runtime: Runtime) -> list[Callable[[], object]]:
+    hospital, places = order.hospital, [(day, area) for day in order.days for area in order.areas]
+
+    # What they need is opened in them: a ledger that cannot be opened is each one's error.
+    def remind(wave: ReminderWave, day: date, area: Area) -> None:
+        runtime.reminder.remind(hospital, day, area, wave, order.run_id)
+
+    def plan(day: date) -> None:
+        runtime.planner.invite(hospital, day, order.areas)
+
+    def dispatch(partition: Partition) -> None:
+        runtime.dispatcher.dispatch(partition, order.run_id)
+
+    if order.wave != INVITE:
+        wave = next(wave for wave in WAVES if wave == order.wave)
+        return [partial(remind, wave, *place) for place in places]
+    plans = [partial(plan, day) for day in order.days if order.plans]
+    partitions = [Partition(hospital, *place, channel) for place in places for channel in order.channels]
+    return [*plans, *(partial(dispatch, partition) for partition in partitions)]

@@ -1,0 +1,71 @@
+"""Sources that are lists: a Track.co that says what it is told to, and hospitals whose days are frames. No network."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import TypeVar
+
+import polars as pl
+
+from track_pipeline.adapters.hospitals.extract import EMPTY_DAY
+from track_pipeline.adapters.track.answers import Answer, DeliveryStatus, Distribution, OptOut, Page
+from track_pipeline.domain.hospital import Hospital
+
+Row = TypeVar("Row", Answer, Distribution, DeliveryStatus, OptOut)
+
+
+@dataclass
+class FakeReader:
+    """A SurveyReader that says the same whenever it is asked, in pages of `page_size` rows.
+
+    `listed`: the distributions, None when they cannot be listed. `failures`: what comes after the rows of `answers`,
+    `opt_outs` or `statuses`, or of the statuses of one distribution, by its id. `asked_since` notes since when
+    answers were asked for, `asked_for` the distributions whose statuses were.
+    """
+
+    answered: list[Answer] = field(default_factory=list)
+    refused: list[OptOut] = field(default_factory=list)
+    delivered: dict[str, list[DeliveryStatus]] = field(default_factory=dict)
+    listed: list[Distribution] | None = field(default_factory=list)
+    failures: dict[str, Exception] = field(default_factory=dict)
+    page_size: int = 1_000
+    asked_since: list[datetime | None] = field(default_factory=list)
+    asked_for: list[str] = field(default_factory=list)
+
+    def answers(self, since: datetime | None) -> Iterator[Page[Answer]]:
+        self.asked_since.append(since)
+        return self._pages(self.answered, "answers")
+
+    def opt_outs(self, since: datetime | None) -> Iterator[Page[OptOut]]:  # noqa: ARG002 - the port's name
+        return self._pages(self.refused, "opt_outs")
+
+    def distributions(self, since: datetime | None) -> Iterator[Page[Distribution]] | None:  # noqa: ARG002 - as above
+        return None if self.listed is None else self._pages(self.listed, "distributions")
+
+    def statuses(self, distribution_id: str) -> Iterator[Page[DeliveryStatus]]:
+        self.asked_for.append(distribution_id)
+        if distribution_id in self.failures:
+            raise self.failures[distribution_id]
+        return self._pages(self.delivered.get(distribution_id, []), "statuses")
+
+    def _pages(self, rows: list[Row], source: str) -> Iterator[Page[Row]]:
+        for start in range(0, len(rows), self.page_size):
+            yield Page(tuple(rows[start : start + self.page_size]), {})
+        if source in self.failures:
+            raise self.failures[source]
+
+
+@dataclass
+class FakeHospitals:
+    """A HospitalReader: hospital code to the batches of any of its days, or to the failure instead."""
+
+    batches: dict[str, Sequence[pl.DataFrame] | Exception] = field(default_factory=dict)
+
+    def extract(self, hospital: Hospital, day: date) -> Iterator[pl.DataFrame]:  # noqa: ARG002 - the port's name
+        batches = self.batches.get(hospital.code, ())
+        if isinstance(batches, Exception):
+            raise batches
+        yield from batches
+
+    def probe(self, hospital: Hospital) -> Mapping[str, str]:
+        return {hospital.code: f"{len([*self.extract(hospital, EMPTY_DAY)])} batches"}
