@@ -55,10 +55,10 @@ def build_defs(settings: Settings, runtime: Runtime | None = None) -> dg.Definit
         daily_definitions(assets, partitions, shared.registry, schedules, sensors),
         feedback_definitions(names, schedules),
         reconciliation_definitions(names, schedules),
-        reminder_definitions(names, shared.registry, schedules, sensors, in_demo=settings.is_demo),
+        reminder_definitions(names, shared.registry, shared.policy.waves, schedules, sensors, in_demo=settings.is_demo),
         report_definitions(names, schedules),
         retention_definitions(schedules),
-        alert_definitions(names, shared.registry, sensors, in_demo=settings.is_demo),
+        alert_definitions(names, shared.registry, shared.policy.waves, sensors, in_demo=settings.is_demo),
     )
 
 

@@ -8,15 +8,15 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import cached_property
 
-from track_pipeline.adapters.alerts import Alerts, AppriseChannel
+from track_pipeline.adapters.alerts import AppriseChannel
 from track_pipeline.adapters.budget import RequestBudget, open_budget
 from track_pipeline.adapters.clock import clock_for
-from track_pipeline.adapters.hospitals.extract import HospitalReader
 from track_pipeline.adapters.lake import Lake
 from track_pipeline.adapters.ledger import Ledger, open_ledger
-from track_pipeline.adapters.track.answers import SurveyReader, TrackAnswers
-from track_pipeline.adapters.track.api import SurveySender, TrackApi
+from track_pipeline.adapters.track.answers import TrackAnswers
+from track_pipeline.adapters.track.api import TrackApi
 from track_pipeline.adapters.track.mapping import load_mapping
+from track_pipeline.adapters.track.sender import TrackRequests, TrackSender
 from track_pipeline.config.hospitals import load_registry
 from track_pipeline.config.policy import load_policy
 from track_pipeline.config.rules import databases_read, load_rulebook
@@ -29,11 +29,11 @@ from track_pipeline.domain.ruleset import RuleSet
 from track_pipeline.domain.surveys import SurveyCatalog
 from track_pipeline.errors import ConfigError
 from track_pipeline.logs.system_log import write_system_log
+from track_pipeline.ports import Alerts, FeedbackSource, HospitalReader, SurveySender
 from track_pipeline.services.alerting.alerting import Alerting
 from track_pipeline.services.daily.dispatch import Dispatcher
 from track_pipeline.services.daily.extraction import Extractor
 from track_pipeline.services.daily.invitation import Planner
-from track_pipeline.services.daily.messages import Mailroom
 from track_pipeline.services.daily.reminders import Reminder
 from track_pipeline.services.daily.sending import Outbox
 from track_pipeline.services.feedback.reading import FeedbackReader
@@ -58,8 +58,8 @@ class Runtime:
         policy: Policy | None = None,
         rules: dict[str, RuleSet] | None = None,
         reader: HospitalReader | None = None,
-        sender: SurveySender | None = None,
-        feedback_source: SurveyReader | None = None,
+        requests: TrackRequests | None = None,
+        feedback_source: FeedbackSource | None = None,
         clock: Callable[[], datetime] | None = None,
         alerts: Alerts | None = None,
     ) -> None:
@@ -68,7 +68,7 @@ class Runtime:
         self.policy = policy or load_policy()
         self.clock = clock or clock_for(settings)
         self._alerts = alerts
-        self._rules, self._reader, self._sender = rules, reader, sender
+        self._rules, self._reader, self._requests = rules, reader, requests
         self._feedback_source = feedback_source
         write_system_log(settings.home)
 
@@ -113,9 +113,14 @@ class Runtime:
         return OracleReader(self.settings, databases, self.policy.source)
 
     @cached_property
+    def requests(self) -> TrackRequests:
+        """The requests of Track.co's sending side."""
+        return self._requests or self.track
+
+    @cached_property
     def sender(self) -> SurveySender:
-        """Track.co, to write to."""
-        return self._sender or self.track
+        """The vendor, to send through."""
+        return TrackSender(self.requests, self.catalog, self.policy, self.clock)
 
     @cached_property
     def track(self) -> TrackApi:
@@ -192,10 +197,9 @@ class Runtime:
     @cached_property
     def outbox(self) -> Outbox:
         """The way out of the house."""
-        mailroom = Mailroom(self.sender, self.catalog, self.policy, self.clock)
         versions = {code: rules.version for code, rules in self.rules.items()}
         sends = self.settings.sends
-        return Outbox(self.lake, self.ledger, mailroom, self.policy, versions, self.clock, self.alerts, sends)
+        return Outbox(self.lake, self.ledger, self.sender, self.policy, versions, self.clock, self.alerts, sends)
 
     @cached_property
     def dispatcher(self) -> Dispatcher:
@@ -208,7 +212,7 @@ class Runtime:
         return Reminder(self.outbox)
 
     @cached_property
-    def feedback_source(self) -> SurveyReader:
+    def feedback_source(self) -> FeedbackSource:
         """Track.co, to read from."""
         return self._feedback_source or TrackAnswers(self.track, load_mapping(self.settings.api_mapping))
 

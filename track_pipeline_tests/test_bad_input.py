@@ -21,29 +21,32 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, func, select
 
-from track_pipeline.adapters.hospitals.extract import SourceError, conform
+from track_pipeline.adapters.hospitals.extract import conform
 from track_pipeline.adapters.lake import Lake
 from track_pipeline.adapters.ledger import open_ledger
 from track_pipeline.adapters.ledger.tables import consents, metadata
 from track_pipeline.adapters.track.answers import TrackAnswers
-from track_pipeline.adapters.track.api import Distribution, Patience, SendFailure, TrackApi
-from track_pipeline.adapters.track.http import Call, json_of
+from track_pipeline.adapters.track.api import TrackApi
+from track_pipeline.adapters.track.http import Call, Patience, json_of
 from track_pipeline.adapters.track.mapping import load_mapping
+from track_pipeline.adapters.track.requests import Distribution
+from track_pipeline.adapters.track.sender import TrackSender
 from track_pipeline.config.files import package_file
 from track_pipeline.config.hospitals import load_registry
 from track_pipeline.config.policy import load_policy
 from track_pipeline.config.rules import load_rulebook, load_rules
 from track_pipeline.config.surveys import load_surveys
 from track_pipeline.domain.areas import Area
+from track_pipeline.domain.calendar import window_opens_at
+from track_pipeline.domain.channels import CONTACT_CHANNELS, Channel
 from track_pipeline.domain.hospital import Registry
 from track_pipeline.domain.outcomes import Exclusion
 from track_pipeline.domain.schema import raw_schema
-from track_pipeline.domain.sending import window_opens_at
 from track_pipeline.errors import ConfigError
+from track_pipeline.ports import SendFailure, SourceError
 from track_pipeline.services.daily.dispatch import Dispatcher
 from track_pipeline.services.daily.extraction import Extractor
 from track_pipeline.services.daily.invitation import Planner
-from track_pipeline.services.daily.messages import LineChannel, Mailroom
 from track_pipeline.services.daily.sending import LINKS, SURVEY_LINK, Partition
 from track_pipeline.services.feedback.reading import FeedbackReader
 from track_pipeline.services.feedback.reconciliation import Reconciler
@@ -164,7 +167,7 @@ def run_day(office: Office, *rows: Row) -> None:
     planner = Planner(office.lake, office.ledger, RULES, office.policy, surveys, HASHER, lambda: office.now)
     dispatcher = Dispatcher(office.outbox)
     for area, plan in planner.invite(office.hospital, DAY).items():
-        channels: tuple[LineChannel, ...] = ("email", "whatsapp") if plan.height else ()
+        channels = CONTACT_CHANNELS if plan.height else ()
         for channel in channels:
             dispatcher.dispatch(Partition(office.hospital, DAY, area, channel), "run")
 
@@ -499,13 +502,13 @@ class AboutEachLine(Canned):
 @settings(FEW, max_examples=20)
 @given(answer=ANSWER | WORD.map(lambda word: json.dumps(word).encode()))
 def test_whatever_a_request_is_answered_every_line_has_its_outcome(
-    office: Office, channel: LineChannel, kind: type[Canned], answer: bytes
+    office: Office, channel: Channel, kind: type[Canned], answer: bytes
 ) -> None:
     emptied(office)
     office.plan({"channel": channel}, {"channel": channel})
-    mailroom = Mailroom(kind(answer), office.catalog, office.policy, lambda: office.now)
+    mailroom = TrackSender(kind(answer), office.catalog, office.policy, lambda: office.now)
 
-    Dispatcher(replace(office.outbox, mailroom=mailroom)).dispatch(Partition(hospital(), DAY, AREA, channel), "run")
+    Dispatcher(replace(office.outbox, sender=mailroom)).dispatch(Partition(hospital(), DAY, AREA, channel), "run")
 
     funnel = office.funnel()
     # Of a link that nobody could read nobody knows whether it was made; a message was taken, readable answer or not.
@@ -601,5 +604,7 @@ def test_whatever_comes_over_the_wire_a_request_ends_in_a_receipt_or_a_failure(h
     with FakeTrack([raw(head + b"\r\n" + rest)]) as server:
         track = TrackApi(server.url, "org", "token", budget=Unlimited(), patience=patience, require_loopback=True)
         with suppress(SendFailure):
-            assert track.create_distribution(Distribution("survey", "email", ({"send_id": "s"},), datetime.now(UTC)))
+            assert track.create_distribution(
+                Distribution("survey", Channel.EMAIL, ({"send_id": "s"},), datetime.now(UTC))
+            )
         track.close()

@@ -25,8 +25,8 @@ from track_pipeline.config.hospitals import load_registry
 from track_pipeline.config.settings import load_settings
 from track_pipeline.demo.simulator import SimulatorProcess
 from track_pipeline.domain.areas import AREAS
+from track_pipeline.domain.channels import Channel
 from track_pipeline.runtime import Runtime
-from track_pipeline.services.daily.messages import LineChannel
 from track_pipeline.services.daily.sending import DispatchStopped, Partition
 from track_pipeline_tests.support.builders import cpf
 from track_pipeline_tests.support.production import SCRIPTS, free_port, listens, wait
@@ -204,10 +204,9 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
         runtime.extractor.extract(place, DAY)
         runtime.planner.invite(place, DAY)
         simulator.control("faults", {"kind": "500_after_accept"})
-        channels: tuple[LineChannel, ...] = ("email", "whatsapp", "link")
         lost = 0
         for area in AREAS:
-            for channel in channels:
+            for channel in Channel:
                 try:
                     runtime.dispatcher.dispatch(Partition(place, DAY, area, channel), "run")
                 except DispatchStopped:

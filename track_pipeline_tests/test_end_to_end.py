@@ -19,7 +19,7 @@ from track_pipeline.config.hospitals import load_registry
 from track_pipeline.defs.partitions import partition_key, patient_days
 from track_pipeline.demo.simulator import SimulatorProcess
 from track_pipeline.domain.areas import AREAS
-from track_pipeline.domain.funnel import PLANNED_OUTCOMES
+from track_pipeline.domain.outcomes import PLANNED_KINDS
 from track_pipeline.hosting.instance import open_instance
 
 # A Tuesday; the demo's day is the Monday before.
@@ -82,7 +82,7 @@ def test_every_hospital_runs_and_every_funnel_closes(installation: Installation)
     assert {row["hospital"] for row in rows} == set(load_registry().codes)
     for row in rows:
         assert row["extracted"] == row["excluded"] + row["planned"]
-        assert row["planned"] == sum(row[outcome] for outcome in PLANNED_OUTCOMES)
+        assert row["planned"] == sum(row[outcome] for outcome in PLANNED_KINDS)
         assert row["excluded"] == sum(row["excluded_by"].values())
     assert sum(row["sent"] for row in rows) > 100
 

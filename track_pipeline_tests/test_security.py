@@ -35,15 +35,19 @@ from track_pipeline.adapters.hospitals.duckdb import folder_connector
 from track_pipeline.adapters.ledger import open_ledger
 from track_pipeline.adapters.ledger.database import connect
 from track_pipeline.adapters.ledger.tables import metadata
-from track_pipeline.adapters.track.api import Distribution, Patience, SendFailure, TrackApi, Unknown
+from track_pipeline.adapters.track.api import TrackApi
+from track_pipeline.adapters.track.http import Patience
+from track_pipeline.adapters.track.requests import Distribution
 from track_pipeline.config.files import package_file
 from track_pipeline.config.hospitals import load_registry
 from track_pipeline.config.rules import load_rules
 from track_pipeline.config.settings import load_settings
 from track_pipeline.demo.simulator import SimulatorProcess
+from track_pipeline.domain.channels import Channel
 from track_pipeline.errors import ConfigError
 from track_pipeline.hosting.instance import prepare_instance
 from track_pipeline.logs.system_log import FILE, write_system_log
+from track_pipeline.ports import SendFailure, Unknown
 from track_pipeline.runtime import Runtime
 from track_pipeline_tests.support.builders import DAY
 from track_pipeline_tests.support.fake_track import FakeTrack, reply
@@ -614,7 +618,7 @@ def test_a_redirect_is_not_followed(location: str, status: int, connected: list[
     with FakeTrack([reply(status, headers={"Location": location})] * 2) as server:
         track = TrackApi(server.url, "org", "token", budget=Unlimited(), patience=Patience(attempts=1))
         with pytest.raises(Unknown):
-            track.create_distribution(Distribution("survey", "email", ({"send_id": "s"},), datetime.now(UTC)))
+            track.create_distribution(Distribution("survey", Channel.EMAIL, ({"send_id": "s"},), datetime.now(UTC)))
         with pytest.raises(SendFailure):
             track.surveys()
         track.close()

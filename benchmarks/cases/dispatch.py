@@ -20,11 +20,13 @@ from benchmarks.measure import Watch, measure
 from benchmarks.people import DAY, HOSPITAL, NOW, hospital
 from benchmarks.server import CountingServer
 from track_pipeline.adapters.budget import WINDOW_SECONDS, open_budget
-from track_pipeline.adapters.track.api import Patience, TrackApi
+from track_pipeline.adapters.track.api import TrackApi
+from track_pipeline.adapters.track.http import Patience
 from track_pipeline.config.hospitals import load_registry
 from track_pipeline.config.policy import load_policy
 from track_pipeline.demo.surveys import demo_catalog
 from track_pipeline.domain.areas import Area
+from track_pipeline.domain.channels import Channel
 from track_pipeline.domain.plan import PLAN
 from track_pipeline.runtime import Runtime
 from track_pipeline.services.daily.sending import Partition, SendReport
@@ -82,10 +84,10 @@ def _send(home: Path, url: str, number: int, lines: int, batch: int, allowed: in
     usual = Patience()
     patience = replace(usual, turn=usual.turn * seconds / WINDOW_SECONDS)
     api = TrackApi(url, "benchmark", "token", budget=open_budget(home, None, allowed, seconds), patience=patience)
-    runtime = Runtime(settings(home, home, url, (HOSPITAL,)), sender=api, policy=policy)
+    runtime = Runtime(settings(home, home, url, (HOSPITAL,)), requests=api, policy=policy)
     planned, outbox, report = _planned(number, lines), runtime.outbox, SendReport()
     time.sleep(max(0.0, start - time.time()))
-    partition = Partition(hospital(), DAY - timedelta(days=number), Area.EXAMES, "email")
+    partition = Partition(hospital(), DAY - timedelta(days=number), Area.EXAMES, Channel.EMAIL)
     outbox.send(partition, planned, "benchmark", report)
     runtime.close()
     return report.sent

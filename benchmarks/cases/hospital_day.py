@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
-from typing import Final
 
 from benchmarks import original
 from benchmarks.figures import Bench, Curve, Figure, Target
@@ -18,11 +17,10 @@ from track_pipeline.defs.partitions import partition_key
 from track_pipeline.defs.schedules import DAILY
 from track_pipeline.demo.stage import Moment, Stage
 from track_pipeline.domain.areas import AREAS
+from track_pipeline.domain.channels import Channel
 from track_pipeline.hosting.instance import open_instance
 from track_pipeline.runtime import Runtime
 from track_pipeline.services.daily.sending import Partition
-
-_CHANNELS: Final = ("email", "whatsapp", "link")
 
 
 def results(bench: Bench) -> Iterator[Figure | Curve]:
@@ -118,7 +116,7 @@ def run_without_dagster(watch: Watch, home: Path, databases: Path, url: str) -> 
     with watch.lap("plan"):
         runtime.planner.invite(of, DAY)
     with watch.lap("dispatch"):
-        for channel in _CHANNELS:
+        for channel in Channel:
             for area in AREAS:
                 runtime.dispatcher.dispatch(Partition(of, DAY, area, channel), "benchmark")
     runtime.close()

@@ -28,18 +28,21 @@ from benchmarks.figures import Bench, Curve, Figure, Target
 from benchmarks.measure import Sample, Watch, measure
 from benchmarks.people import DAY, NOW
 from benchmarks.postgres import postgres, schema
-from track_pipeline.adapters.ledger import Claim, open_ledger
+from track_pipeline.adapters.ledger import open_ledger
 from track_pipeline.adapters.ledger.tables import sends
+from track_pipeline.domain.claims import Claim
+from track_pipeline.domain.sends import SendState
+from track_pipeline.domain.waves import INVITE
 
 BATCH: Final = 500
 _TWICE: Final = Target("within 2x of the bare bulk write", 2, of="ratio")
 _FLAT: Final = Target("no more than 1.3x slower", 1.3, of="ratio")
-_CLAIM: Final = Claim("invite", DAY, "benchmark", "policy", "rules", None, None)
+_CLAIM: Final = Claim(INVITE, DAY, "benchmark", "policy", "rules", None, None, most_reminders=2)
 
 _CLAIMED: Final = {
-    "wave": "invite",
+    "wave": INVITE.key,
     "cohort_date": DAY,
-    "state": "claimed",
+    "state": SendState.CLAIMED.value,
     "reason": "",
     "batch_id": uuid4().hex,
     "run_id": "benchmark",
@@ -159,7 +162,8 @@ def claim_and_settle(watch: Watch, url: str, size: int) -> None:
         with watch.lap("claim"):
             claimed = ledger.claim(batch, claim)
         with watch.lap("settle"):
-            watch.notes["sent"] = watch.notes.get("sent", 0) + ledger.settle(claimed["send_id"], "sent")
+            sent = ledger.settle(claimed["send_id"], SendState.SENT)
+            watch.notes["sent"] = watch.notes.get("sent", 0) + sent
     if watch.notes["sent"] != size:
         raise RuntimeError(f"{size} lines are new, but {watch.notes['sent']} were sent")
     ledger.close()
@@ -183,7 +187,9 @@ def write_without_indexes(watch: Watch, url: str, size: int) -> None:
 def _write(watch: Watch, url: str, size: int) -> None:
     """By the driver's own bulk statements, what it is given being ready for it: less cannot be done."""
     engine, lines = _engine(url), _lines(size)
-    outcome = update(sends).where(sends.c.send_id == bindparam("id")).values(state="sent", reason="", settled_at=NOW)
+    outcome = (
+        update(sends).where(sends.c.send_id == bindparam("id")).values(state=SendState.SENT, reason="", settled_at=NOW)
+    )
     for batch in lines.iter_slices(BATCH):
         rows = [row | _CLAIMED | {"send_id": uuid4().hex} for row in batch.to_dicts()]
         claims = _ready(engine, insert(sends), rows)
@@ -232,7 +238,7 @@ def fill(watch: Watch, url: str, rows: int) -> None:
 
 
 def _insert_sent(connection: Connection, rows: int) -> None:
-    earlier = _CLAIMED | {"state": "sent", "claimed_at": NOW - timedelta(days=60), "settled_at": NOW}
+    earlier = _CLAIMED | {"state": SendState.SENT, "claimed_at": NOW - timedelta(days=60), "settled_at": NOW}
     for start in range(0, rows, _CHUNK):
         chunk = _lines(min(_CHUNK, rows - start)).to_dicts()
         ids = (f"{(start + place) * (2**64 // rows):016x}{uuid4().hex[:16]}" for place in range(len(chunk)))

@@ -18,7 +18,7 @@ from track_pipeline.config.hospitals import load_registry
 from track_pipeline.defs.partitions import partition_key
 from track_pipeline.defs.schedules import DAILY
 from track_pipeline.demo.stage import Moment, workers
-from track_pipeline.domain.sending import is_working_day
+from track_pipeline.domain.calendar import is_working_day
 from track_pipeline.hosting.instance import open_instance
 
 _HOSPITALS: Final = 12

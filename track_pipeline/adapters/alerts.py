@@ -7,53 +7,14 @@ knows). What was told before, and what is over, is `services.alerting`'s.
 import logging
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from time import monotonic
-from typing import Final, Protocol
+from typing import Final
+
+from track_pipeline.ports import Alert
 
 logger = logging.getLogger("track_pipeline.alerts")
 
 _DELIVERY_SECONDS: Final = 20.0
-
-
-class Kind(StrEnum):
-    """The kinds of problems that stay until they are over."""
-
-    RUN = "run"
-    GATE = "gate"
-    THROTTLE = "throttle"
-    UNKNOWN = "unknown"
-    SILENCE = "silence"
-
-
-@dataclass(frozen=True)
-class Alert:
-    """What happened, to whom, what to do next, and where in Dagster's web interface to look (a path).
-
-    With a `kind` it tells of a problem, which is told once while it lasts; without, it is news, told every time.
-    Two alerts are of the same problem when kind, hospital (empty: all) and part (partition, area; empty: all) are.
-    """
-
-    subject: str
-    text: str
-    link: str
-    kind: Kind | None = None
-    hospital: str = ""
-    part: str = ""
-
-    @property
-    def key(self) -> str:
-        """Names its problem."""
-        return f"{self.kind or ''}|{self.hospital}|{self.part}"
-
-
-class Alerts(Protocol):
-    """Where alerts go."""
-
-    def send(self, alert: Alert) -> None:
-        """Delivers an alert; never raises, since what it tells of has happened anyway."""
-        ...
 
 
 class LogAlerts:
@@ -64,14 +25,6 @@ class LogAlerts:
         logger.warning("%s: %s See %s", alert.subject, alert.text, alert.link)
 
 
-class Channel(Protocol):
-    """A way to people."""
-
-    def tell(self, title: str, body: str, *, is_recovery: bool = False) -> bool:
-        """Delivers a message; False, and a line in the log, when that did not work. Never raises."""
-        ...
-
-
 class AppriseChannel:
     """The channels of a list of apprise URLs, which are secrets: they hold tokens and passwords."""
 
@@ -80,7 +33,7 @@ class AppriseChannel:
         self._delivery_seconds = delivery_seconds
 
     def tell(self, title: str, body: str, *, is_recovery: bool = False) -> bool:
-        """As Channel; True when any URL took it within the time that delivery may take: the others are in the log."""
+        """As AlertChannel; True when any URL took it within the time that delivery may take: the others are in the log."""
         taken: dict[int, bool] = {}
 
         def deliver(place: int, url: str) -> None:

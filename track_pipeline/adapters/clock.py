@@ -1,15 +1,12 @@
 """Clocks: the system's in production, a fixed one in the demo. Nothing else may ask what time it is."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta
-from zoneinfo import ZoneInfo
 
 from track_pipeline.config.settings import Settings
-from track_pipeline.domain.sending import is_working_day
+from track_pipeline.domain.calendar import is_working_day
+from track_pipeline.domain.encounter import GROUP_TIME_ZONE
+from track_pipeline.ports import Clock
 
-Clock = Callable[[], datetime]
-
-GROUP_TIME_ZONE = ZoneInfo("America/Sao_Paulo")
 _DEMO_HOUR = time(9)
 
 

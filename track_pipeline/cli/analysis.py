@@ -81,7 +81,7 @@ def plan(
 
     A past day is judged as on the morning after it, as if nothing had been sent; who was asked is told beside it.
     """
-    from track_pipeline.adapters.clock import GROUP_TIME_ZONE
+    from track_pipeline.domain.encounter import GROUP_TIME_ZONE
 
     if rules and config:
         raise typer.BadParameter("give --rules or --config, not both: one change at a time can be understood")
@@ -145,7 +145,7 @@ def contacts(
     """
     import polars as pl
 
-    from track_pipeline.adapters.clock import GROUP_TIME_ZONE
+    from track_pipeline.domain.encounter import GROUP_TIME_ZONE
 
     if as_json and csv:
         raise typer.BadParameter("give --json or --csv, not both")

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.box import SIMPLE
@@ -40,6 +40,8 @@ from track_pipeline.cli.console import (
     writing,
 )
 from track_pipeline.config.settings import Settings, load_settings
+from track_pipeline.domain.channels import OptOutChannel
+from track_pipeline.domain.sends import Verdict
 from track_pipeline.errors import TrackPipelineError
 
 if TYPE_CHECKING:
@@ -168,7 +170,7 @@ def links(
 def resolve(
     hospital: str,
     encounter: Encounter,
-    verdict: Annotated[Literal["sent", "not_sent"], typer.Argument(help="what Track.co's screen shows")],
+    verdict: Annotated[Verdict, typer.Argument(help="what Track.co's screen shows")],
     *,
     reason: Annotated[str, typer.Option(help="how you know; kept with the decision")],
     send: Annotated[
@@ -239,7 +241,7 @@ def opt_out_add(
     cpf: Contact = None,
     phone: Contact = None,
     email: Contact = None,
-    channel: Annotated[Literal["all", "email", "whatsapp"], typer.Option()] = "all",
+    channel: Annotated[OptOutChannel, typer.Option()] = OptOutChannel.ALL,
     source: Annotated[str, typer.Option(help="who asked for it, such as 'patient, by phone'")] = "operator",
 ) -> None:
     """Stop writing to a person. Only a keyed hash is kept."""
@@ -256,7 +258,7 @@ def opt_out_remove(
     phone: Contact = None,
     email: Contact = None,
     key: Annotated[str | None, typer.Option(help="the person key that `list` shows")] = None,
-    channel: Annotated[Literal["all", "email", "whatsapp"], typer.Option()] = "all",
+    channel: Annotated[OptOutChannel, typer.Option()] = OptOutChannel.ALL,
 ) -> None:
     """Allow writing to a person again."""
     with open_runtime() as runtime:

@@ -3,33 +3,29 @@
 They ask the ledger and Dagster, never a hospital or Track.co, and start nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date
 from typing import Final
 
 import dagster as dg
 
-from track_pipeline.adapters.alerts import Alert, Kind
-from track_pipeline.defs.dispatches import STEPS
 from track_pipeline.defs.naming import Names
 from track_pipeline.defs.partitions import patient_days
 from track_pipeline.defs.reminders import cohorts
 from track_pipeline.defs.schedules import DAILY
 from track_pipeline.domain.areas import AREAS
+from track_pipeline.domain.channels import Channel
 from track_pipeline.domain.hospital import Registry
+from track_pipeline.domain.waves import Wave, is_reminder
+from track_pipeline.ports import Alert, AlertKind
 from track_pipeline.runtime import Runtime
 from track_pipeline.services.alerting.problems import WATCHED, gate, problems, throttled
 from track_pipeline.services.daily.dispatch import GateTripped
 from track_pipeline.services.daily.extraction import EXTRACT
 from track_pipeline.services.daily.invitation import INVITATION
-from track_pipeline.services.daily.reminders import WAVES
 from track_pipeline.services.daily.sending import DispatchStopped
 
-# The steps of the jobs whose failures are told, and over, per hospital-day, whichever run they fail or succeed in.
-_STEPS_OF_JOB: Final[Mapping[str, tuple[str, ...]]] = {
-    DAILY: (EXTRACT, INVITATION, *STEPS.values()),
-    **{wave: (wave,) for wave in WAVES},
-}
+_DAILY_STEPS: Final = (EXTRACT, INVITATION, *(channel.step for channel in Channel))
 _PARTITION, _WILL_RETRY = "dagster/partition", "dagster/will_retry"
 
 # Of a run in which everything failed, so many failures are told; the others are in Dagster.
@@ -37,12 +33,12 @@ _MOST_FAILURES_TOLD: Final = 3
 
 
 def alert_definitions(
-    names: Names, registry: Registry, status: dg.DefaultSensorStatus, *, in_demo: bool
+    names: Names, registry: Registry, waves: Sequence[Wave], status: dg.DefaultSensorStatus, *, in_demo: bool
 ) -> dg.Definitions:
     """The sensors that tell of problems, failed runs, and their end."""
     partitions: dict[str, dg.MultiPartitionsDefinition] = {
         DAILY: patient_days(registry),
-        **{wave: cohorts(registry, wave, in_demo=in_demo) for wave in WAVES},
+        **{wave.key: cohorts(registry, wave, in_demo=in_demo) for wave in waves},
     }
 
     @dg.sensor(
@@ -81,7 +77,7 @@ def alert_definitions(
         if key not in runtime.ledger.alerts().get_column("key"):
             return
         job = _job_of(run)
-        keys = [key for step in _STEPS_OF_JOB.get(job, ()) for key in names.keys_of(step)]
+        keys = [key for step in _steps_of(job) for key in names.keys_of(step)]
         if not keys or not _has_failed(context.instance, keys, partitions[job], run.tags[_PARTITION]):
             runtime.alerting.close([key])
 
@@ -128,7 +124,7 @@ def _run_alert(hub: str, run: dg.DagsterRun, failures: Sequence[str]) -> Alert:
         "The sweep runs it again every hour until 19:15, for 7 days" if job == DAILY else "Its schedule runs it again"
     )
     text = f"{told} {again}; or launch it again in Dagster once the cause is mended."
-    return Alert(f"{what}: the run failed", text, f"/runs/{run.run_id}", Kind.RUN, hospital, detail)
+    return Alert(f"{what}: the run failed", text, f"/runs/{run.run_id}", AlertKind.RUN, hospital, detail)
 
 
 def _joined(texts: Sequence[str]) -> str:
@@ -144,10 +140,19 @@ def _place(run: dg.DagsterRun) -> tuple[str, str]:
 
 def _job_of(run: dg.DagsterRun) -> str:
     """The job whose work a run does: its own, or that of the assets which somebody materialised by hand."""
-    steps = {key.path[-2] for key in run.asset_selection or () if key.path[-1] in AREAS}
-    if run.job_name in _STEPS_OF_JOB:
+    if _steps_of(run.job_name):
         return run.job_name
-    return next((job for job, its_steps in _STEPS_OF_JOB.items() if steps & set(its_steps)), run.job_name)
+    steps = {key.path[-2] for key in run.asset_selection or () if key.path[-1] in AREAS}
+    if steps & set(_DAILY_STEPS):
+        return DAILY
+    return next((step for step in sorted(steps) if _steps_of(step)), run.job_name)
+
+
+def _steps_of(job: str) -> tuple[str, ...]:
+    """The steps of a job whose failures are reported per hospital-day; none for other jobs."""
+    if job == DAILY:
+        return _DAILY_STEPS
+    return (job,) if is_reminder(job) else ()
 
 
 def _has_failed(

@@ -4,33 +4,26 @@ These contact patients. They never have a retry policy, an automation condition 
 may go again is decided by the ledger, line by line.
 """
 
-from typing import Final
-
 import dagster as dg
 from pydantic import Field
 
 from track_pipeline.defs.failures import told_to_the_operator
-from track_pipeline.defs.naming import OWNERS, Names, check, results
+from track_pipeline.defs.naming import AREA_TAG, OWNERS, Group, Names, check, results
 from track_pipeline.defs.partitions import place_of
 from track_pipeline.domain.areas import AREAS, Area
+from track_pipeline.domain.channels import Channel
 from track_pipeline.domain.funnel import Funnel
 from track_pipeline.runtime import Runtime
 from track_pipeline.services.daily.dispatch import Approval
 from track_pipeline.services.daily.invitation import INVITATION
-from track_pipeline.services.daily.messages import LineChannel
 from track_pipeline.services.daily.sending import Partition, SendReport
 from track_pipeline.services.insight.status import funnel_of
 
-STEPS: Final[dict[LineChannel, str]] = {
-    "email": "dispatch_email",
-    "whatsapp": "dispatch_whatsapp",
-    "link": "survey_link",
-}
-_WORDS: Final[dict[LineChannel, str]] = {
-    "email": "Invitations by e-mail",
-    "whatsapp": "Invitations by WhatsApp",
-    "link": "Personal links for the front desk (nobody is written to)",
-}
+
+def _description(channel: Channel) -> str:
+    if channel.contacts_person:
+        return f"Invitations by {channel.label}"
+    return "Personal links for the front desk, which notify no one"
 
 
 class DispatchConfig(dg.Config):
@@ -42,25 +35,26 @@ class DispatchConfig(dg.Config):
 
 def dispatch_assets(names: Names, partitions: dg.MultiPartitionsDefinition) -> list[dg.AssetsDefinition]:
     """One asset per channel and area."""
-    return [_dispatch(names, channel, area, partitions) for channel in STEPS for area in AREAS]
+    return [_dispatch(names, channel, area, partitions) for channel in Channel for area in AREAS]
 
 
 def _dispatch(
-    names: Names, channel: LineChannel, area: Area, partitions: dg.MultiPartitionsDefinition
+    names: Names, channel: Channel, area: Area, partitions: dg.MultiPartitionsDefinition
 ) -> dg.AssetsDefinition:
-    key = names.key_of(STEPS[channel], area)
+    key = names.key_of(channel.step, area)
 
     @dg.asset(
         key=key,
         deps=[names.key_of(INVITATION, area)],
         partitions_def=partitions,
         check_specs=[check("ledger_agrees", key, partitions, "every planned line has an outcome that is known")],
-        group_name=area.value,
+        group_name=Group.DISPATCH.value,
+        tags={AREA_TAG: area.value},
         owners=OWNERS,
-        kinds={STEPS[channel], "track"},
+        kinds={channel.step, "track"},
         pool="track_api",
         description=(
-            f"{_WORDS[channel]} for {area.label}: what the plan has and the ledger has not. Running it again, "
+            f"{_description(channel)} for {area.label}: what the plan has and the ledger has not. Running it again, "
             "backfilling it or killing it never asks anybody twice."
         ),
     )

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from track_pipeline.defs.failures import told_to_the_operator
-from track_pipeline.defs.naming import OWNERS, Names, check, results, selected_areas
+from track_pipeline.defs.naming import AREA_TAG, OWNERS, Group, Names, check, results, selected_areas
 from track_pipeline.defs.partitions import place_of
 from track_pipeline.domain.areas import AREAS, UNCLASSIFIED, Area
 from track_pipeline.domain.gates import volume, volume_days
@@ -55,7 +55,8 @@ def extract_assets(names: Names, partitions: dg.MultiPartitionsDefinition) -> dg
 def _spec(names: Names, area: Area) -> dg.AssetSpec:
     return dg.AssetSpec(
         names.key_of(EXTRACT, area),
-        group_name=area.value,
+        group_name=Group.EXTRACT.value,
+        tags={AREA_TAG: area.value},
         owners=OWNERS,
         kinds={EXTRACT, "oracle", "parquet"},
         description=(

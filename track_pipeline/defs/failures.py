@@ -10,10 +10,10 @@ from contextlib import contextmanager
 
 import dagster as dg
 
-from track_pipeline.adapters.hospitals.extract import SourceError
 from track_pipeline.errors import TrackPipelineError
 from track_pipeline.logs.redaction import is_panic, kind_and_place
 from track_pipeline.logs.system_log import about
+from track_pipeline.ports import SourceError
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import Final
 import dagster as dg
 
 from track_pipeline.defs.failures import told_to_the_operator
-from track_pipeline.defs.naming import OWNERS, Names
+from track_pipeline.defs.naming import OWNERS, Group, Names
 from track_pipeline.defs.partitions import TIME_ZONE
 from track_pipeline.runtime import Runtime
 
@@ -34,7 +34,7 @@ def feedback_definitions(names: Names, status: dg.DefaultScheduleStatus) -> dg.D
 def _answers(names: Names) -> dg.AssetsDefinition:
     @dg.asset(
         key=names.key(ANSWERS),
-        group_name="feedback",
+        group_name=Group.FEEDBACK.value,
         owners=OWNERS,
         kinds={"track"},
         pool="track_api",

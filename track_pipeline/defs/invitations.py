@@ -6,7 +6,7 @@ import dagster as dg
 import polars as pl
 
 from track_pipeline.defs.failures import told_to_the_operator
-from track_pipeline.defs.naming import OWNERS, Names, check, results, selected_areas
+from track_pipeline.defs.naming import AREA_TAG, OWNERS, Group, Names, check, results, selected_areas
 from track_pipeline.defs.partitions import place_of
 from track_pipeline.domain.areas import AREAS, Area
 from track_pipeline.domain.gates import contact_share
@@ -69,7 +69,8 @@ def _spec(names: Names, area: Area) -> dg.AssetSpec:
         names.key_of(INVITATION, area),
         # One person is asked once a day: the plan of an area depends on who was seen in the others.
         deps=names.keys_of(EXTRACT),
-        group_name=area.value,
+        group_name=Group.INVITATION.value,
+        tags={AREA_TAG: area.value},
         owners=OWNERS,
         kinds={INVITATION, "polars", "parquet"},
         description=(

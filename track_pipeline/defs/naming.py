@@ -2,12 +2,27 @@
 
 import warnings
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 import dagster as dg
 
 from track_pipeline.domain.areas import AREAS, Area
 
+
+class Group(StrEnum):
+    """The groups of the assets: the stages of the pipeline, in the order in which data flows."""
+
+    EXTRACT = "extract"
+    INVITATION = "invitation"
+    DISPATCH = "dispatch"
+    FEEDBACK = "feedback"
+    REMINDERS = "reminders"
+    REPORT = "report"
+
+
+# The tag of every asset that belongs to a care area; `tag:area=exames` finds an area's assets.
+AREA_TAG: Final = "area"
 OWNERS: Final = ["team:patient-experience"]
 
 # The first kind of every asset with an area is its step: Dagster's graph shows of a key its last part only, the area.

@@ -8,9 +8,10 @@ from typing import Final
 
 import dagster as dg
 
+from track_pipeline.domain.encounter import GROUP_TIME_ZONE
 from track_pipeline.domain.hospital import Hospital, Registry
 
-TIME_ZONE: Final = "America/Sao_Paulo"
+TIME_ZONE: Final = GROUP_TIME_ZONE.key
 FIRST_DAY: Final = "2025-01-01"
 
 

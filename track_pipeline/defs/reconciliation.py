@@ -7,7 +7,7 @@ import dagster as dg
 
 from track_pipeline.defs.failures import told_to_the_operator
 from track_pipeline.defs.feedback import ANSWERS
-from track_pipeline.defs.naming import OWNERS, Names
+from track_pipeline.defs.naming import OWNERS, Group, Names
 from track_pipeline.defs.partitions import TIME_ZONE
 from track_pipeline.runtime import Runtime
 from track_pipeline.services.feedback.reconciliation import IN_FLIGHT
@@ -51,7 +51,7 @@ def _reconciliation(names: Names) -> dg.AssetsDefinition:
     @dg.asset(
         key=key,
         deps=[names.key(ANSWERS)],
-        group_name="feedback",
+        group_name=Group.FEEDBACK.value,
         owners=OWNERS,
         kinds={"track"},
         pool="track_api",

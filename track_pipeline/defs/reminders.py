@@ -4,7 +4,7 @@ Partitions are cohorts (the day of the encounter), and a key exists once its rem
 patients: no retry policy, no automation condition, no single-run backfill.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, time, timedelta
 from typing import Final
 
@@ -12,15 +12,15 @@ import dagster as dg
 
 from track_pipeline.defs.failures import told_to_the_operator
 from track_pipeline.defs.feedback import ANSWERS
-from track_pipeline.defs.naming import OWNERS, Names
+from track_pipeline.defs.naming import AREA_TAG, OWNERS, Group, Names
 from track_pipeline.defs.partitions import FIRST_DAY, TIME_ZONE, partition_key, place_of
 from track_pipeline.domain.areas import AREAS, Area
+from track_pipeline.domain.calendar import window_is_open
 from track_pipeline.domain.hospital import Hospital, Registry
-from track_pipeline.domain.reminders import WAVE_DAYS, Wave
-from track_pipeline.domain.sending import window_is_open
+from track_pipeline.domain.waves import Wave
 from track_pipeline.runtime import Runtime
 from track_pipeline.services.daily.invitation import INVITATION
-from track_pipeline.services.daily.reminders import WAVES, ReminderReport
+from track_pipeline.services.daily.reminders import ReminderReport
 
 # Reminders start when the daily job has had its time; the sensors come after the schedule, and only then.
 _SCHEDULE_HOUR: Final = 10
@@ -33,7 +33,7 @@ def cohorts(registry: Registry, wave: Wave, *, in_demo: bool) -> dg.MultiPartiti
     The invitation of day D leaves on D+1, so the reminder of seven days is due on D+8: `end_offset` -7. The demo
     fast-forwards its clock, which Dagster cannot know of: there a cohort exists at once, and the rules still wait.
     """
-    offset = 0 if in_demo else -WAVE_DAYS[wave]
+    offset = 0 if in_demo else -wave.days
     return dg.MultiPartitionsDefinition(
         {
             "date": dg.DailyPartitionsDefinition(start_date=FIRST_DAY, timezone=TIME_ZONE, end_offset=offset),
@@ -45,14 +45,15 @@ def cohorts(registry: Registry, wave: Wave, *, in_demo: bool) -> dg.MultiPartiti
 def reminder_definitions(
     names: Names,
     registry: Registry,
+    waves: Sequence[Wave],
     schedules: dg.DefaultScheduleStatus,
     sensors: dg.DefaultSensorStatus,
     *,
     in_demo: bool,
 ) -> dg.Definitions:
-    """Assets, jobs, schedules and sensors of both waves."""
-    waves = [_wave_definitions(names, registry, wave, schedules, sensors, in_demo=in_demo) for wave in WAVES]
-    return dg.Definitions.merge(*waves)
+    """Assets, jobs, schedules and sensors of the policy's waves of reminders."""
+    of_each = [_wave_definitions(names, registry, wave, schedules, sensors, in_demo=in_demo) for wave in waves]
+    return dg.Definitions.merge(*of_each)
 
 
 def _wave_definitions(
@@ -68,7 +69,7 @@ def _wave_definitions(
     assets = [_reminder(names, wave, area, partitions) for area in AREAS]
     # Answers are read first, in the same run: nobody is reminded who answered a minute ago.
     selection = dg.AssetSelection.assets(*assets) | dg.AssetSelection.assets(names.key(ANSWERS))
-    job = dg.define_asset_job(wave, selection=selection, executor_def=dg.in_process_executor)
+    job = dg.define_asset_job(wave.key, selection=selection, executor_def=dg.in_process_executor)
     daily = dg.build_schedule_from_partitioned_job(
         job,
         name=f"{wave}_daily",
@@ -105,8 +106,8 @@ def _wave_definitions(
 
 def _due(runtime: Runtime, wave: Wave, now: datetime) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """A request per cohort and hospital with reminders due, once a day each; the ledger alone is asked."""
-    newest_day = now.astimezone(runtime.registry.hospitals[0].zone).date() - timedelta(days=WAVE_DAYS[wave])
-    oldest_day = newest_day - timedelta(days=runtime.policy.reminders.catch_up_days)
+    newest_day = now.astimezone(runtime.registry.hospitals[0].zone).date() - timedelta(days=wave.days)
+    oldest_day = newest_day - timedelta(days=runtime.policy.reminder(wave).catch_up_days)
     requested = False
     for day, code in runtime.ledger.cohorts_due(wave, oldest_day, newest_day):
         if code in runtime.registry.codes and _may_start(runtime.registry.hospital(code), now):
@@ -125,15 +126,16 @@ def _may_start(hospital: Hospital, now: datetime) -> bool:
 
 def _reminder(names: Names, wave: Wave, area: Area, partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
     @dg.asset(
-        key=names.key_of(wave, area),
+        key=names.key_of(wave.key, area),
         deps=[names.key_of(INVITATION, area), names.key(ANSWERS)],
         partitions_def=partitions,
-        group_name=area.value,
+        group_name=Group.REMINDERS.value,
+        tags={AREA_TAG: area.value},
         owners=OWNERS,
-        kinds={wave, "track"},
+        kinds={wave.key, "track"},
         pool="track_api",
         description=(
-            f"Reminders of {area.label} to those who were invited {WAVE_DAYS[wave]} days ago and did not answer, are "
+            f"Reminders of {area.label} to those who were invited {wave.days} days ago and did not answer, are "
             "not opted out, have not died or come back since. At most one per person and wave, whatever is re-run."
         ),
     )

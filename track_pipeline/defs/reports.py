@@ -5,11 +5,11 @@ from typing import Final
 
 import dagster as dg
 
-from track_pipeline.defs.dispatches import STEPS
 from track_pipeline.defs.failures import told_to_the_operator
 from track_pipeline.defs.feedback import ANSWERS
-from track_pipeline.defs.naming import OWNERS, Names
+from track_pipeline.defs.naming import OWNERS, Group, Names
 from track_pipeline.defs.partitions import FIRST_DAY, TIME_ZONE
+from track_pipeline.domain.channels import CONTACT_CHANNELS
 from track_pipeline.reporting.page import data_uri, write_page
 from track_pipeline.runtime import Runtime
 from track_pipeline.services.insight.report import day_report
@@ -30,9 +30,9 @@ def report_definitions(names: Names, status: dg.DefaultScheduleStatus) -> dg.Def
 def _daily_report(names: Names) -> dg.AssetsDefinition:
     @dg.asset(
         key=names.key("daily_report"),
-        deps=[names.key(ANSWERS), *names.keys_of(STEPS["email"]), *names.keys_of(STEPS["whatsapp"])],
+        deps=[names.key(ANSWERS), *(key for channel in CONTACT_CHANNELS for key in names.keys_of(channel.step))],
         partitions_def=dg.DailyPartitionsDefinition(start_date=FIRST_DAY, timezone=TIME_ZONE),
-        group_name="feedback",
+        group_name=Group.REPORT.value,
         owners=OWNERS,
         kinds={"polars", "matplotlib"},
         description=(

@@ -6,13 +6,15 @@ Every request may be repeated without harm; safety is the ledger's. Schedules ru
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
 from typing import Final
-from zoneinfo import ZoneInfo
 
 import dagster as dg
 
 from track_pipeline.defs.partitions import FIRST_DAY, TIME_ZONE, partition_key
+from track_pipeline.domain.calendar import window_is_open
+from track_pipeline.domain.encounter import GROUP_TIME_ZONE
 from track_pipeline.domain.hospital import Registry
-from track_pipeline.domain.sending import window_is_open
+from track_pipeline.domain.outcomes import Deferral, Outcome
+from track_pipeline.domain.pauses import scopes_over
 from track_pipeline.runtime import Runtime
 
 DAILY: Final = "daily"
@@ -64,7 +66,7 @@ def daily_definitions(
             for code in registry.codes
             if runtime.settings.sends
             and window_is_open_now(registry, code, tick)
-            and paused.isdisjoint({"all", f"hospital:{code}"})
+            and paused.isdisjoint(scopes_over(code))
         }
         waiting = {partition_key(day, code) for day, code in _unsent(runtime, tick) if code in sending}
         for key in sorted((unfinished | waiting) - busy):
@@ -96,7 +98,7 @@ def daily_definitions(
         now = runtime.clock()
         requests: list[dg.RunRequest | dg.SkipReason] = [
             dg.RunRequest(partition_key=key, run_key=f"window|{key}|{now:%Y-%m-%d}")
-            for day, code in _unsent(runtime, now, held="deferred:window")
+            for day, code in _unsent(runtime, now, held=Outcome.deferred(Deferral.WINDOW))
             if window_is_open_now(registry, code, now)
             for key in [partition_key(day, code)]
         ]
@@ -111,9 +113,9 @@ def window_is_open_now(registry: Registry, code: str, now: datetime) -> bool:
     return window_is_open(hospital.send_window, now.astimezone(hospital.zone))
 
 
-def _unsent(runtime: Runtime, now: datetime, held: str | None = None) -> Iterator[tuple[date, str]]:
+def _unsent(runtime: Runtime, now: datetime, held: Outcome | None = None) -> Iterator[tuple[date, str]]:
     """Days and hospitals of this installation with lines that wait and are young enough to be sent."""
-    today = now.astimezone(ZoneInfo(TIME_ZONE)).date()
+    today = now.astimezone(GROUP_TIME_ZONE).date()
     max_age = {hospital.code: hospital.max_age_days for hospital in runtime.hospitals}
     oldest = max(today - timedelta(days=max(max_age.values())), date.fromisoformat(FIRST_DAY))
     for day, code in runtime.ledger.unsent_partitions(oldest, today - timedelta(days=1), held=held):

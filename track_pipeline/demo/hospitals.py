@@ -16,9 +16,9 @@ import duckdb
 import polars as pl
 
 from track_pipeline.adapters.hospitals.duckdb import Connector
-from track_pipeline.adapters.hospitals.extract import SourceError
 from track_pipeline.demo.encounters import BEDS, DOCTORS, Code, DatabaseProfile, cohort
 from track_pipeline.demo.people import people
+from track_pipeline.ports import SourceError
 
 ENCOUNTERS_PER_DAY: Final = 300
 

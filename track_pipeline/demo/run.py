@@ -14,7 +14,8 @@ from typing import Final
 import dagster as dg
 import polars as pl
 
-from track_pipeline.adapters.clock import GROUP_TIME_ZONE, clock_for
+from track_pipeline.adapters.clock import clock_for
+from track_pipeline.config.policy import load_policy
 from track_pipeline.config.settings import Settings
 from track_pipeline.defs.feedback import READ_ANSWERS
 from track_pipeline.defs.naming import Names
@@ -25,11 +26,10 @@ from track_pipeline.defs.schedules import DAILY
 from track_pipeline.demo.respondents import AnswerModel
 from track_pipeline.demo.simulator import SimulatorProcess
 from track_pipeline.demo.stage import Moment, Stage, Workers, workers
+from track_pipeline.domain.calendar import is_working_day
+from track_pipeline.domain.encounter import GROUP_TIME_ZONE
 from track_pipeline.domain.nps import scores
-from track_pipeline.domain.reminders import WAVE_DAYS
-from track_pipeline.domain.sending import is_working_day
 from track_pipeline.hosting.instance import open_instance
-from track_pipeline.services.daily.reminders import WAVES
 from track_pipeline.services.insight.status import JsonObject, closes, status
 
 # Of the invitations; with two reminders, about four in ten answer in the end.
@@ -60,7 +60,7 @@ class DemoResult:
 
 def steps_of(settings: Settings, hospitals: int) -> int:
     """How many hospital-runs a demo consists of: the day, and two waves of reminders where the clock is its own."""
-    return hospitals if settings.api_url else hospitals * (1 + len(WAVES))
+    return hospitals if settings.api_url else hospitals * (1 + len(load_policy().waves))
 
 
 def run_demo(settings: Settings, on_run: Progress) -> DemoResult:
@@ -140,7 +140,9 @@ def _fortnight(
     Each on the first working day from then on. A fortnight passes in a minute, so the request budget is not kept.
     """
     start = clock_for(moment.settings)()
-    for days, wave in ((1, None), *((WAVE_DAYS[wave], wave) for wave in WAVES), (WAVE_DAYS[WAVES[-1]] + 4, None)):
+    waves = load_policy().waves
+    last = max((wave.days for wave in waves), default=1)
+    for days, wave in ((1, None), *((wave.days, wave) for wave in waves), (last + 4, None)):
         instant = start + timedelta(days=days)
         while not is_working_day(instant.astimezone(GROUP_TIME_ZONE).date()):
             instant += timedelta(days=1)
@@ -152,4 +154,4 @@ def _fortnight(
                 # To the simulator of a demo that sent nothing, all that earlier ones sent is unknown.
                 yield from stage.run(RECONCILE)
         if wave is not None:
-            yield from runs.of(later, wave, Names(moment.settings.hub).keys_of(wave))
+            yield from runs.of(later, wave.key, Names(moment.settings.hub).keys_of(wave.key))

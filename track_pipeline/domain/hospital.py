@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from track_pipeline.domain.areas import Area
+from track_pipeline.domain.channels import CONTACT_CHANNELS, Channel
 from track_pipeline.domain.model import Strict
 from track_pipeline.domain.schema import His
 from track_pipeline.errors import ConfigError
@@ -29,7 +30,15 @@ def _no_device(code: str) -> str:
 
 # A code is part of partition keys, file names and environment names: no separator of any of them.
 Code = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{1,23}$"), AfterValidator(_no_device)]
-Channel = Literal["email", "whatsapp"]
+
+
+def _contacts_person(channel: Channel) -> Channel:
+    if not channel.contacts_person:
+        raise ValueError(f"name only channels that contact a person: {', '.join(CONTACT_CHANNELS)}")
+    return channel
+
+
+ContactChannel = Annotated[Channel, AfterValidator(_contacts_person)]
 
 
 @cache
@@ -81,7 +90,7 @@ class Hospital(Strict):
     time_zone: str
     unit_column: Literal["cd_multi_empresa", "cd_estabelecimento"] | None = None
     email_source: Literal["compl_pf", "email_pf_hpm"] = "compl_pf"
-    channels: tuple[Channel, ...] = ("email", "whatsapp")
+    channels: tuple[ContactChannel, ...] = (Channel.EMAIL, Channel.WHATSAPP)
     links: Literal["off", "no_contact", "all"] = "off"
     minors: Literal["exclude", "guardian_contact"] = "exclude"
     reminders: Literal["ours", "track"] = "ours"

@@ -15,7 +15,7 @@ KeyKind = Literal["cpf", "phone", "email"]
 Hasher = Callable[[KeyKind, pl.Expr], pl.Expr]
 
 # An encounter by itself, for where nothing else says that two rows are of one person. Needs `database`, `encounter_id`.
-ENCOUNTER_KEY: Final = pl.format("encounter:{}:{}", "database", "encounter_id")
+ENCOUNTER_PERSON_KEY: Final = pl.format("encounter:{}:{}", "database", "encounter_id")
 
 _CPF_LENGTH: Final = 11
 _KEY_LENGTH: Final = 32

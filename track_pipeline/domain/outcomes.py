@@ -1,18 +1,94 @@
-"""The names of what can become of an encounter: one closed list, so that every row's end has a word.
+"""Every outcome of an encounter, and every reason, as closed lists.
 
-Classification, eligibility and dispatch choose among these; `track status` and `track why` print them.
+Classification, eligibility, claims and dispatch choose among the reasons. An outcome is parsed and printed here only.
 """
 
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, Self
 
-# What a plan says of an encounter. What becomes of a planned one are the outcomes below.
-PLANNED: Final = "planned"
-EXCLUDED: Final = "excluded"
+import polars as pl
+
+
+class PlanResult(StrEnum):
+    """What a plan decides on an encounter."""
+
+    PLANNED = "planned"
+    EXCLUDED = "excluded"
+
+
+PLANNED: Final = PlanResult.PLANNED.value
+EXCLUDED: Final = PlanResult.EXCLUDED.value
+
+
+class OutcomeKind(StrEnum):
+    """The kinds of outcome, in the order of reports. Each encounter has exactly one."""
+
+    EXCLUDED = "excluded"
+    SENT = "sent"
+    REJECTED = "rejected"
+    UNKNOWN = "unknown"
+    DEFERRED = "deferred"
+    SUPPRESSED = "suppressed"
+
+
+# The kinds that a planned encounter can have.
+PLANNED_KINDS: Final = tuple(kind for kind in OutcomeKind if kind is not OutcomeKind.EXCLUDED)
+
+# The reason of `unknown` while a send is still claimed.
+NO_OUTCOME: Final = "no_outcome"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The outcome of an encounter: a kind, and a reason where the kind has one."""
+
+    kind: OutcomeKind
+    reason: str = ""
+
+    def __str__(self) -> str:
+        """The outcome as the ledger, `track why` and `track status` write it: `excluded:minor`, `sent`."""
+        return f"{self.kind}:{self.reason}" if self.reason else self.kind.value
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The outcome of a text that `str` printed. Raises ValueError when the kind is not one of `OutcomeKind`."""
+        kind, _, reason = text.partition(":")
+        return cls(OutcomeKind(kind), reason)
+
+    @classmethod
+    def excluded(cls, reason: str) -> Self:
+        """An encounter that is not invited; the reason is an `Exclusion`."""
+        return cls(OutcomeKind.EXCLUDED, reason)
+
+    @classmethod
+    def deferred(cls, reason: "Deferral") -> Self:
+        """A planned line that waits."""
+        return cls(OutcomeKind.DEFERRED, reason.value)
+
+    @classmethod
+    def suppressed(cls, reason: "Suppression") -> Self:
+        """A planned line that was dropped at the moment of sending."""
+        return cls(OutcomeKind.SUPPRESSED, reason.value)
+
+
+def outcome_kind(column: str) -> pl.Expr:
+    """The kind in a column of printed outcomes."""
+    return pl.col(column).str.split_exact(":", 1).struct.field("field_0")
+
+
+def outcome_reason(column: str) -> pl.Expr:
+    """The reason in a column of printed outcomes; null where there is none."""
+    return pl.col(column).str.split_exact(":", 1).struct.field("field_1")
+
+
+def outcome_text(kind: str, reason: str) -> pl.Expr:
+    """The printed outcome of two columns; the kind alone where the reason is null."""
+    return pl.concat_str(kind, pl.col(reason), separator=":", ignore_nulls=True)
 
 
 class Exclusion(StrEnum):
-    """Why an encounter is not asked, in the order in which the reasons are looked for."""
+    """Why an encounter is not invited. The order in which reasons are looked for is in `eligibility` and `plan`."""
 
     CANCELLED = "cancelled"
     OTHER_DAY = "other_day"
@@ -41,7 +117,7 @@ class Exclusion(StrEnum):
 
 
 class Deferral(StrEnum):
-    """Why a planned line waits; it goes by itself when the cause is gone and somebody runs the dispatch."""
+    """Why a planned line waits. The next dispatch after the cause is gone sends it."""
 
     NOT_DISPATCHED = "not_dispatched"
     DRY_RUN = "dry_run"
@@ -56,7 +132,7 @@ class Deferral(StrEnum):
 
 
 class Suppression(StrEnum):
-    """Why a planned line was dropped at the moment of sending."""
+    """Why a planned line was dropped at the moment of sending, for good."""
 
     OPTED_OUT = "opted_out"
     QUARANTINE = "quarantine"
@@ -68,10 +144,10 @@ class Suppression(StrEnum):
 
 
 class Withheld(StrEnum):
-    """Why a reminder does not go, in the order in which the reasons are looked for.
+    """Why a reminder is not sent.
 
-    `late` is for good; the others hold on the day they were decided. `tracks_own`: Track.co reminds this
-    hospital's patients itself.
+    `late` is for good; the other reasons hold on the day of the decision. `tracks_own`: Track.co itself reminds the
+    patients of this hospital.
     """
 
     ANSWERED = "answered"

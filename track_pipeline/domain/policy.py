@@ -3,12 +3,17 @@
 What differs per hospital is in the registry; which encounters belong to which area is in `rules/`.
 """
 
-from typing import Annotated, Literal, Self, get_args
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from track_pipeline.domain.hospital import Channel
+from track_pipeline.domain.channels import CONTACT_CHANNELS, Channel
 from track_pipeline.domain.model import Strict
+from track_pipeline.domain.waves import Wave
+
+T = TypeVar("T")
 
 Days = Annotated[int, Field(ge=0, le=3650)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
@@ -83,21 +88,27 @@ class GatePolicy(Strict):
     volume_weeks: Annotated[int, Field(ge=1, le=12)]
 
 
-class ReminderPolicy(Strict):
-    """When a reminder still goes, and through which channel; every channel has its place in both orders."""
+class ReminderRule(Strict):
+    """One wave of reminders (`[[reminder]]`): when it falls due, how long it may be late, in which channels.
 
-    # The waves are seven days apart: caught up for longer, both could be due on one day.
-    catch_up_days: Annotated[int, Field(ge=0, le=6)]
-    min_gap_days: Annotated[int, Field(ge=1, le=7)]
-    channels_7d: tuple[Channel, ...]
-    channels_14d: tuple[Channel, ...]
+    `channels` is the order of preference among those that can reach the person; every channel that contacts a person
+    has its place.
+    """
+
+    days: Annotated[int, Field(ge=1, le=90)]
+    channels: tuple[Channel, ...]
+    catch_up_days: Annotated[int, Field(ge=0, le=30)]
 
     @model_validator(mode="after")
-    def _orders_are_complete(self) -> Self:
-        for name in ("channels_7d", "channels_14d"):
-            if sorted(getattr(self, name)) != sorted(get_args(Channel)):
-                raise ValueError(f"{name}: name each channel once: {', '.join(get_args(Channel))}")
+    def _order_is_complete(self) -> Self:
+        if sorted(self.channels) != sorted(CONTACT_CHANNELS):
+            raise ValueError(f"channels: name each channel once: {', '.join(CONTACT_CHANNELS)}")
         return self
+
+    @property
+    def wave(self) -> Wave:
+        """The wave that the rule describes."""
+        return Wave(self.days)
 
 
 class FeedbackPolicy(Strict):
@@ -130,43 +141,77 @@ LineField = Literal[
 ]
 
 
-class LineFields(Strict):
-    """The allow-list of what leaves the house, per channel; the names are the original system's."""
-
-    email: tuple[LineField, ...]
-    whatsapp: tuple[LineField, ...]
-    link: tuple[LineField, ...]
-
-    @model_validator(mode="after")
-    def _answers_can_come_back(self) -> Self:
-        for channel, needed in (("email", "email"), ("whatsapp", "phone"), ("link", "send_id")):
-            missing = {"send_id", needed} - set(getattr(self, channel))
-            if missing:
-                raise ValueError(f"{channel}: {', '.join(sorted(missing))} must be among the fields")
-        return self
+def _one_per_channel(given: Mapping[Channel, T]) -> Mapping[Channel, T]:
+    if missing := [channel for channel in Channel if channel not in given]:
+        raise ValueError(f"{', '.join(missing)}: missing; every channel needs an entry")
+    return given
 
 
-class LegalBasis(Strict):
-    """On what basis of the LGPD each channel is used, in the group's own words."""
+def _answers_can_come_back(given: Mapping[Channel, tuple[LineField, ...]]) -> Mapping[Channel, tuple[LineField, ...]]:
+    for channel, fields in given.items():
+        if missing := {"send_id", channel.line_field} - set(fields):
+            raise ValueError(f"{channel}: {', '.join(sorted(missing))} must be among the fields")
+    return given
 
-    email: Annotated[str, Field(min_length=1)]
-    whatsapp: Annotated[str, Field(min_length=1)]
-    link: Annotated[str, Field(min_length=1)]
+
+# The allow-list of what is sent to the vendor, per channel; the names are the original system's.
+LineFields = Annotated[
+    Mapping[Channel, tuple[LineField, ...]], AfterValidator(_one_per_channel), AfterValidator(_answers_can_come_back)
+]
+# The basis of the LGPD on which each channel is used, in the group's own words.
+LegalBasis = Annotated[Mapping[Channel, Annotated[str, Field(min_length=1)]], AfterValidator(_one_per_channel)]
 
 
 class Policy(Strict):
     """All of it; `version` is a digest of the file, kept with every decision."""
 
     version: str
-    retention_days: Annotated[int, Field(ge=18, le=365)]
+    retention_days: Annotated[int, Field(ge=1, le=365)]
     source: SourcePolicy
     sending: SendingPolicy
     eligibility: EligibilityPolicy
     placeholders: PlaceholderPolicy
     quarantine: QuarantinePolicy
     gates: GatePolicy
-    reminders: ReminderPolicy
+    min_days_between_reminders: Annotated[int, Field(ge=1, le=90)]
+    reminders: Annotated[tuple[ReminderRule, ...], Field(alias="reminder")] = ()
     feedback: FeedbackPolicy
     nps: NpsPolicy
     line_fields: LineFields
     legal_basis: LegalBasis
+
+    @model_validator(mode="after")
+    def _waves_do_not_overlap(self) -> Self:
+        for rule, following in pairwise(self.reminders):
+            gap = following.days - rule.days
+            if gap < self.min_days_between_reminders:
+                raise ValueError(
+                    f"reminder: {rule.days} and {following.days} days are fewer than min_days_between_reminders apart, "
+                    "or not in ascending order"
+                )
+            if rule.catch_up_days >= gap:
+                raise ValueError(
+                    f"reminder: after {rule.days} days, catch_up_days must be less than {gap}, or both could be due "
+                    "on one day"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _contacts_last_until_the_last_reminder(self) -> Self:
+        if self.retention_days < self.reminding_days + 1:
+            raise ValueError(f"retention_days: the last reminder needs at least {self.reminding_days + 1}")
+        return self
+
+    @property
+    def waves(self) -> tuple[Wave, ...]:
+        """The waves of reminders, in ascending order."""
+        return tuple(rule.wave for rule in self.reminders)
+
+    @property
+    def reminding_days(self) -> int:
+        """The days after an invitation in which a reminder may still be sent; 0 without reminders."""
+        return max((rule.days + rule.catch_up_days for rule in self.reminders), default=0)
+
+    def reminder(self, wave: Wave) -> ReminderRule:
+        """The rule of a wave of reminders. Raises KeyError when the policy has none."""
+        return {rule.wave: rule for rule in self.reminders}[wave]

@@ -1,35 +1,37 @@
-"""Who of the invited is reminded on a day, through which channel, and why the others are not.
+"""Decides which invited people are reminded on a day, through which channel, and why the others are not.
 
-A function of frames and a date. Whether answers and opt-outs are fresh is a gate's business; that a reminder
-leaves once, whatever is decided here, is the ledger's.
+Functions of frames and a date. Whether answers and opt-outs are fresh is checked by the service; the ledger's claim
+makes sure that a reminder leaves once.
 """
 
 from collections.abc import Callable
 from datetime import date, timedelta
-from typing import Final, Literal
+from typing import Final
 
 import polars as pl
 
-from track_pipeline.domain.hospital import Channel, Hospital
+from track_pipeline.domain.channels import CONTACT_CHANNELS, CONTACT_COLUMNS, Channel, OptOutChannel
+from track_pipeline.domain.encounter import ENCOUNTER_KEY
+from track_pipeline.domain.hospital import Hospital
 from track_pipeline.domain.outcomes import Withheld
-from track_pipeline.domain.policy import ReminderPolicy
+from track_pipeline.domain.policy import Policy
 from track_pipeline.domain.schema import UTC_TIME
-
-Wave = Literal["reminder_7d", "reminder_14d"]
-
-# Local days from the invitation to the reminder.
-WAVE_DAYS: Final[dict[Wave, int]] = {"reminder_7d": 7, "reminder_14d": 14}
-LAST_REMINDER: Final = max(WAVE_DAYS.values())
+from track_pipeline.domain.sends import SendState
+from track_pipeline.domain.waves import Wave
 
 DUE: Final = "due"
 DONE: Final = "done"
 NOT_YET: Final = "not_yet"
 WITHHELD: Final = "withheld"
 
-# One row per encounter whose invitation was sent. Flags and `opted_out` say what is known now: `returned_since`
-# is another encounter of the person after the invitation, `opted_out` the channels that any key of the person
-# refuses (`all`, `email`, `whatsapp`). `reminded_<wave>_state`, `_channel` and `_at` are those of the ledger's send
-# of that wave (`_at`: when it was claimed), null while there is none.
+# The reminders of an encounter that the ledger holds, oldest first; `at` is when the send was claimed. Of several
+# sends of one wave, the most telling one.
+REMINDED: Final = pl.Struct(
+    {"wave": pl.String(), "state": pl.String(), "channel": pl.String(), "at": UTC_TIME},
+)
+# One row per encounter whose invitation was sent, with what is known now. `returned_since`: the person had another
+# encounter after the invitation. `opted_out`: the opt-outs (`OptOutChannel`) of any key of the person.
+# `<channel>_bounced`: a message by that channel did not arrive.
 CANDIDATES: Final = pl.Schema(
     {
         "database": pl.String(),
@@ -43,15 +45,10 @@ CANDIDATES: Final = pl.Schema(
         "phone_key": pl.String(),
         "email_key": pl.String(),
         "answered": pl.Boolean(),
-        "email_bounced": pl.Boolean(),
-        "whatsapp_bounced": pl.Boolean(),
+        **{f"{channel}_bounced": pl.Boolean() for channel in CONTACT_CHANNELS},
         "died_since": pl.Boolean(),
         "returned_since": pl.Boolean(),
-        "reminded_7d_state": pl.String(),
-        "reminded_14d_state": pl.String(),
-        "reminded_7d_channel": pl.String(),
-        "reminded_7d_at": UTC_TIME,
-        "reminded_14d_at": UTC_TIME,
+        "reminders": pl.List(REMINDED),
         "opted_out": pl.List(pl.String()),
     }
 )
@@ -74,22 +71,17 @@ CONTACTS: Final = pl.Schema(
 )
 
 # What is decided on each candidate. `result` is one of DUE, DONE, NOT_YET and WITHHELD; `reason` is a `Withheld`
-# on withheld rows and null on the others; `channel` and the personal columns are null on rows that are not due:
-# nobody needs them there.
+# on withheld rows and null on the others; `channel` and the personal columns are null on rows that are not due.
 REMINDERS: Final = pl.Schema(
     {**CANDIDATES, **CONTACTS, "result": pl.String(), "reason": pl.String(), "channel": pl.String()}
 )
 
-_ENCOUNTER_KEY: Final = ("database", "encounter_id")
 _ONLY_IF_DUE: Final = ("channel", "patient_name", "doctor_name", "email_address", "phone_e164", "cpf_digits")
-_CONTACT_OF: Final[dict[Channel, str]] = {"email": "email_address", "whatsapp": "phone_e164"}
-_OTHER: Final[dict[Wave, Wave]] = {"reminder_7d": "reminder_14d", "reminder_14d": "reminder_7d"}
-_REMINDED: Final[dict[Wave, str]] = {"reminder_7d": "reminded_7d", "reminder_14d": "reminded_14d"}
 
 
 def due_date(invited_local: date, wave: Wave) -> date:
-    """The day a reminder falls due, given the hospital's calendar day on which the invitation was sent."""
-    return invited_local + timedelta(days=WAVE_DAYS[wave])
+    """The day on which a reminder falls due, given the hospital's calendar day of the invitation."""
+    return invited_local + timedelta(days=wave.days)
 
 
 def decide(
@@ -98,19 +90,18 @@ def decide(
     wave: Wave,
     today: date,
     hospital: Hospital,
-    policy: ReminderPolicy,
+    policy: Policy,
 ) -> pl.DataFrame:
     """Decides on every candidate (`CANDIDATES`) of a hospital: `REMINDERS`, in the order of the candidates.
 
     `contacts` (`CONTACTS`) may lack encounters; `today` is the hospital's calendar day. The first rule that holds
-    gives the result. A flag that is unknown (null) counts as true: nobody is written to on a doubt. Raises polars'
+    gives the result. A flag that is unknown (null) counts as true, so that a doubt never sends. Raises polars'
     ComputeError when an encounter comes twice, in either frame.
     """
     frame = candidates.select(CANDIDATES.names()).join(
-        contacts.select(CONTACTS.names()), on=_ENCOUNTER_KEY, how="left", validate="1:1", maintain_order="left"
+        contacts.select(CONTACTS.names()), on=ENCOUNTER_KEY, how="left", validate="1:1", maintain_order="left"
     )
     frame = frame.with_columns(channel=_channel(wave, hospital, policy))
-    # The first rule that holds has the word; a row that none of them holds back is due.
     rules = _rules(wave, today, hospital, policy)
     verdict = pl.coalesce(*(pl.when(holds).then(pl.lit(str(word))) for word, holds in rules.items()), pl.lit(DUE))
     is_reason = pl.col("verdict").is_in([reason.value for reason in Withheld])
@@ -122,14 +113,14 @@ def decide(
     ).select(pl.col(name).cast(kind) for name, kind in REMINDERS.items())  # fmt: skip
 
 
-def _rules(wave: Wave, today: date, hospital: Hospital, policy: ReminderPolicy) -> dict[str, pl.Expr]:
+def _rules(wave: Wave, today: date, hospital: Hospital, policy: Policy) -> dict[str, pl.Expr]:
     """What keeps a reminder from being due, in the order in which it is looked for."""
-    invited_on = _local_day("invited_at", hospital)
-    since_due = (pl.lit(today) - invited_on).dt.total_days() - WAVE_DAYS[wave]
+    invited_on = _local_day(pl.col("invited_at"), hospital)
+    since_due = (pl.lit(today) - invited_on).dt.total_days() - wave.days
     no_channel = pl.col("channel").is_null()
     refuses_all = pl.all_horizontal(_refuses(channel) for channel in hospital.channels)
     return {
-        DONE: pl.col(f"{_REMINDED[wave]}_state").is_not_null(),
+        DONE: _of_wave(wave).list.len() > 0,
         Withheld.ANSWERED: _may_be("answered"),
         Withheld.OPTED_OUT: refuses_all | (no_channel & _one_contact(hospital, _refuses)),
         Withheld.DECEASED: _may_be("died_since"),
@@ -137,37 +128,47 @@ def _rules(wave: Wave, today: date, hospital: Hospital, policy: ReminderPolicy) 
         Withheld.BOUNCED: no_channel & _one_contact(hospital, _bounced),
         Withheld.TRACKS_OWN: pl.lit(hospital.reminders == "track"),
         NOT_YET: since_due < 0,
-        Withheld.LATE: since_due > policy.catch_up_days,
-        Withheld.TOO_SOON: _other_wave_just_went(wave, today, hospital, policy),
+        Withheld.LATE: since_due > policy.reminder(wave).catch_up_days,
+        Withheld.TOO_SOON: _another_wave_just_left(wave, today, hospital, policy),
         Withheld.NO_CONTACT: no_channel,
     }
 
 
-def _channel(wave: Wave, hospital: Hospital, policy: ReminderPolicy) -> pl.Expr:
-    """The first usable channel that the first reminder did not take, else the first usable one; null if none is."""
-    order = policy.channels_7d if wave == "reminder_7d" else policy.channels_14d
-    usable = {channel: _is_usable(channel) for channel in order if channel in hospital.channels}
-    other_than_before = {
-        channel: holds & (pl.col("reminded_7d_channel") != channel) for channel, holds in usable.items()
+def _of_wave(wave: Wave) -> pl.Expr:
+    return pl.col("reminders").list.filter(pl.element().struct.field("wave") == wave.key)
+
+
+def _of_other_waves(wave: Wave) -> pl.Expr:
+    return pl.col("reminders").list.filter(pl.element().struct.field("wave") != wave.key)
+
+
+def _channel(wave: Wave, hospital: Hospital, policy: Policy) -> pl.Expr:
+    """The first usable channel that the reminder before did not take, else the first usable one; null if none is."""
+    usable = {
+        channel: _is_usable(channel) for channel in policy.reminder(wave).channels if channel in hospital.channels
     }
+    before = _of_other_waves(wave).list.last().struct.field("channel")
+    other_than_before = {channel: holds & (before != channel.value) for channel, holds in usable.items()}
     return pl.coalesce(
-        pl.when(holds).then(pl.lit(channel)) for each in (other_than_before, usable) for channel, holds in each.items()
+        pl.when(holds).then(pl.lit(channel.value))
+        for each in (other_than_before, usable)
+        for channel, holds in each.items()
     )
 
 
 def _is_usable(channel: Channel) -> pl.Expr:
-    return pl.col(_CONTACT_OF[channel]).is_not_null() & ~_bounced(channel) & ~_refuses(channel)
+    return pl.col(CONTACT_COLUMNS[channel]).is_not_null() & ~_bounced(channel) & ~_refuses(channel)
 
 
 def _one_contact(hospital: Hospital, holds: Callable[[Channel], pl.Expr]) -> pl.Expr:
-    """Whether it holds of a channel by which the person could be reached at all."""
+    """Whether it holds of a channel for which there is a contact."""
     return pl.any_horizontal(
-        pl.col(_CONTACT_OF[channel]).is_not_null() & holds(channel) for channel in hospital.channels
+        pl.col(CONTACT_COLUMNS[channel]).is_not_null() & holds(channel) for channel in hospital.channels
     )
 
 
 def _refuses(channel: Channel) -> pl.Expr:
-    refused = pl.any_horizontal(pl.col("opted_out").list.contains(each) for each in ("all", channel))
+    refused = pl.any_horizontal(pl.col("opted_out").list.contains(each) for each in OptOutChannel.refusing(channel))
     return refused.fill_null(value=True)
 
 
@@ -179,13 +180,14 @@ def _may_be(flag: str) -> pl.Expr:
     return pl.col(flag).fill_null(value=True)
 
 
-def _other_wave_just_went(wave: Wave, today: date, hospital: Hospital, policy: ReminderPolicy) -> pl.Expr:
-    """Whether the other wave's reminder reached somebody, or may have, less than `min_gap_days` ago."""
-    other = _REMINDED[_OTHER[wave]]
-    went = (pl.col(f"{other}_state") != "rejected").fill_null(value=False)
-    days_ago = (pl.lit(today) - _local_day(f"{other}_at", hospital)).dt.total_days()
-    return went & (days_ago < policy.min_gap_days).fill_null(value=True)
+def _another_wave_just_left(wave: Wave, today: date, hospital: Hospital, policy: Policy) -> pl.Expr:
+    """Whether a reminder of another wave left, or may have, less than `min_days_between_reminders` ago."""
+    left = pl.element().struct.field("state") != SendState.REJECTED.value
+    others = _of_other_waves(wave).list.filter(left)
+    last = others.list.last().struct.field("at")
+    days_ago = (pl.lit(today) - _local_day(last, hospital)).dt.total_days()
+    return (others.list.len() > 0) & (days_ago < policy.min_days_between_reminders).fill_null(value=True)
 
 
-def _local_day(instant: str, hospital: Hospital) -> pl.Expr:
-    return pl.col(instant).dt.convert_time_zone(hospital.time_zone).dt.date()
+def _local_day(instant: pl.Expr, hospital: Hospital) -> pl.Expr:
+    return instant.dt.convert_time_zone(hospital.time_zone).dt.date()

@@ -14,8 +14,8 @@ from typing import Final
 
 from concurrent_log_handler import ConcurrentRotatingFileHandler
 
-from track_pipeline.adapters.clock import GROUP_TIME_ZONE
 from track_pipeline.domain.areas import Area
+from track_pipeline.domain.encounter import GROUP_TIME_ZONE
 from track_pipeline.logs.redaction import shown, told_of
 
 LOGGER: Final = "track_pipeline"

@@ -11,7 +11,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import dagster as dg
 
-from track_pipeline.adapters.clock import GROUP_TIME_ZONE
+from track_pipeline.domain.encounter import GROUP_TIME_ZONE
 from track_pipeline.logs.redaction import told_of
 from track_pipeline.logs.system_log import last_lines
 from track_pipeline.services.insight.status import JsonObject, status

@@ -11,10 +11,11 @@ from threading import Lock
 
 import dagster as dg
 
-from track_pipeline.adapters.clock import GROUP_TIME_ZONE, clock_for
+from track_pipeline.adapters.clock import clock_for
 from track_pipeline.adapters.ledger import Ledger, open_ledger
 from track_pipeline.config.hospitals import load_registry
 from track_pipeline.config.settings import Settings
+from track_pipeline.domain.encounter import GROUP_TIME_ZONE
 from track_pipeline.domain.hospital import Registry
 from track_pipeline.hosting.instance import open_instance
 from track_pipeline.logs.system_log import system_log

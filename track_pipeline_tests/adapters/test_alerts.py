@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from track_pipeline.adapters.alerts import Alert, AppriseChannel, Kind
+from track_pipeline.adapters.alerts import AppriseChannel
+from track_pipeline.ports import Alert, AlertKind
 
 TOKEN = "t0ken-of-a-channel"
 
@@ -109,8 +110,11 @@ def test_addresses_that_apprise_does_not_know_are_found_without_telling_anybody(
 
 
 def test_alerts_of_one_problem_share_a_key_whatever_their_words() -> None:
-    alert = Alert("HMS: a", "b", "/runs", Kind.GATE, "HMS", "2025-03-09")
-    assert alert.key == Alert("other", "words", "/", Kind.GATE, "HMS", "2025-03-09").key
-    others = [Alert("", "", "", kind, "HMS", "2025-03-09") for kind in Kind]
-    others += [Alert("", "", "", Kind.GATE, "HMC", "2025-03-09"), Alert("", "", "", Kind.GATE, "HMS", "2025-03-10")]
+    alert = Alert("HMS: a", "b", "/runs", AlertKind.GATE, "HMS", "2025-03-09")
+    assert alert.key == Alert("other", "words", "/", AlertKind.GATE, "HMS", "2025-03-09").key
+    others = [Alert("", "", "", kind, "HMS", "2025-03-09") for kind in AlertKind]
+    others += [
+        Alert("", "", "", AlertKind.GATE, "HMC", "2025-03-09"),
+        Alert("", "", "", AlertKind.GATE, "HMS", "2025-03-10"),
+    ]
     assert len({other.key for other in others}) == len(others)

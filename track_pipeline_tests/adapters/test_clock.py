@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from track_pipeline.adapters.clock import clock_for, demo_instant, fixed_clock, system_clock
 from track_pipeline.config.hospitals import load_registry
 from track_pipeline.config.settings import load_settings
-from track_pipeline.domain.sending import window_is_open
+from track_pipeline.domain.calendar import window_is_open
 
 SAO_PAULO = ZoneInfo("America/Sao_Paulo")
 REGISTRY = load_registry()

@@ -6,6 +6,7 @@ import pytest
 
 from track_pipeline.config.files import digest, package_file
 from track_pipeline.config.policy import load_policy
+from track_pipeline.domain.channels import Channel
 from track_pipeline.domain.policy import Policy
 from track_pipeline.errors import ConfigError
 
@@ -34,9 +35,9 @@ def test_the_shipped_policy_keeps_to_sixty_per_cent_of_the_documented_limit() ->
 def test_only_links_leave_without_name_cpf_or_contact() -> None:
     fields = load_policy().line_fields
 
-    assert {"name", "cpf", "email", "phone", "medico"}.isdisjoint(fields.link)
-    assert "phone" not in fields.email
-    assert "email" not in fields.whatsapp
+    assert {"name", "cpf", "email", "phone", "medico"}.isdisjoint(fields[Channel.LINK])
+    assert "phone" not in fields[Channel.EMAIL]
+    assert "email" not in fields[Channel.WHATSAPP]
 
 
 def test_the_ledger_is_looked_at_as_far_back_as_the_longest_cooldown() -> None:

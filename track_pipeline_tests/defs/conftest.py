@@ -12,7 +12,6 @@ import polars as pl
 import pytest
 
 from track_pipeline.adapters.hospitals.duckdb import DuckDbReader
-from track_pipeline.adapters.hospitals.extract import SourceError
 from track_pipeline.config.hospitals import load_registry
 from track_pipeline.config.rules import load_rulebook
 from track_pipeline.config.settings import Settings, load_settings
@@ -22,6 +21,7 @@ from track_pipeline.demo.databases import demo_reader
 from track_pipeline.domain.areas import Area
 from track_pipeline.domain.hospital import Hospital
 from track_pipeline.hosting.instance import open_instance
+from track_pipeline.ports import SourceError
 from track_pipeline.runtime import Runtime
 from track_pipeline_tests.support.fake_reader import FakeReader
 from track_pipeline_tests.support.fake_sender import FakeSender
@@ -74,7 +74,7 @@ class Installation:
         self.runtime = Runtime(
             self.settings,
             reader=Reader(self.settings, self.failures),
-            sender=self.sender,
+            requests=self.sender,
             feedback_source=self.answers,
             clock=lambda: self.now,
         )

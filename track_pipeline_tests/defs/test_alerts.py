@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from track_pipeline.adapters.ledger.encounters import EXTRACTED
-from track_pipeline.adapters.track.api import Stopped, Unknown
 from track_pipeline.definitions import build_defs
+from track_pipeline.ports import Stopped, Unknown
 from track_pipeline.services.alerting.alerting import Alerting
 from track_pipeline_tests.defs.conftest import DAY, MORNING, Installation, down, production_settings
 from track_pipeline_tests.support.fake_channel import FakeChannel

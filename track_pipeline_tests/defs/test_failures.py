@@ -6,10 +6,10 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from track_pipeline.adapters.hospitals.extract import SourceError
+from track_pipeline.adapters.track.lines import import_lines
 from track_pipeline.defs.failures import told_to_the_operator
-from track_pipeline.domain.sending import import_lines
 from track_pipeline.errors import ConfigError, TrackPipelineError
+from track_pipeline.ports import SourceError
 from track_pipeline_tests.support.builders import hospital
 
 SECRET = "Maria Segredo de Teste"

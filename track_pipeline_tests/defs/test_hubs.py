@@ -10,10 +10,10 @@ import dagster as dg
 import pytest
 import yaml
 
-from track_pipeline.adapters.track.api import Refused
 from track_pipeline.config.settings import load_settings
 from track_pipeline.definitions import build_defs
 from track_pipeline.domain.areas import AREAS, Area
+from track_pipeline.ports import Refused
 from track_pipeline.services.alerting.alerting import Alerting
 from track_pipeline.services.insight.status import closes, status
 from track_pipeline_tests.defs.conftest import DAY, MORNING, Installation, down

@@ -4,8 +4,7 @@ from datetime import timedelta
 
 import dagster as dg
 
-from track_pipeline.adapters.track.answers import DeliveryStatus, Distribution
-from track_pipeline.adapters.track.api import Unknown
+from track_pipeline.ports import DeliveryStatus, KnownDistribution, Unknown
 from track_pipeline_tests.defs.conftest import DAY, Installation
 
 
@@ -25,7 +24,7 @@ def test_unknown_sends_that_track_has_become_sent_and_the_check_passes_again(ins
     assert verdicts(installation)["no_unknown_send"] == (False, dg.AssetCheckSeverity.WARN)
 
     found = [DeliveryStatus(send_id, "sent", installation.now, "sent") for send_id in unknown.get_column("send_id")]
-    installation.answers.listed = [Distribution("d-9")]
+    installation.answers.listed = [KnownDistribution("d-9")]
     installation.answers.delivered = {"d-9": found}
     assert verdicts(installation)["no_unknown_send"][0]
     assert installation.runtime.ledger.unresolved().is_empty()

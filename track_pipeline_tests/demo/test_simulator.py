@@ -10,24 +10,16 @@ from typing import Any
 import pytest
 import requests
 
-from track_pipeline.adapters.track.answers import Answer, DeliveryStatus, OptOut, TrackAnswers
-from track_pipeline.adapters.track.api import (
-    Distribution,
-    Line,
-    LinkList,
-    NotSent,
-    Patience,
-    Refused,
-    SendFailure,
-    Stopped,
-    TrackApi,
-    Unknown,
-    WhatsAppTemplate,
-)
+from track_pipeline.adapters.track.answers import TrackAnswers
+from track_pipeline.adapters.track.api import TrackApi
+from track_pipeline.adapters.track.http import Patience
 from track_pipeline.adapters.track.mapping import load_mapping
+from track_pipeline.adapters.track.requests import Distribution, Line, LinkList, WhatsAppTemplate
 from track_pipeline.demo.respondents import AnswerModel
 from track_pipeline.demo.simulator import SURVEYS, SimulatorProcess
+from track_pipeline.domain.channels import Channel, OptOutChannel
 from track_pipeline.errors import TrackPipelineError
+from track_pipeline.ports import Answer, DeliveryStatus, NotSent, OptOut, RefusedInPart, SendFailure, Stopped, Unknown
 
 NOW = datetime.now(UTC)
 TEMPLATE = WhatsAppTemplate("convite", "pt_BR", ("customer.firstname",), "HX00")
@@ -47,7 +39,7 @@ def line(number: int, **contact: str) -> Line:
 
 EMAIL = Distribution(
     "survey-1",
-    "email",
+    Channel.EMAIL,
     (line(1, email="ana@example.org"), line(2, email=""), line(3, email="caio@example.org")),
     NOW + timedelta(days=15),
     template_invite_hash="aB3dE9",
@@ -100,7 +92,7 @@ def test_it_takes_a_distribution_and_names_the_lines_it_refuses(simulator: Simul
 def test_it_takes_whatsapp_and_link_lists(simulator: SimulatorProcess, api: TrackApi) -> None:
     lines = (line(1, phone="5511987654321"), line(2, phone="987654321"))
     whatsapp = Distribution(
-        "survey-1", "whatsapp", lines, NOW, whatsapp_template=TEMPLATE, whatsapp_integration_uuid="integration-1"
+        "survey-1", Channel.WHATSAPP, lines, NOW, whatsapp_template=TEMPLATE, whatsapp_integration_uuid="integration-1"
     )
 
     assert api.create_distribution(whatsapp).refused == {"s-2": "contact_missing"}
@@ -198,7 +190,7 @@ def test_it_lists_its_surveys_by_page(simulator: SimulatorProcess, api: TrackApi
         ({"kind": "503", "retry_after": 1, "times": 2}, NotSent, "busy", 0),
         ({"kind": "405"}, Stopped, "throttled", 0),
         ({"kind": "401"}, Stopped, "token_refused", 0),
-        ({"kind": "422"}, Refused, "http_422", 0),
+        ({"kind": "422"}, RefusedInPart, "http_422", 0),
         ({"kind": "500"}, Unknown, "http_500", 0),
         ({"kind": "500_after_accept"}, Unknown, "http_500", 2),
         ({"kind": "reset"}, Unknown, "connection_lost", 0),
@@ -281,7 +273,7 @@ def test_with_a_model_people_react_when_their_time_has_come(*, envelope: bool) -
     lines = tuple(line(number, email=f"p{number}@example.org") for number in range(450))
     with SimulatorProcess(answers=LIVELY, envelope=envelope) as process:
         set_clock(process, MORNING)
-        receipt = connect(process.url).create_distribution(Distribution("survey-1", "email", lines, NOW))
+        receipt = connect(process.url).create_distribution(Distribution("survey-1", Channel.EMAIL, lines, NOW))
         distribution = receipt.distribution_id or ""
         assert answers_of(process.url) == []
 
@@ -313,7 +305,7 @@ STATUSES = ("sent", "delivered", "opened", "bounced", "unsubscribed")
 def test_on_whatsapp_people_opt_out_by_writing_back() -> None:
     lines = tuple(line(number, phone=f"55119{number:08}") for number in range(60))
     whatsapp = Distribution(
-        "survey-1", "whatsapp", lines, NOW, whatsapp_template=TEMPLATE, whatsapp_integration_uuid="integration-1"
+        "survey-1", Channel.WHATSAPP, lines, NOW, whatsapp_template=TEMPLATE, whatsapp_integration_uuid="integration-1"
     )
     with SimulatorProcess(answers=AnswerModel(seed=7, opt_out_rate=0.3)) as process:
         set_clock(process, MORNING)
@@ -349,7 +341,7 @@ def test_answers_statuses_and_opt_outs_can_be_planted(simulator: SimulatorProces
         ("s-1", 4, "Demorou."),
     ]
     assert statuses_of(simulator.url, distribution)[-1] == DeliveryStatus("s-3", "unsubscribed", MORNING, "replied")
-    assert opt_outs_of(simulator.url) == [OptOut(None, None, "5511900000000", "all", MORNING)]
+    assert opt_outs_of(simulator.url) == [OptOut(None, None, "5511900000000", OptOutChannel.ALL, MORNING)]
 
 
 @pytest.mark.parametrize(
@@ -401,7 +393,7 @@ def test_every_organisation_reads_its_own(simulator: SimulatorProcess, api: Trac
     other = reader(simulator.url, organization="org-2")
 
     assert list(other.answers(None)) == []
-    with pytest.raises(Refused, match="rejected"):
+    with pytest.raises(RefusedInPart, match="rejected"):
         list(other.statuses(distribution))
 
 

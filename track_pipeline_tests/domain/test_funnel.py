@@ -6,7 +6,8 @@ from datetime import date
 import polars as pl
 import pytest
 
-from track_pipeline.domain.funnel import PLANNED_OUTCOMES, Funnel, funnels
+from track_pipeline.domain.funnel import Funnel, funnels
+from track_pipeline.domain.outcomes import PLANNED_KINDS
 
 FULL = Funnel(
     date="2025-03-10",
@@ -52,7 +53,7 @@ def test_a_funnel_in_which_every_encounter_has_a_place_closes() -> None:
     assert Funnel(date="2025-03-10", hospital="HMS", area="exames").closes
 
 
-@pytest.mark.parametrize("name", ["extracted", "excluded", "planned", *PLANNED_OUTCOMES])
+@pytest.mark.parametrize("name", ["extracted", "excluded", "planned", *PLANNED_KINDS])
 def test_a_funnel_that_lost_or_gained_an_encounter_anywhere_does_not_close(name: str) -> None:
     assert not replace(FULL, **{name: getattr(FULL, name) - 1}).closes
     assert not replace(FULL, **{name: getattr(FULL, name) + 1}).closes

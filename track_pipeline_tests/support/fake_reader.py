@@ -8,10 +8,10 @@ from typing import TypeVar
 import polars as pl
 
 from track_pipeline.adapters.hospitals.extract import EMPTY_DAY
-from track_pipeline.adapters.track.answers import Answer, DeliveryStatus, Distribution, OptOut, Page
 from track_pipeline.domain.hospital import Hospital
+from track_pipeline.ports import Answer, DeliveryStatus, KnownDistribution, OptOut, Page
 
-Row = TypeVar("Row", Answer, Distribution, DeliveryStatus, OptOut)
+Row = TypeVar("Row", Answer, KnownDistribution, DeliveryStatus, OptOut)
 
 
 @dataclass
@@ -26,7 +26,7 @@ class FakeReader:
     answered: list[Answer] = field(default_factory=list)
     refused: list[OptOut] = field(default_factory=list)
     delivered: dict[str, list[DeliveryStatus]] = field(default_factory=dict)
-    listed: list[Distribution] | None = field(default_factory=list)
+    listed: list[KnownDistribution] | None = field(default_factory=list)
     failures: dict[str, Exception] = field(default_factory=dict)
     page_size: int = 1_000
     asked_since: list[datetime | None] = field(default_factory=list)
@@ -39,7 +39,7 @@ class FakeReader:
     def opt_outs(self, since: datetime | None) -> Iterator[Page[OptOut]]:  # noqa: ARG002 - the port's name
         return self._pages(self.refused, "opt_outs")
 
-    def distributions(self, since: datetime | None) -> Iterator[Page[Distribution]] | None:  # noqa: ARG002 - as above
+    def distributions(self, since: datetime | None) -> Iterator[Page[KnownDistribution]] | None:  # noqa: ARG002 - as above
         return None if self.listed is None else self._pages(self.listed, "distributions")
 
     def statuses(self, distribution_id: str) -> Iterator[Page[DeliveryStatus]]:

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from track_pipeline.adapters.track.api import Distribution, LinkList, LinkReceipt, Receipt, SendFailure, Survey
+from track_pipeline.adapters.track.requests import Distribution, LinkList
+from track_pipeline.ports import Accepted, SendFailure, Survey
 
 Answer = SendFailure | BaseException | Mapping[str, str] | None
 Line = Mapping[str, object]
@@ -26,13 +27,13 @@ class FakeSender:
     def await_turn(self) -> None:
         self.on_turn()
 
-    def create_distribution(self, distribution: Distribution) -> Receipt:
-        return Receipt("distribution-1", self._answer(distribution))
+    def create_distribution(self, distribution: Distribution) -> Accepted:
+        return Accepted("distribution-1", self._answer(distribution))
 
-    def create_link_list(self, link_list: LinkList) -> LinkReceipt:
+    def create_link_list(self, link_list: LinkList) -> Accepted:
         refused = self._answer(link_list)
         send_ids = [str(line["send_id"]) for line in link_list.lines]
-        return LinkReceipt({one: f"http://127.0.0.1/{one}" for one in send_ids if one not in refused}, refused)
+        return Accepted(None, refused, {one: f"http://127.0.0.1/{one}" for one in send_ids if one not in refused})
 
     def surveys(self) -> list[Survey]:
         return []

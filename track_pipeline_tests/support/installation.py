@@ -11,19 +11,20 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from track_pipeline.adapters.alerts import Alert
 from track_pipeline.adapters.lake import Lake
 from track_pipeline.adapters.ledger import Ledger, open_ledger
+from track_pipeline.adapters.track.sender import TrackSender
 from track_pipeline.config.hospitals import load_registry
 from track_pipeline.config.policy import load_policy
 from track_pipeline.demo.surveys import demo_catalog
 from track_pipeline.domain.areas import Area
+from track_pipeline.domain.channels import Channel
 from track_pipeline.domain.hospital import Hospital
 from track_pipeline.domain.policy import Policy
-from track_pipeline.domain.reminders import Wave
 from track_pipeline.domain.surveys import SurveyCatalog
+from track_pipeline.domain.waves import Wave
+from track_pipeline.ports import Alert
 from track_pipeline.services.daily.dispatch import Approval, Dispatcher, DispatchReport
-from track_pipeline.services.daily.messages import LineChannel, Mailroom
 from track_pipeline.services.daily.reminders import Reminder, ReminderReport
 from track_pipeline.services.daily.sending import Outbox, Partition
 from track_pipeline.services.feedback.reading import FeedbackReader, FeedbackReport
@@ -73,7 +74,7 @@ class Office:
 
     @property
     def outbox(self) -> Outbox:
-        mailroom = Mailroom(self.track, self.catalog, self.policy, lambda: self.now)
+        mailroom = TrackSender(self.track, self.catalog, self.policy, lambda: self.now)
         return Outbox(
             self.lake,
             self.ledger,
@@ -98,11 +99,11 @@ class Office:
         self.ledger.replace_encounters("HMS", DAY, AREA, decided)
 
     def dispatch(
-        self, channel: LineChannel = "email", approval: Approval | None = None, run_id: str = "run"
+        self, channel: Channel = Channel.EMAIL, approval: Approval | None = None, run_id: str = "run"
     ) -> DispatchReport:
         return Dispatcher(self.outbox).dispatch(Partition(self.hospital, DAY, AREA, channel), run_id, approval)
 
-    def remind(self, wave: Wave = "reminder_7d", run_id: str = "reminder-run") -> ReminderReport:
+    def remind(self, wave: Wave = Wave(7), run_id: str = "reminder-run") -> ReminderReport:
         return Reminder(self.outbox).remind(self.hospital, DAY, AREA, wave, run_id)
 
     def refresh(self) -> FeedbackReport:

@@ -9,15 +9,19 @@ from typing import Any
 
 import polars as pl
 
-from track_pipeline.adapters.ledger import Claim, Ledger, Recorded
-from track_pipeline.adapters.ledger.claims import LINES
+from track_pipeline.adapters.ledger import Ledger, Recorded
 from track_pipeline.adapters.ledger.feedback import ANSWERS, DELIVERIES
+from track_pipeline.domain.claims import LINES, Claim
+from track_pipeline.domain.sends import SendState
+from track_pipeline.domain.waves import INVITE, Wave
 
 DAY = date(2025, 3, 9)
 NOW = datetime(2025, 3, 10, 11, tzinfo=UTC)
-INVITE = Claim("invite", DAY, "run", "policy", "rules", any_survey_since=None, this_survey_since=None)
-REMINDER_7D = replace(INVITE, wave="reminder_7d")
-REMINDER_14D = replace(INVITE, wave="reminder_14d")
+INVITATION = Claim(
+    INVITE, DAY, "run", "policy", "rules", any_survey_since=None, this_survey_since=None, most_reminders=2
+)
+REMINDER_7D = replace(INVITATION, wave=Wave(7))
+REMINDER_14D = replace(INVITATION, wave=Wave(14))
 
 
 def line(encounter_id: int = 1, **changes: Any) -> dict[str, Any]:
@@ -41,18 +45,18 @@ def batch(*lines: dict[str, Any]) -> pl.DataFrame:
     return pl.DataFrame(lines, schema=LINES)
 
 
-def claim(ledger: Ledger, *lines: dict[str, Any], claim: Claim = INVITE) -> list[str]:
+def claim(ledger: Ledger, *lines: dict[str, Any], claim: Claim = INVITATION) -> list[str]:
     """Claims the lines and returns the verdicts."""
     return ledger.claim(batch(*lines), claim).get_column("verdict").to_list()
 
 
-def claim_ids(ledger: Ledger, *lines: dict[str, Any], claim: Claim = INVITE) -> list[str]:
+def claim_ids(ledger: Ledger, *lines: dict[str, Any], claim: Claim = INVITATION) -> list[str]:
     return ledger.claim(batch(*lines), claim).get_column("send_id").to_list()
 
 
-def send(ledger: Ledger, *lines: dict[str, Any], claim: Claim = INVITE) -> list[str]:
+def send(ledger: Ledger, *lines: dict[str, Any], claim: Claim = INVITATION) -> list[str]:
     ids = claim_ids(ledger, *lines, claim=claim)
-    assert ledger.settle(ids, "sent") == len(lines)
+    assert ledger.settle(ids, SendState.SENT) == len(lines)
     return ids
 
 

@@ -17,10 +17,11 @@ import uvicorn
 from prometheus_client.parser import text_string_to_metric_families
 
 from track_pipeline.adapters.ledger.encounters import EXTRACTED
-from track_pipeline.adapters.track.api import Unknown
 from track_pipeline.config.settings import load_settings
+from track_pipeline.domain.waves import INVITE
 from track_pipeline.hosting.instance import open_instance
 from track_pipeline.logs.system_log import system_log
+from track_pipeline.ports import Unknown
 from track_pipeline.services.daily.sending import DispatchStopped
 from track_pipeline.web.app import app
 from track_pipeline.web.sources import Sources
@@ -175,7 +176,7 @@ def test_nobody_is_on_any_of_the_pages(site: Site) -> None:
     people = planned({}, {}).select("patient_name", "email_address", "phone_e164", "cpf_digits")
     told = "".join(site.get(path).text for path in ("/", "/healthz", "/metrics"))
     values = {str(value) for row in people.rows() for value in row if value is not None and len(str(value)) > 3}
-    keys = site.office.ledger.settled("HMS", DAY, "invite").select("email_key", "send_id").rows()
+    keys = site.office.ledger.settled("HMS", DAY, INVITE).select("email_key", "send_id").rows()
     assert values
     assert not [value for value in values | {str(key) for row in keys for key in row} if value in told]
 

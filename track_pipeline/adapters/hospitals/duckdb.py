@@ -13,8 +13,9 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
-from track_pipeline.adapters.hospitals.extract import EMPTY_DAY, SourceError, conform, naming, statement, window
+from track_pipeline.adapters.hospitals.extract import EMPTY_DAY, conform, naming, statement, window
 from track_pipeline.domain.hospital import Hospital
+from track_pipeline.ports import SourceError
 
 # A connection to the database of that alias, holding at least what concerns that day; the reader closes it.
 Connector = Callable[[str, date], duckdb.DuckDBPyConnection]

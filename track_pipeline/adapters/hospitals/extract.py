@@ -7,14 +7,15 @@ An unreadable database is a SourceError and never an empty result.
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, datetime, time, timedelta
-from typing import Final, Protocol
+from typing import Final
 
 import polars as pl
 
 from track_pipeline.config.files import package_file
 from track_pipeline.domain.hospital import Hospital
 from track_pipeline.domain.schema import DATABASE_COLUMN, RAW, His
-from track_pipeline.errors import ConfigError, TrackPipelineError
+from track_pipeline.errors import ConfigError
+from track_pipeline.ports import SourceError
 
 # Nobody was here on that day, and all databases can compare with it.
 EMPTY_DAY: Final = date(1900, 1, 1)
@@ -24,47 +25,6 @@ _EMAIL_COMPL_PF: Final = "TASY.OBTER_COMPL_PF(b.CD_PESSOA_FISICA, 1, 'M')"
 _EMAIL_PF_HPM: Final = "TASY.OBTER_EMAIL_PF_HPM(b.CD_PESSOA_FISICA)"
 
 _IDENTIFIER: Final[Mapping[His, str]] = {"mv": "cd_atendimento", "tasy": "nr_atendimento"}
-
-
-class SourceError(TrackPipelineError):
-    """A hospital's database could not be read; `transient` says whether trying again later may help.
-
-    `cause` and `next_step` are written for the operator: names of tables and columns, never a value of a row.
-    `hospital` is filled in by `naming`, since a connection knows its alias only.
-    """
-
-    def __init__(self, database: str, cause: str, next_step: str, *, transient: bool = False) -> None:
-        super().__init__(database, cause, next_step)
-        self.database = database
-        self.cause = cause
-        self.next_step = next_step
-        self.transient = transient
-        self.hospital: str | None = None
-
-    def __str__(self) -> str:
-        place = f"database {self.database}"
-        if self.hospital is not None:
-            place = f"hospital {self.hospital}, {place}"
-        return f"{place}: {self.cause}; {self.next_step}"
-
-
-class HospitalReader(Protocol):
-    """Reads the encounters of one hospital-day, codes and contacts as the hospital's system keeps them."""
-
-    def extract(self, hospital: Hospital, day: date) -> Iterator[pl.DataFrame]:
-        """Batches of the encounters attended or discharged on `day` (the hospital's wall clock).
-
-        Every batch has exactly the columns and types of `raw_schema(hospital.his)`. Each database that the
-        hospital reads gives at least one batch, which is empty when the day is. Raises SourceError.
-        """
-        ...
-
-    def probe(self, hospital: Hospital) -> Mapping[str, str]:
-        """Runs the extract's statement for a day without encounters, and checks what comes as `extract` does.
-
-        Alias to the name and version of what answered. Raises SourceError.
-        """
-        ...
 
 
 @contextmanager

@@ -16,13 +16,14 @@ import polars as pl
 import pyarrow as pa
 
 from track_pipeline.adapters.hospitals import oracle_session
-from track_pipeline.adapters.hospitals.extract import EMPTY_DAY, SourceError, conform, naming, statement, window
+from track_pipeline.adapters.hospitals.extract import EMPTY_DAY, conform, naming, statement, window
 from track_pipeline.adapters.hospitals.oracle_faults import Fault, crash, fault_of
 from track_pipeline.adapters.hospitals.oracle_session import VERSION, Query
 from track_pipeline.config.settings import USER_SUFFIX, Settings
 from track_pipeline.domain.hospital import Hospital
 from track_pipeline.domain.policy import SourcePolicy
 from track_pipeline.errors import ConfigError
+from track_pipeline.ports import SourceError
 
 
 class OracleReader:

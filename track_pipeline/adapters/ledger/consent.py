@@ -5,7 +5,7 @@ Opt-outs are of people (keyed hashes) and permanent until undone; pauses are of 
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Final, Literal
+from typing import Final
 
 import polars as pl
 from sqlalchemy import Connection, delete, select, update
@@ -13,8 +13,7 @@ from sqlalchemy import Connection, delete, select, update
 from track_pipeline.adapters.ledger.database import Store
 from track_pipeline.adapters.ledger.frames import fetch, insert_new, one_of, put
 from track_pipeline.adapters.ledger.tables import consents, opt_outs, pauses
-
-OptOutChannel = Literal["all", "email", "whatsapp"]
+from track_pipeline.domain.channels import Channel, OptOutChannel
 
 # What may be brought in about many people at once.
 OPT_OUTS: Final = pl.Schema({"person_key": pl.String(), "channel": pl.String(), "source": pl.String()})
@@ -76,7 +75,7 @@ class Consent(Store):
             put(connection, consents, newest.join(known, on=[*_ONE, "given_at"], how="anti"))
             return newest.height - known.height
 
-    def consented(self, keys: Iterable[str], channel: str) -> pl.DataFrame:
+    def consented(self, keys: Iterable[str], channel: Channel) -> pl.DataFrame:
         """Who of those people agreed to the channel: person_key."""
         statement = select(consents.c.person_key).where(consents.c.channel == channel)
         with self._database.read() as connection:

@@ -13,7 +13,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from uuid import uuid4
-from zoneinfo import ZoneInfo
 
 from filelock import FileLock, Timeout
 from sqlalchemy import (
@@ -33,12 +32,10 @@ from sqlalchemy import (
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from track_pipeline.domain.encounter import GROUP_TIME_ZONE
 from track_pipeline.errors import ConfigError, TrackPipelineError
 
 T = TypeVar("T")
-
-# The days on which the partitions, and so cooldowns, due days and retention, are counted.
-COHORT_ZONE: Final = ZoneInfo("America/Sao_Paulo")
 
 # The newest migration; a test holds it to the folder of migrations.
 HEAD: Final = "0004"
@@ -216,7 +213,7 @@ def between(column: ColumnElement[date], days: tuple[date, date] | None) -> Colu
 
 def start_of(day: date) -> datetime:
     """The instant at which a day begins for the partitions."""
-    return datetime.combine(day, time(), COHORT_ZONE)
+    return datetime.combine(day, time(), GROUP_TIME_ZONE)
 
 
 def _number_of(name: str) -> int:

@@ -15,7 +15,8 @@ from track_pipeline.adapters.ledger.database import Store, matches
 from track_pipeline.adapters.ledger.frames import fetch, insert_new, insert_rows
 from track_pipeline.adapters.ledger.sends import IS_INVITATION_OF_ROW
 from track_pipeline.adapters.ledger.tables import answers, decisions, encounters, extracts, sends
-from track_pipeline.domain.outcomes import PLANNED
+from track_pipeline.domain.encounter import ENCOUNTER_KEY
+from track_pipeline.domain.outcomes import PLANNED, Outcome, OutcomeKind, outcome_kind, outcome_reason
 
 # The rows of a partition and area as the extract found them, and as the invitation decided on them.
 # Nulls are kept as empty strings.
@@ -37,8 +38,7 @@ DECIDED: Final = pl.Schema(
 # What the journal calls a row that an extract put into an area.
 CLASSIFIED: Final = "classified"
 _JOURNALED: Final = ("hospital", "database", "encounter_id", "cohort_date", "result", "reason", "rule")
-_KEY: Final = ["database", "encounter_id"]
-_SUPPRESSED: Final = "suppressed:"
+_SUPPRESSED: Final = f"{OutcomeKind.SUPPRESSED}:"
 # Planned, and neither sent nor suppressed.
 _WAITS: Final = and_(
     encounters.c.result == PLANNED,
@@ -76,8 +76,8 @@ class Encounters(Store):
         found = fresh.with_columns(pl.col("result").replace(PLANNED, CLASSIFIED))
         with self._database.write() as connection:
             decided = _current(connection, hospital, cohort_date, area).filter(pl.col("policy_version") != "")
-            kept = decided.join(fresh, on=_KEY, how="semi")
-            new = fresh.join(kept, on=_KEY, how="anti").select(kept.columns)
+            kept = decided.join(fresh, on=ENCOUNTER_KEY, how="semi")
+            new = fresh.join(kept, on=ENCOUNTER_KEY, how="anti").select(kept.columns)
             _replace(connection, hospital, cohort_date, area, pl.concat([kept, new]))
             self._note_extract(connection, hospital, cohort_date, area, fresh.height)
             _journal(connection, found, step="extract", version="rules_version")
@@ -89,8 +89,8 @@ class Encounters(Store):
         """
         fresh = self._rows(hospital, cohort_date, area, rows, DECIDED)
         with self._database.write() as connection:
-            held = _current(connection, hospital, cohort_date, area).select(*_KEY, "held")
-            fresh = fresh.join(held, on=_KEY, how="left", maintain_order="left").with_columns(
+            held = _current(connection, hospital, cohort_date, area).select(*ENCOUNTER_KEY, "held")
+            fresh = fresh.join(held, on=ENCOUNTER_KEY, how="left", maintain_order="left").with_columns(
                 held=pl.when(pl.col("result") == PLANNED).then("held").fill_null("")
             )
             _replace(connection, hospital, cohort_date, area, fresh)
@@ -118,8 +118,7 @@ class Encounters(Store):
         """
         if rows.is_empty():
             return
-        what = pl.col("held").str.split_exact(":", 1).struct
-        said = rows.select(*_KEY, result=what.field("field_0"), reason=what.field("field_1"))
+        said = rows.select(*ENCOUNTER_KEY, result=outcome_kind("held"), reason=outcome_reason("held"))
         statement = update(encounters).where(
             _of_partition(hospital, cohort_date, area),
             encounters.c.database == bindparam("of_database"),
@@ -140,7 +139,7 @@ class Encounters(Store):
 
     def _note(self, connection: Connection, hospital: str, cohort_date: date, step: str, rows: pl.DataFrame) -> None:
         journal = rows.select(
-            *_KEY,
+            *ENCOUNTER_KEY,
             "result",
             pl.col("reason").fill_null(""),
             hospital=pl.lit(hospital),
@@ -164,7 +163,7 @@ class Encounters(Store):
 
         Columns: database, encounter_id, area, survey_uuid, channel.
         """
-        statement = select(*(encounters.c[name] for name in (*_KEY, "area", "survey_uuid", "channel"))).where(
+        statement = select(*(encounters.c[name] for name in (*ENCOUNTER_KEY, "area", "survey_uuid", "channel"))).where(
             encounters.c.hospital == hospital,
             encounters.c.cohort_date == cohort_date,
             encounters.c.result == PLANNED,
@@ -175,28 +174,32 @@ class Encounters(Store):
                 connection, statement.order_by(encounters.c.area, encounters.c.database, encounters.c.encounter_id)
             )
 
-    def unsent_partitions(self, date_from: date, date_to: date, held: str | None = None) -> list[tuple[date, str]]:
+    def unsent_partitions(self, date_from: date, date_to: date, held: Outcome | None = None) -> list[tuple[date, str]]:
         """Days (both ends included) and hospitals with planned rows that were neither sent nor suppressed.
 
         `held`: only those that wait for exactly that, such as `deferred:window`.
         """
         statement = (
             select(encounters.c.cohort_date, encounters.c.hospital)
-            .where(encounters.c.cohort_date.between(date_from, date_to), matches(encounters.c.held, held), _WAITS)
+            .where(
+                encounters.c.cohort_date.between(date_from, date_to),
+                matches(encounters.c.held, None if held is None else str(held)),
+                _WAITS,
+            )
             .distinct()
             .order_by(encounters.c.cohort_date, encounters.c.hospital)
         )
         with self._database.read() as connection:
             return fetch(connection, statement).rows()
 
-    def drop(self, hospital: str, before: date, held: str) -> int:
+    def drop(self, hospital: str, before: date, held: Outcome) -> int:
         """Notes and journals that planned rows of earlier days that still wait will not go; returns how many."""
-        columns = [encounters.c[name] for name in ("cohort_date", "area", *_KEY)]
+        columns = [encounters.c[name] for name in ("cohort_date", "area", *ENCOUNTER_KEY)]
         earlier = (encounters.c.hospital == hospital, encounters.c.cohort_date < before)
         with self._database.read() as connection:
             waiting = fetch(connection, select(*columns).where(*earlier, _WAITS))
         for (day, area), rows in waiting.partition_by("cohort_date", "area", as_dict=True).items():
-            self.hold(hospital, day, area, rows.select(*_KEY, held=pl.lit(held)))
+            self.hold(hospital, day, area, rows.select(*ENCOUNTER_KEY, held=pl.lit(str(held))))
         return waiting.height
 
     def history(self, hospital: str, encounter_id: int) -> EncounterHistory:

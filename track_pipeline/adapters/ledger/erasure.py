@@ -13,6 +13,7 @@ from track_pipeline.adapters.ledger.database import Store, start_of
 from track_pipeline.adapters.ledger.frames import fetch, insert_new, one_of
 from track_pipeline.adapters.ledger.sends import PERSON
 from track_pipeline.adapters.ledger.tables import answers, comments, consents, opt_outs, sends, sightings
+from track_pipeline.domain.channels import OptOutChannel
 
 
 class Erasure(Store):
@@ -56,7 +57,7 @@ class Erasure(Store):
                 .values(dict.fromkeys((key.name for key in PERSON), None)),
             }
             refusals = pl.DataFrame({"person_key": sorted(person)}, schema={"person_key": pl.String}).with_columns(
-                channel=pl.lit("all"), source=pl.lit("erasure"), added_at=pl.lit(self._clock())
+                channel=pl.lit(OptOutChannel.ALL.value), source=pl.lit("erasure"), added_at=pl.lit(self._clock())
             )
             touched = {table.name: connection.execute(statement).rowcount for table, statement in statements.items()}
             return touched | {opt_outs.name: insert_new(connection, opt_outs, refusals)}

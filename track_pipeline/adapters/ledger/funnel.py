@@ -13,12 +13,12 @@ from track_pipeline.adapters.ledger.database import Store, between, matches
 from track_pipeline.adapters.ledger.frames import fetch
 from track_pipeline.adapters.ledger.sends import IS_INVITATION_OF_ROW, OUTCOME_ORDER
 from track_pipeline.adapters.ledger.tables import answers, encounters, extracts, sends
-from track_pipeline.domain.outcomes import EXCLUDED, Deferral
+from track_pipeline.domain.outcomes import EXCLUDED, NO_OUTCOME, Deferral, OutcomeKind, outcome_kind, outcome_reason
+from track_pipeline.domain.sends import SendState
+from track_pipeline.domain.waves import INVITE
 
 Days = tuple[date, date]
 
-# Why a send that is still claimed counts as unknown.
-NO_OUTCOME: Final = "no_outcome"
 
 # `channel` is that of the invitation, else the planned one; null on excluded rows.
 OUTCOME_OF_EACH: Final = pl.Schema(
@@ -85,8 +85,8 @@ class Funnel(Store):
         """Reminders sent, by the day of the encounter's partition: date, hospital, area, wave, count."""
         kinds = (sends.c.cohort_date.label("date"), sends.c.hospital, sends.c.area, sends.c.wave)
         statement = select(*kinds, func.count().label("count")).where(
-            sends.c.wave != "invite",
-            sends.c.state == "sent",
+            sends.c.wave != INVITE.key,
+            sends.c.state == SendState.SENT,
             between(sends.c.cohort_date, dates),
             matches(sends.c.hospital, hospital),
         )
@@ -126,30 +126,30 @@ def _with_invitation(which: ColumnElement[bool], *columns: ColumnElement[Any]) -
 
 
 def _with_outcome(rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows with one word for each, `outcome`, and one `reason`."""
-    state, held = pl.col("state"), pl.col("held").str.split_exact(":", 1).struct
+    """The rows with their `outcome` (a kind) and `reason`. This is where the outcome of an encounter is decided."""
+    state = pl.col("state")
     is_excluded, was_claimed, is_held = pl.col("result") == EXCLUDED, state.is_not_null(), pl.col("held") != ""
     outcome = (
         # Whatever was decided afterwards, by another area's rule or another plan: what left has left.
         pl.when(was_claimed)
-        .then(state.replace("claimed", "unknown"))
+        .then(state.replace(SendState.CLAIMED.value, OutcomeKind.UNKNOWN.value))
         .when(is_excluded)
-        .then(pl.lit("excluded"))
+        .then(pl.lit(OutcomeKind.EXCLUDED.value))
         .when(is_held)
-        .then(held.field("field_0"))
-        .otherwise(pl.lit("deferred"))
+        .then(outcome_kind("held"))
+        .otherwise(pl.lit(OutcomeKind.DEFERRED.value))
     )
     reason = (
-        pl.when(state == "claimed")
+        pl.when(state == SendState.CLAIMED.value)
         .then(pl.lit(NO_OUTCOME))
-        .when(state == "sent")
+        .when(state == SendState.SENT.value)
         .then(pl.lit(""))
         .when(was_claimed)
         .then("send_reason")
         .when(is_excluded)
         .then("reason")
         .when(is_held)
-        .then(held.field("field_1"))
+        .then(outcome_reason("held"))
         .otherwise(pl.lit(Deferral.NOT_DISPATCHED.value))
     )
     return rows.with_columns(outcome=outcome, reason=reason)

@@ -10,7 +10,6 @@ from typing import Final
 import polars as pl
 from sqlalchemy import Connection, and_, delete, exists, or_, select
 
-from track_pipeline.adapters.ledger.claims import Wave
 from track_pipeline.adapters.ledger.consent import active_opt_outs
 from track_pipeline.adapters.ledger.database import Store, start_of
 from track_pipeline.adapters.ledger.frames import fetch, insert_rows, one_of
@@ -23,8 +22,12 @@ from track_pipeline.adapters.ledger.sends import (
     of_encounters,
 )
 from track_pipeline.adapters.ledger.tables import answers, deliveries, sends, sightings
-from track_pipeline.domain.identity import ENCOUNTER_KEY, KEY_COLUMNS
+from track_pipeline.domain.channels import CONTACT_CHANNELS, Channel
+from track_pipeline.domain.encounter import ENCOUNTER_KEY
+from track_pipeline.domain.identity import ENCOUNTER_PERSON_KEY, KEY_COLUMNS
 from track_pipeline.domain.reminders import CANDIDATES
+from track_pipeline.domain.sends import SendState
+from track_pipeline.domain.waves import INVITE, Wave
 
 # Statuses of a message that will not arrive at that address or number.
 FAILED: Final = ("bounced", "refused", "failed")
@@ -33,7 +36,6 @@ FAILED: Final = ("bounced", "refused", "failed")
 SEEN: Final = pl.Schema(
     {"person_key": pl.String(), "database": pl.String(), "encounter_id": pl.Int64(), "died": pl.Boolean()}
 )
-_KEY: Final = ["database", "encounter_id"]
 
 
 class Reminders(Store):
@@ -41,7 +43,7 @@ class Reminders(Store):
 
     def see(self, hospital: str, cohort_date: date, rows: pl.DataFrame) -> None:
         """Puts the encounters that were extracted (`SEEN`) in the place of what was seen on that hospital-day."""
-        seen = rows.drop_nulls("person_key").group_by(*_KEY, "person_key").agg(pl.col("died").any())
+        seen = rows.drop_nulls("person_key").group_by(*ENCOUNTER_KEY, "person_key").agg(pl.col("died").any())
         values = seen.with_columns(hospital=pl.lit(hospital), cohort_date=pl.lit(cohort_date))
         of_day = and_(sightings.c.cohort_date == cohort_date, sightings.c.hospital == hospital)
         with self._database.write() as connection:
@@ -67,21 +69,25 @@ class Reminders(Store):
         """
         with self._database.read() as connection:
             invited = _invited(connection, hospital, cohort_date, area)
-            now = invited.select(_KEY).join(_keys_of(planned), on=_KEY, how="left", maintain_order="left")
+            now = invited.select(ENCOUNTER_KEY).join(
+                _keys_of(planned), on=ENCOUNTER_KEY, how="left", maintain_order="left"
+            )
             people = pl.concat([_by_key(invited), _by_key(now)]).unique()
             keys = people.get_column("person_key").unique()
             sent = _sends_to(connection, hospital, invited)
             seen = _seen_after(connection, keys, cohort_date)
             # By the encounter too: whoever dies in hospital may have other contacts there than the invitation's.
-            itself = invited.select(*_KEY, person_key=ENCOUNTER_KEY)
+            itself = invited.select(*ENCOUNTER_KEY, person_key=ENCOUNTER_PERSON_KEY)
             died = known_to_have_died(connection, pl.concat([keys, itself.get_column("person_key")]))
             opted_out = active_opt_outs(connection, keys)
         # Two hospitals may read one database: the same encounter seen by the other is no return.
-        another = pl.any_horizontal(pl.col(name) != pl.col(f"{name}_seen") for name in _KEY)
-        returned = people.join(seen, on="person_key", suffix="_seen").filter(another).select(_KEY).unique()
-        dead = pl.concat([people, itself]).join(died, on="person_key", how="semi").select(_KEY).unique()
+        another = pl.any_horizontal(pl.col(name) != pl.col(f"{name}_seen") for name in ENCOUNTER_KEY)
+        returned = people.join(seen, on="person_key", suffix="_seen").filter(another).select(ENCOUNTER_KEY).unique()
+        dead = pl.concat([people, itself]).join(died, on="person_key", how="semi").select(ENCOUNTER_KEY).unique()
         refused = (
-            people.join(opted_out, on="person_key").group_by(_KEY).agg(opted_out=pl.col("channel").unique().sort())
+            people.join(opted_out, on="person_key")
+            .group_by(ENCOUNTER_KEY)
+            .agg(opted_out=pl.col("channel").unique().sort())
         )
         invited = invited.with_columns(pl.coalesce(now.get_column(key), invited.get_column(key)) for key in KEY_COLUMNS)
         for found in (
@@ -90,9 +96,9 @@ class Reminders(Store):
             returned.with_columns(returned_since=pl.lit(value=True)),
             refused,
         ):
-            invited = invited.join(found, on=_KEY, how="left", maintain_order="left")
+            invited = invited.join(found, on=ENCOUNTER_KEY, how="left", maintain_order="left")
         return invited.with_columns(
-            pl.col(pl.Boolean).fill_null(value=False), pl.col("opted_out").fill_null([])
+            pl.col(pl.Boolean).fill_null(value=False), pl.col("opted_out", "reminders").fill_null([])
         ).select(pl.col(name).cast(kind) for name, kind in CANDIDATES.items())  # fmt: skip
 
     def cohorts_due(self, wave: Wave, invited_from: date, invited_to: date) -> list[tuple[date, str]]:
@@ -108,7 +114,7 @@ class Reminders(Store):
                 later.c.hospital == sends.c.hospital,
                 later.c.encounter_id == sends.c.encounter_id,
                 later.c.database == sends.c.database,
-                or_(later.c.wave == wave, answers.c.send_id.is_not(None)),
+                or_(later.c.wave == wave.key, answers.c.send_id.is_not(None)),
             )
         )
         statement = (
@@ -119,7 +125,7 @@ class Reminders(Store):
                 # By a clock that is right, the invitation comes after the day of its visit.
                 sends.c.cohort_date < invited_to,
                 IS_INVITATION,
-                sends.c.state == "sent",
+                sends.c.state == SendState.SENT,
                 ~closed,
             )
             .distinct()
@@ -132,7 +138,7 @@ class Reminders(Store):
 def _invited(connection: Connection, hospital: str, cohort_date: date, area: str) -> pl.DataFrame:
     """The invitations that were sent. A claim sees to it that an encounter has one at most."""
     statement = select(
-        *(sends.c[name] for name in (*_KEY, "unit", "setor", "survey_uuid")),
+        *(sends.c[name] for name in (*ENCOUNTER_KEY, "unit", "setor", "survey_uuid")),
         sends.c.channel.label("invite_channel"),
         sends.c.claimed_at.label("invited_at"),
         *PERSON,
@@ -141,7 +147,7 @@ def _invited(connection: Connection, hospital: str, cohort_date: date, area: str
         sends.c.hospital == hospital,
         IS_INVITATION,
         sends.c.area == area,
-        sends.c.state == "sent",
+        sends.c.state == SendState.SENT,
         or_(*(key.is_not(None) for key in PERSON)),
     )
     found = fetch(connection, statement.order_by(sends.c.claimed_at, sends.c.encounter_id, sends.c.database))
@@ -154,7 +160,7 @@ def _sends_to(connection: Connection, hospital: str, invited: pl.DataFrame) -> p
     """All sends to encounters of the hospital, of several of one wave the most telling first."""
     failed = exists().where(deliveries.c.send_id == sends.c.send_id, deliveries.c.status.in_(FAILED))
     statement = select(
-        *(sends.c[name] for name in (*_KEY, "wave", "channel", "state")),
+        *(sends.c[name] for name in (*ENCOUNTER_KEY, "wave", "channel", "state")),
         sends.c.claimed_at.label("at"),
         IS_ANSWERED.label("answered"),
         failed.label("failed"),
@@ -165,29 +171,42 @@ def _sends_to(connection: Connection, hospital: str, invited: pl.DataFrame) -> p
 def _told_by(sent: pl.DataFrame) -> pl.DataFrame:
     """What all sends of an encounter say together."""
 
-    def reminded(days: str) -> pl.Expr:
-        first = pl.col("state", "channel", "at").filter(pl.col("wave") == f"reminder_{days}").first()
-        return first.name.prefix(f"reminded_{days}_")
+    def bounced(channel: Channel) -> pl.Expr:
+        return pl.col("failed").filter(pl.col("channel") == channel.value).any().alias(f"{channel}_bounced")
 
-    def bounced(channel: str) -> pl.Expr:
-        return pl.col("failed").filter(pl.col("channel") == channel).any().alias(f"{channel}_bounced")
-
-    return sent.group_by(_KEY).agg(
-        pl.col("answered").any(), bounced("email"), bounced("whatsapp"), reminded("7d"), reminded("14d")
+    telling = sent.unique([*ENCOUNTER_KEY, "wave"], keep="first", maintain_order=True).filter(
+        pl.col("wave") != INVITE.key
     )
+    reminders = (
+        telling.sort("at", maintain_order=True)
+        .group_by(ENCOUNTER_KEY, maintain_order=True)
+        .agg(reminders=pl.struct("wave", "state", "channel", "at"))
+    )
+    of_all = sent.group_by(ENCOUNTER_KEY).agg(
+        pl.col("answered").any(), *(bounced(channel) for channel in CONTACT_CHANNELS)
+    )
+    return of_all.join(reminders, on=ENCOUNTER_KEY, how="left")
 
 
 def _keys_of(planned: pl.DataFrame | None) -> pl.DataFrame:
     shape = {"database": pl.String(), "encounter_id": pl.Int64(), **dict.fromkeys(KEY_COLUMNS, pl.String())}
-    return pl.DataFrame(schema=shape) if planned is None else planned.select(*shape).unique(_KEY, maintain_order=True)
+    return (
+        pl.DataFrame(schema=shape)
+        if planned is None
+        else planned.select(*shape).unique(ENCOUNTER_KEY, maintain_order=True)
+    )
 
 
 def _by_key(rows: pl.DataFrame) -> pl.DataFrame:
     """One row per encounter and key of its person: database, encounter_id, person_key."""
-    return rows.unpivot(KEY_COLUMNS, index=_KEY, value_name="person_key").drop("variable").drop_nulls("person_key")
+    return (
+        rows.unpivot(KEY_COLUMNS, index=ENCOUNTER_KEY, value_name="person_key")
+        .drop("variable")
+        .drop_nulls("person_key")
+    )
 
 
 def _seen_after(connection: Connection, keys: pl.Series, cohort_date: date) -> pl.DataFrame:
     which = one_of(connection, sightings.c.person_key, keys)
-    columns = [sightings.c[name] for name in ("person_key", *_KEY)]
+    columns = [sightings.c[name] for name in ("person_key", *ENCOUNTER_KEY)]
     return fetch(connection, select(*columns).where(which, sightings.c.cohort_date > cohort_date))

@@ -14,6 +14,7 @@ from track_pipeline.adapters.ledger.frames import fetch
 from track_pipeline.adapters.ledger.sends import IS_INVITATION
 from track_pipeline.adapters.ledger.tables import answers, deliveries, sends
 from track_pipeline.domain.nps import COUNTS, band
+from track_pipeline.domain.sends import SendState
 
 _GROUP: Final = ("hospital", "unit", "area", "channel")
 _KINDS: Final = (sends.c.cohort_date.label("date"), *(sends.c[name] for name in _GROUP))
@@ -34,7 +35,7 @@ class Responses(Store):
         """
         of_interest = and_(
             IS_INVITATION,
-            sends.c.state == "sent",
+            sends.c.state == SendState.SENT,
             between(sends.c.cohort_date, dates),
             matches(sends.c.hospital, hospital),
         )

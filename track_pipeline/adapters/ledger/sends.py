@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import date, datetime
 from secrets import token_hex
-from typing import Final, Literal
+from typing import Final
 
 import polars as pl
 from sqlalchemy import (
@@ -24,20 +24,23 @@ from sqlalchemy import (
     update,
 )
 
-from track_pipeline.adapters.ledger.claims import ENCOUNTER, LINES, Claim, Known, SendChannel, Wave, judge
 from track_pipeline.adapters.ledger.consent import active_opt_outs
-from track_pipeline.adapters.ledger.database import COHORT_ZONE, Store, matches
+from track_pipeline.adapters.ledger.database import Store, matches
 from track_pipeline.adapters.ledger.frames import fetch, insert_new, insert_rows, one_of, one_of_pairs
 from track_pipeline.adapters.ledger.tables import answers, decisions, encounters, extracts, policies, sends, sightings
-from track_pipeline.domain.identity import ENCOUNTER_KEY, KEY_COLUMNS
-from track_pipeline.domain.outcomes import PLANNED
+from track_pipeline.domain.channels import CONTACT_CHANNELS, Channel
+from track_pipeline.domain.claims import LINES, Claim, ClaimVerdict, Known, judge
+from track_pipeline.domain.encounter import GROUP_TIME_ZONE, LEDGER_ENCOUNTER_KEY
+from track_pipeline.domain.identity import ENCOUNTER_PERSON_KEY, KEY_COLUMNS
+from track_pipeline.domain.outcomes import PLANNED, OutcomeKind, outcome_kind
+from track_pipeline.domain.sends import OPEN_STATES, SendState, Verdict
+from track_pipeline.domain.waves import INVITE, Wave
 
-_OPEN: Final = ("claimed", "unknown")
 PERSON: Final = tuple(sends.c[name] for name in KEY_COLUMNS)
 
 # Of several sends to one encounter, the one that tells what became of it comes first.
-OUTCOME_ORDER: Final = case((sends.c.state == "sent", 0), (sends.c.state.in_(_OPEN), 1), else_=2)
-IS_INVITATION: Final = and_(sends.c.wave == "invite", ~sends.c.extra)
+OUTCOME_ORDER: Final = case((sends.c.state == SendState.SENT, 0), (sends.c.state.in_(OPEN_STATES), 1), else_=2)
+IS_INVITATION: Final = and_(sends.c.wave == INVITE.key, ~sends.c.extra)
 # The invitation of an encounter under the day of its row. No index of days is wanted here: by its number an encounter
 # has a handful of sends, by its day it has everybody's.
 IS_INVITATION_OF_ROW: Final = and_(
@@ -60,13 +63,13 @@ class Sends(Store):
         `send_id` and `batch_id`. Claims take turns across processes: no two can hold one encounter or person.
         Raises LedgerError; nothing may be sent then.
         """
-        if claim.wave != "invite":
+        if claim.wave.is_reminder:
             # A reminder belongs to an invitation that has respected it.
             claim = replace(claim, any_survey_since=None, this_survey_since=None, any_survey_days=0, this_survey_days=0)
         batch_id = token_hex(16)
         with self._database.write() as connection:
             verdicts = judge(lines, claim, _known(connection, lines, claim))
-            is_claimed = verdicts == "claimed"
+            is_claimed = verdicts == ClaimVerdict.CLAIMED.value
             now = self._clock()
             new_ids = iter(_new_ids(now, int(is_claimed.sum())))
             send_ids = [next(new_ids) if claimed else None for claimed in is_claimed]
@@ -77,9 +80,9 @@ class Sends(Store):
             )
             rows = judged.filter(is_claimed).select("send_id", "batch_id", *LINES.names()).with_columns(
                 pl.col("unit", "setor").fill_null(""),
-                wave=pl.lit(claim.wave),
+                wave=pl.lit(claim.wave.key),
                 cohort_date=pl.lit(claim.cohort_date),
-                state=pl.lit("claimed"),
+                state=pl.lit(SendState.CLAIMED.value),
                 reason=pl.lit(""),
                 run_id=pl.lit(claim.run_id),
                 policy_version=pl.lit(claim.policy_version),
@@ -113,7 +116,7 @@ class Sends(Store):
     def settle(
         self,
         send_ids: Iterable[str],
-        state: Literal["sent", "rejected", "unknown"],
+        state: SendState,
         *,
         reason: str = "",
         distribution_id: str | None = None,
@@ -125,7 +128,9 @@ class Sends(Store):
         values = {"state": state, "reason": reason, "settled_at": self._clock()}
         if distribution_id is not None:
             values["distribution_id"] = distribution_id
-        settleable = sends.c.state == "claimed" if state == "unknown" else sends.c.state.in_(_OPEN)
+        settleable = (
+            sends.c.state == SendState.CLAIMED if state == SendState.UNKNOWN else sends.c.state.in_(OPEN_STATES)
+        )
         with self._database.write() as connection:
             which = one_of(connection, sends.c.send_id, send_ids)
             return connection.execute(update(sends).where(which, settleable).values(values)).rowcount
@@ -140,7 +145,7 @@ class Sends(Store):
         """Forgets claims that are known never to have left, so that they may be claimed again; returns how many."""
         with self._database.write() as connection:
             which = one_of(connection, sends.c.send_id, send_ids)
-            return connection.execute(delete(sends).where(which, sends.c.state == "claimed")).rowcount
+            return connection.execute(delete(sends).where(which, sends.c.state == SendState.CLAIMED)).rowcount
 
     def unresolved(
         self,
@@ -148,7 +153,7 @@ class Sends(Store):
         cohort_date: date | None = None,
         *,
         area: str | None = None,
-        channel: SendChannel | None = None,
+        channel: Channel | None = None,
         encounter_id: int | None = None,
         claimed_before: datetime | None = None,
     ) -> pl.DataFrame:
@@ -164,14 +169,14 @@ class Sends(Store):
             "encounter_id": encounter_id,
         }
         statement = select(sends).where(
-            sends.c.state.in_(_OPEN), *(matches(sends.c[name], value) for name, value in wanted.items())
+            sends.c.state.in_(OPEN_STATES), *(matches(sends.c[name], value) for name, value in wanted.items())
         )
         if claimed_before is not None:
             statement = statement.where(sends.c.claimed_at < claimed_before)
         with self._database.read() as connection:
             return fetch(connection, statement.order_by(sends.c.claimed_at, sends.c.encounter_id, sends.c.send_id))
 
-    def resolve(self, send_ids: Iterable[str], verdict: Literal["sent", "not_sent"], reason: str, by: str) -> int:
+    def resolve(self, send_ids: Iterable[str], verdict: Verdict, reason: str, by: str) -> int:
         """Settles by hand sends that are claimed or unknown; returns how many.
 
         `not_sent` deletes the send, so that it may go again. Who decided, and why, stays in the journal.
@@ -186,23 +191,23 @@ class Sends(Store):
             sends.c.send_id.label("version"),
         )
         with self._database.write() as connection:
-            which = and_(one_of(connection, sends.c.send_id, send_ids), sends.c.state.in_(_OPEN))
+            which = and_(one_of(connection, sends.c.send_id, send_ids), sends.c.state.in_(OPEN_STATES))
             found = fetch(connection, select(*columns).where(which))
             said = {name: pl.lit(value) for name, value in decision.items()}
             insert_new(connection, decisions, found.with_columns(**said))
             statement = (
-                update(sends).where(which).values(state="sent", reason=reason, settled_at=now)
-                if verdict == "sent"
+                update(sends).where(which).values(state=SendState.SENT, reason=reason, settled_at=now)
+                if verdict == Verdict.SENT
                 else delete(sends).where(which)
             )
             return connection.execute(statement).rowcount
 
-    def settled(self, hospital: str, cohort_date: date, wave: Wave, channel: SendChannel | None = None) -> pl.DataFrame:
+    def settled(self, hospital: str, cohort_date: date, wave: Wave, channel: Channel | None = None) -> pl.DataFrame:
         """The sends of a partition and wave, whatever their state, all columns of the table, in order of claiming."""
         statement = select(sends).where(
             sends.c.cohort_date == cohort_date,
             sends.c.hospital == hospital,
-            sends.c.wave == wave,
+            sends.c.wave == wave.key,
             matches(sends.c.channel, channel),
         )
         with self._database.read() as connection:
@@ -236,7 +241,7 @@ class Sends(Store):
         """
         columns = (sends.c.send_id, sends.c.hospital, sends.c.state, sends.c.distribution_id)
         statement = select(*columns).where(
-            sends.c.claimed_at >= since, sends.c.claimed_at < before, sends.c.channel != "link"
+            sends.c.claimed_at >= since, sends.c.claimed_at < before, sends.c.channel.in_(CONTACT_CHANNELS)
         )
         with self._database.read() as connection:
             return fetch(connection, statement.order_by(sends.c.claimed_at, sends.c.send_id))
@@ -260,11 +265,11 @@ class Sends(Store):
         survey_uuid, cohort_date, answered_on (the last day on which the encounter's survey was answered, null
         without an answer).
         """
-        encounter = [sends.c[name] for name in ENCOUNTER]
+        encounter = [sends.c[name] for name in LEDGER_ENCOUNTER_KEY]
         answered_at = func.max(answers.c.answered_at).label("answered_at")
         with self._database.read() as connection:
             by_kind = dict.fromkeys(KEY_COLUMNS, keys)
-            found = _standing_invitations(connection, by_kind, (*ENCOUNTER, "survey_uuid", "cohort_date"))
+            found = _standing_invitations(connection, by_kind, (*LEDGER_ENCOUNTER_KEY, "survey_uuid", "cohort_date"))
             found = found.filter(pl.col("cohort_date").is_between(cohort_from, cohort_before, closed="left"))
             answered = fetch(
                 connection,
@@ -273,9 +278,9 @@ class Sends(Store):
                 .where(of_encounters(connection, found))
                 .group_by(*encounter),
             )
-        answered_on = pl.col("answered_at").dt.convert_time_zone(COHORT_ZONE.key).dt.date()
+        answered_on = pl.col("answered_at").dt.convert_time_zone(GROUP_TIME_ZONE.key).dt.date()
         return (
-            found.join(answered, on=ENCOUNTER, how="left", maintain_order="left")
+            found.join(answered, on=LEDGER_ENCOUNTER_KEY, how="left", maintain_order="left")
             .with_columns(answered_on=answered_on)
             .drop("answered_at")
         )
@@ -309,7 +314,9 @@ def _standing_invitations(
             )
         ),
     )
-    return found.filter(pl.col("wave") == "invite", ~pl.col("extra"), pl.col("state") != "rejected").drop(also)
+    return found.filter(
+        pl.col("wave") == INVITE.key, ~pl.col("extra"), pl.col("state") != SendState.REJECTED.value
+    ).drop(also)
 
 
 def of_encounters(connection: Connection, frame: pl.DataFrame) -> ColumnElement[bool]:
@@ -329,7 +336,7 @@ def _known(connection: Connection, lines: pl.DataFrame, claim: Claim) -> Known:
     return Known(
         asked=asked,
         opted_out=active_opt_outs(connection, keys),
-        died=known_to_have_died(connection, pl.concat([keys, lines.select(ENCOUNTER_KEY).to_series()])),
+        died=known_to_have_died(connection, pl.concat([keys, lines.select(ENCOUNTER_PERSON_KEY).to_series()])),
         invited=_invited(connection, lines, claim),
         withdrawn=_withdrawn(connection, lines, claim),
     )
@@ -337,14 +344,14 @@ def _known(connection: Connection, lines: pl.DataFrame, claim: Claim) -> Known:
 
 def _asked(connection: Connection, lines: pl.DataFrame) -> pl.DataFrame:
     more = ("survey_uuid", "wave", "channel", "cohort_date", "extra", "state")
-    columns = [sends.c[name] for name in (*ENCOUNTER, *more, *KEY_COLUMNS)]
+    columns = [sends.c[name] for name in (*LEDGER_ENCOUNTER_KEY, *more, *KEY_COLUMNS)]
     statement = select(*columns, IS_ANSWERED.label("answered")).where(of_encounters(connection, lines))
     return fetch(connection, statement)
 
 
 def _invited(connection: Connection, lines: pl.DataFrame, claim: Claim) -> pl.DataFrame:
-    keys = {key: lines.get_column(key).drop_nulls() if claim.wave == "invite" else () for key in KEY_COLUMNS}
-    return _standing_invitations(connection, keys, (*ENCOUNTER, "survey_uuid", "cohort_date", "claimed_at"))
+    keys = {key: lines.get_column(key).drop_nulls() if not claim.wave.is_reminder else () for key in KEY_COLUMNS}
+    return _standing_invitations(connection, keys, (*LEDGER_ENCOUNTER_KEY, "survey_uuid", "cohort_date", "claimed_at"))
 
 
 def _withdrawn(connection: Connection, lines: pl.DataFrame, claim: Claim) -> pl.DataFrame:
@@ -352,10 +359,10 @@ def _withdrawn(connection: Connection, lines: pl.DataFrame, claim: Claim) -> pl.
 
     Where the day was never extracted into the ledger, nothing is withdrawn.
     """
-    if claim.wave != "invite":
-        return lines.clear().select(*ENCOUNTER, "area", extra_too=pl.lit(value=True))
+    if claim.wave.is_reminder:
+        return lines.clear().select(*LEDGER_ENCOUNTER_KEY, "area", extra_too=pl.lit(value=True))
     place, of_day = encounters.c, encounters.c.cohort_date == claim.cohort_date
-    columns = [place[name] for name in (*ENCOUNTER, "area", "result", "held")]
+    columns = [place[name] for name in (*LEDGER_ENCOUNTER_KEY, "area", "result", "held")]
     wanted = one_of_pairs(connection, place.hospital, place.encounter_id, lines.select("hospital", "encounter_id"))
     current = fetch(connection, select(*columns).where(of_day, wanted))
     extracted = fetch(
@@ -366,11 +373,11 @@ def _withdrawn(connection: Connection, lines: pl.DataFrame, claim: Claim) -> pl.
         ),
     )
     rows = (
-        lines.select(*ENCOUNTER, "area")
-        .join(current, on=[*ENCOUNTER, "area"], how="left")
+        lines.select(*LEDGER_ENCOUNTER_KEY, "area")
+        .join(current, on=[*LEDGER_ENCOUNTER_KEY, "area"], how="left")
         .join(extracted.with_columns(extracted=True), on=["hospital", "area"], how="left")
     )
     gone = pl.col("result").is_null() & pl.col("extracted")
     excluded = pl.col("result") != PLANNED
-    dropped = pl.col("held").str.starts_with("suppressed:")
+    dropped = outcome_kind("held") == OutcomeKind.SUPPRESSED.value
     return rows.filter(gone | excluded | dropped).with_columns(extra_too=excluded.fill_null(value=True))

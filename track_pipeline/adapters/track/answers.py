@@ -8,12 +8,11 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from datetime import datetime
-from typing import Final, Generic, Literal, Protocol, TypeVar
+from typing import Final, Protocol
 
-from track_pipeline.adapters.track.http import Call, NotSent, json_of, slug
+from track_pipeline.adapters.track.http import Call, json_of, slug
 from track_pipeline.adapters.track.mapping import (
     AnswersMapping,
     ApiMapping,
@@ -21,9 +20,9 @@ from track_pipeline.adapters.track.mapping import (
     OptOutsMapping,
     Resource,
     StatusesMapping,
-    StatusWord,
     fold,
 )
+from track_pipeline.ports import Answer, DeliveryStatus, KnownDistribution, NotSent, OptOut, Page, Row
 
 # What people write back to be left alone.
 STOP_WORDS: Final = frozenset({"sair", "parar", "cancelar"})
@@ -34,90 +33,6 @@ HIGHEST_SCORE: Final = 10
 
 # An end for a server that numbers its pages and never stops.
 MOST_PAGES: Final = 10_000
-
-Row = TypeVar("Row", bound="Answer | Distribution | DeliveryStatus | OptOut")
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a person answered. Only `done` is an answer; `partial` may become one, under the same `send_id`.
-
-    `answered_at` is UTC, None where it cannot be read: an answer is one whenever it was given. `score` is 0 to 10, of
-    the NPS question, None when it was left open or cannot be read.
-    """
-
-    send_id: str
-    answered_at: datetime | None
-    state: Literal["done", "partial"]
-    score: int | None
-    comment: str | None = field(repr=False)
-    interaction_id: str | None
-
-
-@dataclass(frozen=True)
-class Distribution:
-    """A distribution that Track.co has."""
-
-    distribution_id: str
-
-
-@dataclass(frozen=True)
-class DeliveryStatus:
-    """What became of a message at an instant (UTC), None where it cannot be read: a no is one whenever it was said.
-
-    `unsubscribed` is an opt-out of the send's channel. `word` is Track.co's own word, a slug, for counting.
-    """
-
-    send_id: str
-    status: StatusWord | Literal["other"]
-    at: datetime | None
-    word: str
-
-
-@dataclass(frozen=True)
-class OptOut:
-    """A person who is not to be written to, named by at least one of `send_id`, `email` and `phone`.
-
-    It holds whenever it was asked for, hence `at` (UTC) is None where it cannot be read.
-    """
-
-    send_id: str | None
-    email: str | None = field(repr=False)
-    phone: str | None = field(repr=False)
-    channel: Literal["all", "email", "whatsapp"]
-    at: datetime | None
-
-
-@dataclass(frozen=True)
-class Page(Generic[Row]):
-    """The rows of one page that could be read, and how many could not, by reason."""
-
-    rows: tuple[Row, ...]
-    skipped: Mapping[str, int]
-
-
-class SurveyReader(Protocol):
-    """What the services need to know of Track.co afterwards. Raises a SendFailure, pages before it are whole.
-
-    `since` is an aware instant: what is new or has changed from then on; None reads all there is. What arrives while
-    pages are read may be missed, so the next `since` lies before the start of this read.
-    """
-
-    def answers(self, since: datetime | None) -> Iterator[Page[Answer]]:
-        """Answers of the organisation, finished and partial. Skipped: not_an_object, no_answer, no_send_id, no_time."""
-        ...
-
-    def distributions(self, since: datetime | None) -> Iterator[Page[Distribution]] | None:
-        """What was distributed, by whomever; None where that cannot be asked. Skipped: not_an_object, no_identifier."""
-        ...
-
-    def statuses(self, distribution_id: str) -> Iterator[Page[DeliveryStatus]]:
-        """What became of the messages of a distribution. Skipped: not_an_object, no_status, no_send_id."""
-        ...
-
-    def opt_outs(self, since: datetime | None) -> Iterator[Page[OptOut]]:
-        """Who asked Track.co not to be written to any more. Skipped: not_an_object, no_contact."""
-        ...
 
 
 class Connection(Protocol):
@@ -138,26 +53,26 @@ class TrackAnswers:
         self._mapping = mapping
 
     def answers(self, since: datetime | None) -> Iterator[Page[Answer]]:
-        """As SurveyReader."""
+        """As FeedbackSource."""
         mapping = self._mapping.answers
         return self._pages(mapping, "answers", lambda row: _answer(mapping, row), since)
 
-    def distributions(self, since: datetime | None) -> Iterator[Page[Distribution]] | None:
-        """As SurveyReader."""
+    def distributions(self, since: datetime | None) -> Iterator[Page[KnownDistribution]] | None:
+        """As FeedbackSource."""
         mapping = self._mapping.distributions
         if mapping is None or self._mapping.statuses is None:
             return None
         return self._pages(mapping, "distributions", lambda row: _distribution(mapping, row), since)
 
     def statuses(self, distribution_id: str) -> Iterator[Page[DeliveryStatus]]:
-        """As SurveyReader."""
+        """As FeedbackSource."""
         mapping = self._mapping.statuses
         if mapping is None:
             return iter(())
         return self._pages(mapping, "delivery statuses", lambda row: _statuses(mapping, row), None, distribution_id)
 
     def opt_outs(self, since: datetime | None) -> Iterator[Page[OptOut]]:
-        """As SurveyReader."""
+        """As FeedbackSource."""
         mapping = self._mapping.opt_outs
         if mapping is None:
             return iter(())
@@ -249,9 +164,9 @@ def _answer(mapping: AnswersMapping, row: dict[str, object]) -> Iterator[Answer 
         )
 
 
-def _distribution(mapping: DistributionsMapping, row: dict[str, object]) -> Iterator[Distribution | str]:
+def _distribution(mapping: DistributionsMapping, row: dict[str, object]) -> Iterator[KnownDistribution | str]:
     found = _identifier(mapping.distribution_id.find(row))
-    yield Distribution(found) if found else "no_identifier"
+    yield KnownDistribution(found) if found else "no_identifier"
 
 
 def _statuses(mapping: StatusesMapping, row: dict[str, object]) -> Iterator[DeliveryStatus | str]:

@@ -1,80 +1,19 @@
 """Sending through Track.co: its requests made, and what is read of the answers.
 
-How a request fails and when it is made again is in `track_http`; reading answers of patients is `track_answers`'.
-Callers find requests, receipts and failures here too.
+How a request fails and when it is made again is in `http`; reading the answers of patients is in `answers`.
 """
 
 import itertools
 import re
 from collections.abc import Iterator, Mapping
-from typing import Final, Protocol
+from typing import Final
 from urllib.parse import quote
 
-from track_pipeline.adapters.track.http import (
-    Budget,
-    Call,
-    NotSent,
-    Patience,
-    Refused,
-    SendFailure,
-    Stopped,
-    TrackHttp,
-    Unknown,
-    json_of,
-    slug,
-)
-from track_pipeline.adapters.track.requests import (
-    Distribution,
-    Line,
-    LinkList,
-    LinkReceipt,
-    Receipt,
-    SendChannel,
-    Survey,
-    WhatsAppTemplate,
-)
-
-__all__ = [
-    "Budget",
-    "Distribution",
-    "Line",
-    "LinkList",
-    "LinkReceipt",
-    "NotSent",
-    "Patience",
-    "Receipt",
-    "Refused",
-    "SendChannel",
-    "SendFailure",
-    "Stopped",
-    "Survey",
-    "SurveySender",
-    "TrackApi",
-    "Unknown",
-    "WhatsAppTemplate",
-]
+from track_pipeline.adapters.track.http import Call, TrackHttp, json_of, slug
+from track_pipeline.adapters.track.requests import Distribution, Line, LinkList
+from track_pipeline.ports import Accepted, NotSent, Survey
 
 SURVEYS_PER_PAGE: Final = 100
-
-
-class SurveySender(Protocol):
-    """What the services need of Track.co. Every method raises a SendFailure."""
-
-    def await_turn(self) -> None:
-        """Waits until the next request may be made."""
-        ...
-
-    def create_distribution(self, distribution: Distribution) -> Receipt:
-        """Creates and sends one distribution."""
-        ...
-
-    def create_link_list(self, link_list: LinkList) -> LinkReceipt:
-        """Makes personal links; contacts nobody."""
-        ...
-
-    def surveys(self) -> list[Survey]:
-        """All surveys of the organisation."""
-        ...
 
 
 class TrackApi(TrackHttp):
@@ -84,19 +23,19 @@ class TrackApi(TrackHttp):
     def _root(self) -> str:
         return f"/v1/organizations/{quote(self.organization, safe='')}"
 
-    def create_distribution(self, distribution: Distribution) -> Receipt:
+    def create_distribution(self, distribution: Distribution) -> Accepted:
         """Creates and sends one distribution. Any 2xx means that Track.co took it, readable answer or not."""
         what = f"distribution of {len(distribution.lines)} lines by {distribution.channel}"
         content = self.exchange(Call("POST", f"{self._root}/distributions", what, distribution.body()))
         answer = _payload(content)
-        return Receipt(_distribution_id(answer), _refused(answer, distribution.lines))
+        return Accepted(_distribution_id(answer), _refused(answer, distribution.lines))
 
-    def create_link_list(self, link_list: LinkList) -> LinkReceipt:
+    def create_link_list(self, link_list: LinkList) -> Accepted:
         """Makes personal links; a line without one in the answer has none in the receipt either."""
         what = f"link list of {len(link_list.lines)} lines"
         content = self.exchange(Call("POST", f"{self._root}/distributions/createLinkList", what, link_list.body()))
         answer = _payload(content)
-        return LinkReceipt(_links(answer, link_list.lines), _refused(answer, link_list.lines))
+        return Accepted(None, _refused(answer, link_list.lines), _links(answer, link_list.lines))
 
     def surveys(self) -> list[Survey]:
         """All surveys of the organisation, page after page until one brings nothing new.

@@ -9,7 +9,8 @@ Whether somebody may be sent to again is decided by the ledger; here is only sai
 | 429 or 503 with Retry-After                                     | NotSent `busy`             | yes         |
 | 401, 403                                                        | Stopped `token_refused`    | no          |
 | 405 (the throttle; only a captcha lifts it)                     | Stopped `throttled`        | no          |
-| 400, 404, 409, 413, 422                                         | Refused `http_<status>`    | no          |
+| 400, 404, 409                                                   | Refused `http_<status>`    | no          |
+| 413, 422                                                        | RefusedInPart, likewise    | no          |
 | any other status; lost or timed out after the body left         | Unknown                    | never       |
 
 A GET has no body and contacts nobody: a lost connection is `unreachable`, 429 and 5xx are tried again, and what would
@@ -26,13 +27,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Final, Literal, Protocol
+from typing import Final, Literal
 
 import requests
 from urllib3.exceptions import HTTPError, LocationParseError
 from urllib3.util import parse_url
 
-from track_pipeline.errors import ConfigError, TrackPipelineError
+from track_pipeline.errors import ConfigError
+from track_pipeline.ports import Budget, NotSent, Refused, RefusedInPart, SendFailure, Stopped, Unknown
 
 # ValueError and HTTPError: what urllib3 and requests let through of a malformed answer.
 _TRANSPORT_ERRORS: Final = (OSError, HTTPError, ValueError)
@@ -41,36 +43,6 @@ _TRANSPORT_ERRORS: Final = (OSError, HTTPError, ValueError)
 _TURN_LASTS: Final = 2.0
 
 logger = logging.getLogger(__name__)
-
-
-# --- failures -------------------------------------------------------------------------------------------------------
-
-
-class SendFailure(TrackPipelineError):  # noqa: N818 - its kinds read as states of the request
-    """Track.co did not confirm a request; `reason` is a short slug for the ledger and for counting."""
-
-    def __init__(self, reason: str, text: str) -> None:
-        super().__init__(reason, text)
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return str(self.args[1])
-
-
-class NotSent(SendFailure):
-    """Certainly nothing was processed: the same lines may be sent later."""
-
-
-class Stopped(SendFailure):
-    """Nothing was processed and nothing else would be: all sending has to stop until somebody acts."""
-
-
-class Refused(SendFailure):
-    """Track.co rejected the request as a whole; sending it again unchanged is useless."""
-
-
-class Unknown(SendFailure):
-    """The request left and nobody knows what became of it: it must never be sent again by itself."""
 
 
 _TOKEN = (Stopped, "token_refused", "nothing was sent, Track.co refused the token. Renew API_TOKEN, then resume")
@@ -82,7 +54,8 @@ _CERTAIN: Final[Mapping[int | None, tuple[type[SendFailure], str, str]]] = {
     401: _TOKEN,
     403: _TOKEN,
     405: (Stopped, "throttled", "nothing was sent, Track.co throttles. Solve its captcha in a browser, then resume"),
-    **{status: (Refused, f"http_{status}", _REJECTED) for status in (400, 404, 409, 413, 422)},
+    **{status: (Refused, f"http_{status}", _REJECTED) for status in (400, 404, 409)},
+    **{status: (RefusedInPart, f"http_{status}", _REJECTED) for status in (413, 422)},
 }
 _SUCCESS: Final = range(200, 300)
 _BUSY: Final = (429, 503)
@@ -90,14 +63,6 @@ _PASSING: Final = (429, *range(500, 600))
 
 
 # --- the connection -------------------------------------------------------------------------------------------------
-
-
-class Budget(Protocol):
-    """Leave to make one request."""
-
-    def acquire(self, timeout: float) -> bool:
-        """Waits up to `timeout` seconds for leave; False when there is none."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -341,7 +306,7 @@ def _failure(call: Call, outcome: _Outcome) -> SendFailure:
         kind, reason, text = NotSent, "busy", "nothing was sent, Track.co is busy and asked to wait. It goes later"
     elif outcome.status in _CERTAIN:
         kind, reason, text = _CERTAIN[outcome.status]
-        text = _REJECTED_GET if kind is Refused and call.method == "GET" else text
+        text = _REJECTED_GET if issubclass(kind, Refused) and call.method == "GET" else text
     elif call.method == "GET":
         kind, reason, text = NotSent, outcome.reason, "Track.co did not deliver it. Try again later"
     else:

@@ -17,7 +17,8 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from track_pipeline.config.files import describe, package_file, read_toml
-from track_pipeline.domain.hospital import is_time_zone
+from track_pipeline.domain.channels import OptOutChannel
+from track_pipeline.domain.hospital import ContactChannel, is_time_zone
 from track_pipeline.domain.model import Strict
 from track_pipeline.errors import ConfigError
 
@@ -266,7 +267,7 @@ class OptOutsMapping(Resource):
     at: Place | None = None
     # Without `channel`, or for a word that is not listed, an opt-out is of all channels.
     channel: Place | None = None
-    channels: Mapping[Literal["email", "whatsapp"], Words] = {}
+    channels: Mapping[ContactChannel, Words] = {}
 
     @model_validator(mode="after")
     def _names_somebody(self) -> Self:
@@ -274,10 +275,11 @@ class OptOutsMapping(Resource):
             raise ValueError("send_id, email or phone: at least one is needed, else nobody is named")
         return self
 
-    def channel_of(self, row: object) -> Literal["all", "email", "whatsapp"]:
-        """The channel that a row is about."""
+    def channel_of(self, row: object) -> OptOutChannel:
+        """The channel that a row refuses."""
         theirs = fold(_code(self.channel.find(row)) or "") if self.channel else ""
-        return next((ours for ours, several in self.channels.items() if theirs in several), "all")
+        named = (OptOutChannel(ours.value) for ours, several in self.channels.items() if theirs in several)
+        return next(named, OptOutChannel.ALL)
 
 
 class DistributionsMapping(Resource):

@@ -7,11 +7,11 @@ The bodies are those of the public copy of the API's documentation and of the or
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, Literal
+from typing import Final
 
+from track_pipeline.domain.channels import Channel
 from track_pipeline.errors import ConfigError
 
-SendChannel = Literal["email", "whatsapp"]
 # One recipient: flat, JSON scalars only, and always with `send_id`.
 Line = Mapping[str, str | int | float | bool | None]
 
@@ -46,7 +46,7 @@ class Distribution:
     """
 
     survey_uuid: str
-    channel: SendChannel
+    channel: Channel
     lines: tuple[Line, ...] = field(repr=False)
     validity_at: datetime
     template_invite_hash: str | None = None
@@ -55,7 +55,7 @@ class Distribution:
     whatsapp_template: WhatsAppTemplate | None = None
     whatsapp_integration_uuid: str | None = None
     reminder_at: datetime | None = None
-    reminder_channel: SendChannel | None = None
+    reminder_channel: Channel | None = None
     whatsapp_reminder_template: WhatsAppTemplate | None = None
 
     def __post_init__(self) -> None:
@@ -67,11 +67,11 @@ class Distribution:
     def _checks(self) -> Iterator[tuple[bool, str]]:
         templates = self.whatsapp_template or self.whatsapp_reminder_template
         yield _unnamed(self.lines), _UNNAMED
-        yield self.channel == "whatsapp" and self.whatsapp_template is None, "WhatsApp needs its template"
+        yield self.channel == Channel.WHATSAPP and self.whatsapp_template is None, "WhatsApp needs its template"
         yield templates is not None and not self.whatsapp_integration_uuid, "a template needs the WhatsApp integration"
         yield (self.reminder_at is None) != (self.reminder_channel is None), "a reminder needs an instant and a channel"
         yield (
-            (self.reminder_channel == "whatsapp") != (self.whatsapp_reminder_template is not None),
+            (self.reminder_channel == Channel.WHATSAPP) != (self.whatsapp_reminder_template is not None),
             "a reminder by WhatsApp needs its template, and no other reminder has one",
         )
         instants = [instant for instant in (self.reminder_at, self.validity_at) if instant is not None]
@@ -87,12 +87,12 @@ class Distribution:
             "whatsapp_template": self.whatsapp_template and self.whatsapp_template.body(),
             "whatsapp_integration_uuid": self.whatsapp_integration_uuid,
             "reminder_at": self.reminder_at and int(self.reminder_at.timestamp()),
-            "reminder_channel": self.reminder_channel,
+            "reminder_channel": self.reminder_channel and self.reminder_channel.value,
             "whatsapp_reminder_template": self.whatsapp_reminder_template and self.whatsapp_reminder_template.body(),
         }
         return {
             "survey_uuid": self.survey_uuid,
-            "distribution_channel": self.channel,
+            "distribution_channel": self.channel.value,
             "import_lines": [dict(line) for line in self.lines],
             "validity_at": int(self.validity_at.timestamp()),
             **{key: value for key, value in optional.items() if value is not None},
@@ -128,31 +128,3 @@ _UNNAMED: Final = "every line needs a `send_id` of its own, and there has to be 
 def _unnamed(lines: tuple[Line, ...]) -> bool:
     ids = {line.get("send_id") for line in lines} - {None, ""}
     return not lines or len(ids) != len(lines)
-
-
-# --- answers --------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """Track.co took the distribution, except the `refused` lines (`send_id` to a reason of a few letters)."""
-
-    distribution_id: str | None
-    refused: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class LinkReceipt:
-    """The personal links by `send_id`, and the refused lines as in `Receipt`."""
-
-    links: Mapping[str, str] = field(repr=False)
-    refused: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Survey:
-    """A survey of the organisation."""
-
-    uuid: str
-    name: str
-    public_hash: str | None

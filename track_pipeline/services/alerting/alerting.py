@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final
 
-from track_pipeline.adapters.alerts import Alert, Channel, Kind, LogAlerts
+from track_pipeline.adapters.alerts import LogAlerts
 from track_pipeline.adapters.ledger import Ledger
 from track_pipeline.logs.redaction import told_of
 from track_pipeline.logs.system_log import about
+from track_pipeline.ports import Alert, AlertChannel, AlertKind
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ class Alerting:
     """
 
     ledger: Ledger
-    channel: Channel | None
+    channel: AlertChannel | None
     ui_url: str = ""
     hub: str = ""
 
@@ -47,7 +48,7 @@ class Alerting:
             # Better told twice than never.
             self._tell([alert])
 
-    def watch(self, problems: Sequence[Alert], kinds: Collection[Kind], hospitals: Collection[str]) -> None:
+    def watch(self, problems: Sequence[Alert], kinds: Collection[AlertKind], hospitals: Collection[str]) -> None:
         """Opens what is wrong now, and closes what was wrong before of these kinds and hospitals and is no more.
 
         Raises LedgerError; no other trouble of telling is the caller's.
@@ -108,4 +109,4 @@ def _row(alert: Alert) -> Mapping[str, Any]:
 
 def _alert(row: Mapping[str, Any]) -> Alert:
     names = ("subject", "text", "link", "hospital", "part")
-    return Alert(kind=Kind(row["kind"]), **{name: row[name] for name in names})
+    return Alert(kind=AlertKind(row["kind"]), **{name: row[name] for name in names})

@@ -9,14 +9,15 @@ from typing import Final
 
 import polars as pl
 
-from track_pipeline.adapters.alerts import Alert, Kind
 from track_pipeline.adapters.ledger import Ledger
 from track_pipeline.domain.hospital import Hospital, Registry
-from track_pipeline.domain.outcomes import Deferral
+from track_pipeline.domain.outcomes import Deferral, Outcome
+from track_pipeline.domain.pauses import ALL_SENDING
+from track_pipeline.ports import Alert, AlertKind
 from track_pipeline.services.feedback.reconciliation import IN_FLIGHT
 
 # The kinds that are looked for here, and so known to be over when they are not found.
-WATCHED: Final = (Kind.GATE, Kind.THROTTLE, Kind.UNKNOWN, Kind.SILENCE)
+WATCHED: Final = (AlertKind.GATE, AlertKind.THROTTLE, AlertKind.UNKNOWN, AlertKind.SILENCE)
 
 # Yesterday's extract begins at 08:00; by then it is there, or somebody should know.
 _EXTRACTED_BY: Final = timedelta(hours=9)
@@ -35,7 +36,7 @@ def throttled() -> Alert:
         "Track.co throttles (405) and all sending is paused; the lines wait. Solve the captcha at Track.co, then "
         "`track pause remove all`: the sweep sends what waited."
     )
-    return Alert("Track.co throttles", text, "/runs", Kind.THROTTLE)
+    return Alert("Track.co throttles", text, "/runs", AlertKind.THROTTLE)
 
 
 def gate(hospital: str, day: date, seen: str = "") -> Alert:
@@ -45,7 +46,7 @@ def gate(hospital: str, day: date, seen: str = "") -> Alert:
         "which gate, and what it saw. If the day is right after all, launch the dispatch again with `approve_gates` "
         "and `approval_reason` in its config. What waits for longer than `max_age_days` is dropped as stale."
     )
-    return Alert(f"{hospital} {day}: a gate tripped", text, "/runs", Kind.GATE, hospital, day.isoformat())
+    return Alert(f"{hospital} {day}: a gate tripped", text, "/runs", AlertKind.GATE, hospital, day.isoformat())
 
 
 def unknown(hospital: str, day: date) -> Alert:
@@ -55,7 +56,7 @@ def unknown(hospital: str, day: date) -> Alert:
         "their distribution at Track.co, then `track resolve HOSPITAL ENCOUNTER sent|not_sent --reason ...`."
     )
     subject = f"{hospital} {day}: sends with unknown outcome"
-    return Alert(subject, text, "/runs", Kind.UNKNOWN, hospital, day.isoformat())
+    return Alert(subject, text, "/runs", AlertKind.UNKNOWN, hospital, day.isoformat())
 
 
 def silence(hospital: Hospital, day: date) -> Alert:
@@ -64,7 +65,7 @@ def silence(hospital: Hospital, day: date) -> Alert:
         f"The extract of {day} is not there, and it was due at 09:00. `track doctor` says whether the hospital's "
         "database answers and what to do; the sweep tries again every hour until 19:15, or materialise the partition."
     )
-    return Alert(f"{hospital.code}: silent", text, "/assets/extract", Kind.SILENCE, hospital.code)
+    return Alert(f"{hospital.code}: silent", text, "/assets/extract", AlertKind.SILENCE, hospital.code)
 
 
 def due_day(hospital: Hospital, now: datetime) -> date:
@@ -74,14 +75,14 @@ def due_day(hospital: Hospital, now: datetime) -> date:
 
 def _throttle(ledger: Ledger) -> Iterator[Alert]:
     pauses = ledger.pauses()
-    if not pauses.filter(pl.col("scope") == "all", pl.col("reason") == Deferral.THROTTLED.value).is_empty():
+    if not pauses.filter(pl.col("scope") == ALL_SENDING, pl.col("reason") == Deferral.THROTTLED.value).is_empty():
         yield throttled()
 
 
 def _gates(ledger: Ledger, registry: Registry, now: datetime) -> Iterator[Alert]:
     # Older lines are dropped every night (`Dispatcher.drop_stale`).
     oldest = now.date() - timedelta(days=2 + max(hospital.max_age_days for hospital in registry.hospitals))
-    for day, code in ledger.unsent_partitions(oldest, now.date(), held=f"deferred:{Deferral.GATE}"):
+    for day, code in ledger.unsent_partitions(oldest, now.date(), held=Outcome.deferred(Deferral.GATE)):
         if code in registry.codes:
             yield gate(code, day)
 

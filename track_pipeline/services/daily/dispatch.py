@@ -6,21 +6,20 @@ Safe to run any number of times, also at once. How lines leave is `sending`'s; r
 import logging
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Final
 
 import polars as pl
 
+from track_pipeline.domain.channels import Channel
+from track_pipeline.domain.encounter import ENCOUNTER_KEY
 from track_pipeline.domain.gates import Finding, doubts, invariants, volume_days
 from track_pipeline.domain.hospital import Hospital
-from track_pipeline.domain.outcomes import PLANNED, Deferral, Suppression
+from track_pipeline.domain.outcomes import PLANNED, Deferral, Outcome, Suppression
 from track_pipeline.errors import TrackPipelineError
 from track_pipeline.services.daily.extraction import EXTRACT
 from track_pipeline.services.daily.invitation import INVITATION
 from track_pipeline.services.daily.sending import Outbox, Partition, SendReport
 
 logger = logging.getLogger(__name__)
-
-_ENCOUNTER: Final = ("database", "encounter_id")
 
 
 class GateTripped(TrackPipelineError):  # noqa: N818 - it is a gate, not a fault
@@ -63,14 +62,14 @@ class Dispatcher:
         lines = _lines_of(plan, partition)
         earlier = outbox.ledger.settled(hospital.code, day, partition.wave, partition.channel)
         dropped = outbox.ledger.suppressed(hospital.code, day)
-        pending = lines.join(earlier, on=_ENCOUNTER, how="anti", maintain_order="left").join(
-            dropped, on=[*_ENCOUNTER, "area", "channel"], how="anti", maintain_order="left"
+        pending = lines.join(earlier, on=ENCOUNTER_KEY, how="anti", maintain_order="left").join(
+            dropped, on=[*ENCOUNTER_KEY, "area", "channel"], how="anti", maintain_order="left"
         )
         report = DispatchReport(lines=lines.height, earlier=lines.height - pending.height)
         if pending.is_empty():
             return report
         if (outbox.clock().astimezone(hospital.zone).date() - day).days > hospital.max_age_days:
-            outbox.hold(partition, pending, f"suppressed:{Suppression.STALE}", report)
+            outbox.hold(partition, pending, Outcome.suppressed(Suppression.STALE), report)
             return report
         self._pass_gates(partition, plan, pending, approval or Approval(), report)
         outbox.send(partition, pending, run_id, report)
@@ -86,7 +85,7 @@ class Dispatcher:
             return 0
         today = self.outbox.clock().astimezone(hospital.zone).date()
         oldest = today - timedelta(days=hospital.max_age_days)
-        return self.outbox.ledger.drop(hospital.code, oldest, f"suppressed:{Suppression.STALE}")
+        return self.outbox.ledger.drop(hospital.code, oldest, Outcome.suppressed(Suppression.STALE))
 
     def _pass_gates(
         self,
@@ -107,7 +106,7 @@ class Dispatcher:
         tripped = [finding for finding in report.findings if not finding.passed and not approval.covers(finding)]
         if not tripped:
             return
-        outbox.hold(partition, pending, f"deferred:{Deferral.GATE}", report)
+        outbox.hold(partition, pending, Outcome.deferred(Deferral.GATE), report)
         reasons = "; ".join(f"{finding.gate}: {finding.detail}" for finding in tripped)
         waivable = ", ".join(finding.gate for finding in tripped if finding.waivable)
         remedy = f"Look at it, then run again with approve_gates = [{waivable}] and a reason." if waivable else ""
@@ -117,7 +116,7 @@ class Dispatcher:
 def _lines_of(plan: pl.DataFrame, partition: Partition) -> pl.DataFrame:
     """The planned lines of a channel; `extra` marks links that are made beside an invitation."""
     planned = plan.filter(pl.col("result") == PLANNED)
-    is_own = pl.col("channel") == partition.channel
-    if partition.channel == "link" and partition.hospital.links == "all":
-        return planned.with_columns(extra=~is_own, channel=pl.lit("link"))
+    is_own = pl.col("channel") == partition.channel.value
+    if partition.channel == Channel.LINK and partition.hospital.links == "all":
+        return planned.with_columns(extra=~is_own, channel=pl.lit(Channel.LINK.value))
     return planned.filter(is_own).with_columns(extra=pl.lit(value=False))

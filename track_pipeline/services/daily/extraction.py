@@ -8,7 +8,6 @@ from typing import Final
 
 import polars as pl
 
-from track_pipeline.adapters.hospitals.extract import HospitalReader
 from track_pipeline.adapters.lake import Lake
 from track_pipeline.adapters.ledger import Ledger
 from track_pipeline.domain.areas import AREAS, UNCLASSIFIED
@@ -18,6 +17,7 @@ from track_pipeline.domain.outcomes import EXCLUDED, PLANNED
 from track_pipeline.domain.ruleset import RuleSet
 from track_pipeline.domain.schema import raw_schema
 from track_pipeline.logs.system_log import about
+from track_pipeline.ports import HospitalReader
 
 logger = logging.getLogger(__name__)
 

@@ -11,12 +11,12 @@ import polars as pl
 from track_pipeline.adapters.lake import Lake
 from track_pipeline.adapters.ledger import Ledger
 from track_pipeline.domain.areas import AREAS, UNCLASSIFIED, Area
+from track_pipeline.domain.channels import Channel
 from track_pipeline.domain.hospital import Hospital
-from track_pipeline.domain.identity import ENCOUNTER_KEY, KEY_COLUMNS, Hasher
+from track_pipeline.domain.identity import ENCOUNTER_PERSON_KEY, KEY_COLUMNS, Hasher
 from track_pipeline.domain.outcomes import PLANNED, Exclusion
 from track_pipeline.domain.plan import LedgerFacts, PlanRequest, eligible, identify, make_plan
 from track_pipeline.domain.policy import Policy
-from track_pipeline.domain.reminders import LAST_REMINDER
 from track_pipeline.domain.ruleset import RuleSet
 from track_pipeline.logs.system_log import about
 from track_pipeline.services.daily.extraction import EXTRACT
@@ -94,7 +94,7 @@ class Planner:
             contacted=contacted.with_columns(answered_on=pl.when(was_known).then("answered_on")),
             asked=self.ledger.asked(hospital.code, day),
             suppressed=self.ledger.suppressed(hospital.code, day),
-            consented=self.ledger.consented(keys, "whatsapp"),
+            consented=self.ledger.consented(keys, Channel.WHATSAPP),
             died=self.ledger.died(keys),
         )
 
@@ -104,7 +104,7 @@ class Planner:
         As late as the last reminder is valid, and that one may have been caught up.
         """
         quarantine, policy = self.policy.quarantine, self.policy
-        until_answer = LAST_REMINDER + policy.reminders.catch_up_days + policy.sending.validity_days + 1
+        until_answer = policy.reminding_days + policy.sending.validity_days + 1
         return timedelta(days=max(quarantine.after_invite, quarantine.after_answer + until_answer))
 
     def _tell_ledger(self, hospital: Hospital, day: date, area: Area, plan: pl.DataFrame) -> None:
@@ -136,7 +136,7 @@ def _seen(identified: pl.DataFrame) -> pl.DataFrame:
     died = pl.col("died") | pl.col("reason").eq_missing(pl.lit(Exclusion.DECEASED.value))
     took_place = identified.filter(pl.col("reason").ne_missing(pl.lit(Exclusion.CANCELLED.value)))
     return (
-        took_place.with_columns(died=died, encounter_key=pl.when(died).then(ENCOUNTER_KEY))
+        took_place.with_columns(died=died, encounter_key=pl.when(died).then(ENCOUNTER_PERSON_KEY))
         .unpivot([*KEY_COLUMNS, "encounter_key"], index=["database", "encounter_id", "died"], value_name="person_key")
         .select("person_key", "database", "encounter_id", "died")
     )

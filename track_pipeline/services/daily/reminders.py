@@ -12,19 +12,20 @@ import polars as pl
 
 from track_pipeline.adapters.ledger import Source
 from track_pipeline.domain.areas import Area
+from track_pipeline.domain.channels import Channel
+from track_pipeline.domain.encounter import ENCOUNTER_KEY
 from track_pipeline.domain.hospital import Hospital
 from track_pipeline.domain.identity import KEY_COLUMNS
-from track_pipeline.domain.outcomes import PLANNED
+from track_pipeline.domain.outcomes import PLANNED, OutcomeKind, outcome_text
 from track_pipeline.domain.plan import may_get_whatsapp
-from track_pipeline.domain.reminders import CONTACTS, DUE, WITHHELD, Wave, decide
+from track_pipeline.domain.reminders import CONTACTS, DUE, WITHHELD, decide
+from track_pipeline.domain.waves import Wave
 from track_pipeline.errors import TrackPipelineError
 from track_pipeline.services.daily.invitation import INVITATION
 from track_pipeline.services.daily.sending import Outbox, Partition, SendReport
 from track_pipeline.services.feedback.reading import is_fresh
 
 logger = logging.getLogger(__name__)
-
-WAVES: Final[tuple[Wave, ...]] = ("reminder_7d", "reminder_14d")
 
 # What must have been read of Track.co lately: each may hold somebody's no.
 FRESH: Final[tuple[Source, ...]] = ("answers", "opt_outs", "all_statuses")
@@ -57,15 +58,15 @@ class Reminder:
         decided = self._decide(hospital, day, area, wave)
         report = ReminderReport(candidates=decided.height, results=_counts(decided))
         withheld = decided.filter(pl.col("result") == WITHHELD)
-        noted = withheld.select("database", "encounter_id", "reason", result=pl.lit("suppressed"))
-        ledger.note(hospital.code, day, wave, noted)
+        noted = withheld.select(*ENCOUNTER_KEY, "reason", result=pl.lit(OutcomeKind.SUPPRESSED.value))
+        ledger.note(hospital.code, day, wave.key, noted)
         due = decided.filter(pl.col("result") == DUE)
         report.lines = due.height
         if due.is_empty():
             return report
         self._demand_fresh_answers(hospital, day)
         for channel in hospital.channels:
-            lines = due.filter(pl.col("channel") == channel)
+            lines = due.filter(pl.col("channel") == channel.value)
             if not lines.is_empty():
                 self.outbox.send(Partition(hospital, day, area, channel, wave), lines, run_id, report)
         logger.info("%s of %s: %s", wave, day, report)
@@ -79,13 +80,13 @@ class Reminder:
         candidates = outbox.ledger.reminder_candidates(hospital.code, day, area, planned)
         # A purged plan leaves nobody to be reminded, each by name: `no_contact`.
         contacts = pl.DataFrame(schema=CONTACTS) if planned is None else self._contacts(hospital, planned)
-        decided = decide(candidates, contacts, wave, today, hospital, outbox.policy.reminders)
+        decided = decide(candidates, contacts, wave, today, hospital, outbox.policy)
         return decided.with_columns(hospital=pl.lit(hospital.code), area=pl.lit(area.value), extra=pl.lit(value=False))
 
     def _contacts(self, hospital: Hospital, planned: pl.DataFrame) -> pl.DataFrame:
         """The contacts of the planned; phones only of people who may get WhatsApp."""
         keys = pl.concat(planned.get_column(name).drop_nulls() for name in KEY_COLUMNS)
-        agreed = may_get_whatsapp(hospital, self.outbox.ledger.consented(keys, "whatsapp"))
+        agreed = may_get_whatsapp(hospital, self.outbox.ledger.consented(keys, Channel.WHATSAPP))
         return planned.with_columns(phone_e164=pl.when(agreed).then("phone_e164"))
 
     def _demand_fresh_answers(self, hospital: Hospital, day: date) -> None:
@@ -102,5 +103,5 @@ class Reminder:
 
 
 def _counts(decided: pl.DataFrame) -> dict[str, int]:
-    word = pl.concat_str("result", pl.col("reason"), separator=":", ignore_nulls=True)
-    return dict(decided.group_by(word.alias("word")).len().sort("word").iter_rows())
+    counted = decided.group_by(outcome_text("result", "reason").alias("result")).len().sort("result")
+    return dict(counted.iter_rows())

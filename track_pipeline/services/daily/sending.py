@@ -11,21 +11,24 @@ from typing import Final
 
 import polars as pl
 
-from track_pipeline.adapters.alerts import Alerts
 from track_pipeline.adapters.lake import Lake
-from track_pipeline.adapters.ledger import Claim, Ledger, Wave
-from track_pipeline.adapters.track.api import Refused, SendFailure, Stopped, Unknown
+from track_pipeline.adapters.ledger import Ledger
 from track_pipeline.domain.areas import Area
+from track_pipeline.domain.calendar import window_is_open
+from track_pipeline.domain.channels import Channel
+from track_pipeline.domain.claims import Claim, ClaimVerdict
+from track_pipeline.domain.encounter import ENCOUNTER_KEY
 from track_pipeline.domain.hospital import Hospital
-from track_pipeline.domain.outcomes import Deferral, Suppression
+from track_pipeline.domain.outcomes import Deferral, Outcome, Suppression
+from track_pipeline.domain.pauses import ALL_SENDING, scopes_over
 from track_pipeline.domain.policy import Policy
-from track_pipeline.domain.sending import window_is_open
+from track_pipeline.domain.sends import SendState
+from track_pipeline.domain.waves import INVITE, Wave
 from track_pipeline.errors import ConfigError, TrackPipelineError
+from track_pipeline.ports import Accepted, Alerts, Refused, RefusedInPart, SendFailure, Stopped, SurveySender, Unknown
 from track_pipeline.services.alerting.problems import throttled
-from track_pipeline.services.daily.messages import Accepted, LineChannel, Mailroom
 
-INVITE: Final = "invite"
-SURVEY_LINK: Final = "survey_link"
+SURVEY_LINK: Final = Channel.LINK.step
 
 # One row per link made: what the front desk needs to hand it over.
 LINKS: Final = pl.Schema(
@@ -63,11 +66,11 @@ class Partition:
     hospital: Hospital
     day: date
     area: Area
-    channel: LineChannel
+    channel: Channel
     wave: Wave = INVITE
 
     def __str__(self) -> str:
-        wave = "" if self.wave == INVITE else f" {self.wave}"
+        wave = f" {self.wave}" if self.wave.is_reminder else ""
         return f"{self.hospital.code} {self.day} {self.area}{wave} by {self.channel}"
 
 
@@ -82,6 +85,11 @@ class SendReport:
     unknown: int = 0
     held: dict[str, int] = field(default_factory=dict)
 
+    def add_held(self, held: str, lines: int) -> None:
+        """Add lines that were not sent, by the text of their outcome."""
+        if lines:
+            self.held[held] = self.held.get(held, 0) + lines
+
     def __str__(self) -> str:
         held = "".join(f", {count} {reason}" for reason, count in sorted(self.held.items()))
         counts = f"{self.sent} sent, {self.rejected} rejected, {self.unknown} unknown"
@@ -94,7 +102,7 @@ class Outbox:
 
     lake: Lake
     ledger: Ledger
-    mailroom: Mailroom
+    sender: SurveySender
     policy: Policy
     rules_versions: dict[str, str]
     clock: Callable[[], datetime]
@@ -108,7 +116,7 @@ class Outbox:
         could not be relied on; the message says what to do.
         """
         for unit in lines.get_column("unit").unique():
-            self.mailroom.check(unit, partition.channel)
+            self.sender.check(unit, partition.channel)
         # What was sent on which basis, with which fields, must be told for as long as the sends are kept.
         if self.sends:
             self.ledger.remember_policy(self.policy.version, self.policy.model_dump_json())
@@ -116,29 +124,29 @@ class Outbox:
         with self.ledger.dispatching(run_id):
             session.send(list(self._batches(lines)))
 
-    def why_wait(self, partition: Partition) -> str | None:
-        """Why lines may not be sent now, as `deferred:<reason>`; None when they may."""
+    def why_wait(self, partition: Partition) -> Outcome | None:
+        """The outcome of lines that may not be sent now (deferred); None when they may."""
         hospital, channel = partition.hospital, partition.channel
         if not self.sends:
-            return f"deferred:{Deferral.DRY_RUN}"
-        scopes = {"all", f"hospital:{hospital.code}", f"channel:{channel}"}
+            return Outcome.deferred(Deferral.DRY_RUN)
+        scopes = scopes_over(hospital.code, channel)
         if scopes & set(self.ledger.pauses().get_column("scope")):
-            return f"deferred:{Deferral.PAUSED}"
-        # Nobody's telephone rings when a link is made.
-        if channel != "link" and not window_is_open(hospital.send_window, self.clock().astimezone(hospital.zone)):
-            return f"deferred:{Deferral.WINDOW}"
+            return Outcome.deferred(Deferral.PAUSED)
+        # Creating a link notifies no one, so the send window does not apply.
+        if channel.contacts_person and not window_is_open(hospital.send_window, self.clock().astimezone(hospital.zone)):
+            return Outcome.deferred(Deferral.WINDOW)
         return None
 
-    def hold(self, partition: Partition, lines: pl.DataFrame, held: str, report: SendReport) -> None:
+    def hold(self, partition: Partition, lines: pl.DataFrame, held: Outcome, report: SendReport) -> None:
         """Names why lines did not leave. Links beside an invitation are not what became of an encounter."""
-        report.held[held] = report.held.get(held, 0) + lines.height
-        own = lines.filter(~pl.col("extra")).select("database", "encounter_id")
+        report.add_held(str(held), lines.height)
+        own = lines.filter(~pl.col("extra")).select(ENCOUNTER_KEY)
         place = (partition.hospital.code, partition.day)
-        if partition.wave == INVITE:
-            self.ledger.hold(*place, partition.area, own.with_columns(held=pl.lit(held)))
+        if partition.wave.is_reminder:
+            noted = own.with_columns(result=pl.lit(held.kind.value), reason=pl.lit(held.reason))
+            self.ledger.note(*place, partition.wave.key, noted)
         else:
-            result, _, reason = held.partition(":")
-            self.ledger.note(*place, partition.wave, own.with_columns(result=pl.lit(result), reason=pl.lit(reason)))
+            self.ledger.hold(*place, partition.area, own.with_columns(held=pl.lit(str(held))))
 
     def _batches(self, lines: pl.DataFrame) -> Iterator[pl.DataFrame]:
         for of_survey in lines.partition_by("unit", "survey_uuid", maintain_order=True):
@@ -160,7 +168,7 @@ class _Session:
             try:
                 waiting = outbox.why_wait(partition)
                 if waiting is None:
-                    outbox.mailroom.await_turn()
+                    outbox.sender.await_turn()
                     # Before anything is claimed, for a turn may be minutes away, and much may have changed.
                     waiting = outbox.why_wait(partition)
                 if waiting is None:
@@ -176,11 +184,11 @@ class _Session:
         for reason in Suppression:
             refused = verdicts.filter(pl.col("verdict") == reason.value)
             if not refused.is_empty():
-                self.outbox.hold(self.partition, refused, f"suppressed:{reason}", self.report)
+                self.outbox.hold(self.partition, refused, Outcome.suppressed(reason), self.report)
         # These have their outcome by the plan that was made meanwhile.
-        if withdrawn := verdicts.filter(pl.col("verdict") == "withdrawn").height:
-            self.report.held["withdrawn"] = self.report.held.get("withdrawn", 0) + withdrawn
-        claimed = verdicts.filter(pl.col("verdict") == "claimed")
+        withdrawn = verdicts.filter(pl.col("verdict") == ClaimVerdict.WITHDRAWN.value).height
+        self.report.add_held(ClaimVerdict.WITHDRAWN, withdrawn)
+        claimed = verdicts.filter(pl.col("verdict") == ClaimVerdict.CLAIMED.value)
         if claimed.is_empty():
             return
         try:
@@ -207,22 +215,23 @@ class _Session:
             this_survey_since=days_ago(policy.quarantine.this_survey_after_invite),
             any_survey_days=policy.quarantine.any_survey_after_invite,
             this_survey_days=policy.quarantine.this_survey_after_invite,
+            most_reminders=len(policy.waves),
         )
 
     def _post(self, claimed: pl.DataFrame, requests_left: int) -> int:
         """Posts claimed lines and settles them; returns how many more requests may be spent on them."""
         ledger, send_ids = self.outbox.ledger, claimed.get_column("send_id").to_list()
         try:
-            accepted = self.outbox.mailroom.post(self.partition.hospital, self.partition.channel, claimed)
+            accepted = self.outbox.sender.post(self.partition.hospital, self.partition.channel, claimed)
         except Refused as refusal:
-            if claimed.height == 1 or requests_left <= 1 or refusal.reason not in ("http_413", "http_422"):
-                self.report.rejected += ledger.settle(send_ids, "rejected", reason=refusal.reason)
+            if claimed.height == 1 or requests_left <= 1 or not isinstance(refusal, RefusedInPart):
+                self.report.rejected += ledger.settle(send_ids, SendState.REJECTED, reason=refusal.reason)
                 return requests_left - 1
             half = claimed.height // 2
             requests_left = self._post(claimed.head(half), requests_left - 1)
             return self._post(claimed.tail(-half), requests_left)
         except Unknown as failure:
-            self.report.unknown += ledger.settle(send_ids, "unknown", reason=failure.reason)
+            self.report.unknown += ledger.settle(send_ids, SendState.UNKNOWN, reason=failure.reason)
             raise
         self._record(claimed, accepted)
         return requests_left - 1
@@ -234,15 +243,15 @@ class _Session:
         for reason in sorted(set(accepted.refused.values())):
             send_ids = [send_id for send_id, why in accepted.refused.items() if why == reason]
             self.report.rejected += ledger.settle(
-                send_ids, "rejected", reason=reason, distribution_id=accepted.distribution_id
+                send_ids, SendState.REJECTED, reason=reason, distribution_id=accepted.distribution_id
             )
-        if self.partition.channel == "link":
+        if self.partition.channel == Channel.LINK:
             # Whoever has no link was not asked; whether Track.co made one that nobody could read, nobody knows.
             missing = taken.join(made, on="send_id", how="anti").get_column("send_id")
-            self.report.unknown += ledger.settle(missing, "unknown", reason="no_link")
+            self.report.unknown += ledger.settle(missing, SendState.UNKNOWN, reason="no_link")
             taken = made
         sent = taken.get_column("send_id")
-        self.report.sent += ledger.settle(sent, "sent", distribution_id=accepted.distribution_id)
+        self.report.sent += ledger.settle(sent, SendState.SENT, distribution_id=accepted.distribution_id)
 
     def _keep_links(self, taken: pl.DataFrame, links: Mapping[str, str]) -> pl.DataFrame:
         """Adds links to the lake (`LINKS`) before the ledger calls them made: a link nobody has is lost."""
@@ -256,17 +265,17 @@ class _Session:
         """Names what the lines of a broken-off dispatch wait for, and says what to do."""
         partition, ledger = self.partition, self.outbox.ledger
         if isinstance(failure, Stopped) and failure.reason == Deferral.THROTTLED:
-            ledger.pause("all", reason=Deferral.THROTTLED, source="Track.co answered 405")
+            ledger.pause(ALL_SENDING, reason=Deferral.THROTTLED, source="Track.co answered 405")
             self.outbox.alerts.send(throttled())
         place = (partition.hospital.code, partition.day)
         left = ledger.settled(*place, partition.wave, partition.channel)
         # What was dropped with this very batch stays dropped.
         dropped = ledger.suppressed(*place)
-        rest = pl.concat(unsent).join(left, on=["database", "encounter_id"], how="anti")
-        if partition.wave == INVITE:
-            rest = rest.join(dropped, on=["database", "encounter_id", "area", "channel"], how="anti")
+        rest = pl.concat(unsent).join(left, on=ENCOUNTER_KEY, how="anti")
+        if not partition.wave.is_reminder:
+            rest = rest.join(dropped, on=[*ENCOUNTER_KEY, "area", "channel"], how="anti")
         reason = Deferral.UNREACHABLE if isinstance(failure, Unknown) else Deferral(failure.reason)
-        self.outbox.hold(partition, rest, f"deferred:{reason}", self.report)
+        self.outbox.hold(partition, rest, Outcome.deferred(reason), self.report)
         if reason is Deferral.BUDGET:
             return
         raise DispatchStopped(f"{partition}: {failure}; {rest.height} lines wait. {_NEXT_STEP[reason]}") from failure

@@ -12,15 +12,14 @@ from typing import Final, Literal, TypeVar
 
 import polars as pl
 
-from track_pipeline.adapters.alerts import Alert, Alerts
 from track_pipeline.adapters.ledger import ANSWERS, DELIVERIES, Ledger, Source
-from track_pipeline.adapters.track.answers import Answer, DeliveryStatus, OptOut, Page, SurveyReader
-from track_pipeline.adapters.track.api import SendFailure
+from track_pipeline.domain.channels import OPT_OUT_OF_SEND
 from track_pipeline.domain.identity import KEY_COLUMNS, Hasher
 from track_pipeline.domain.nps import band
 from track_pipeline.domain.policy import Policy
-from track_pipeline.domain.reminders import LAST_REMINDER
+from track_pipeline.domain.sends import SendState
 from track_pipeline.errors import TrackPipelineError
+from track_pipeline.ports import Alert, Alerts, Answer, DeliveryStatus, FeedbackSource, OptOut, Page, SendFailure
 from track_pipeline.services.feedback.statuses import statuses_of
 from track_pipeline.services.operator.people import NoSuchContact, person_keys
 
@@ -65,7 +64,7 @@ class FeedbackReport:
 class FeedbackReader:
     """Brings the ledger up to date with Track.co."""
 
-    reader: SurveyReader
+    reader: FeedbackSource
     ledger: Ledger
     hasher: Hasher
     policy: Policy
@@ -102,7 +101,7 @@ class FeedbackReader:
             report.partial_answers += len(rows) - len(done)
             recorded = self.ledger.record_answers(_answers(done, started))
             # Whoever answered was reached, whatever was seen of the sending.
-            self.ledger.settle([answer.send_id for answer in done], "sent", reason="answered")
+            self.ledger.settle([answer.send_id for answer in done], SendState.SENT, reason="answered")
             report.new_answers += recorded.new
             report.strangers += recorded.strangers
             if recorded.new:
@@ -136,7 +135,7 @@ class FeedbackReader:
         if not self._is_older("statuses", _STATUS_INTERVAL):
             return
         of_all = self._is_older("all_statuses", timedelta(hours=policy.max_answer_age_hours) / 2)
-        until_late = LAST_REMINDER + self.policy.reminders.catch_up_days + 1
+        until_late = self.policy.reminding_days + 1
         days = max(policy.status_days, until_late) if of_all else policy.status_days
         reading = _Reading("statuses", report)
         for _, told in statuses_of(self.reader, self.ledger.distributions(started - timedelta(days=days))):
@@ -174,7 +173,7 @@ class FeedbackReader:
         wanted = pl.DataFrame(list(refusals), schema=("send_id", "asked", "source"), orient="row").cast(pl.String)
         found = self.ledger.keys_of_sends(wanted.get_column("send_id")).join(wanted, on="send_id")
         rows = (
-            found.with_columns(channel=pl.coalesce("asked", "channel").replace("link", "all"))
+            found.with_columns(channel=pl.coalesce("asked", pl.col("channel").replace(OPT_OUT_OF_SEND)))
             .unpivot(KEY_COLUMNS, index=["channel", "source"], value_name="person_key")
             .drop_nulls("person_key")
         )

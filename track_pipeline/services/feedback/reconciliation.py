@@ -12,9 +12,9 @@ from typing import Final
 import polars as pl
 
 from track_pipeline.adapters.ledger import Ledger
-from track_pipeline.adapters.track.answers import SurveyReader
-from track_pipeline.adapters.track.api import SendFailure
 from track_pipeline.domain.policy import Policy
+from track_pipeline.domain.sends import OPEN_STATES, SendState
+from track_pipeline.ports import FeedbackSource, SendFailure
 from track_pipeline.services.feedback.statuses import statuses_of
 
 # A younger claim may still be on its way.
@@ -24,7 +24,6 @@ IN_FLIGHT: Final = timedelta(minutes=15)
 _OVERLAP: Final = timedelta(hours=1)
 
 _THEIRS: Final = {"send_id": pl.String(), "their_distribution": pl.String()}
-_OPEN: Final = ("claimed", "unknown")
 
 
 @dataclass
@@ -57,7 +56,7 @@ class Reconciliation:
 class Reconciler:
     """Compares the messages of the last days. Links are left out: Track.co keeps no status of them."""
 
-    reader: SurveyReader
+    reader: FeedbackSource
     ledger: Ledger
     policy: Policy
     clock: Callable[[], datetime]
@@ -74,15 +73,20 @@ class Reconciler:
         both = ours.join(theirs, on="send_id", how="left").filter(
             ~pl.col("distribution_id").is_in(silent, nulls_equal=True)
         )
-        is_open, is_there = pl.col("state").is_in(_OPEN), pl.col("their_distribution").is_not_null()
+        is_open, is_there = (
+            pl.col("state").is_in([state.value for state in OPEN_STATES]),
+            pl.col("their_distribution").is_not_null(),
+        )
         report.compared = both.height
         report.confirmed = self._confirm(both.filter(is_open & is_there))
         # Only of distributions that the ledger knows are statuses, and so refusals, read.
-        self._place(both.filter((pl.col("state") == "sent") & is_there & pl.col("distribution_id").is_null()))
-        report.denied = _by_hospital(both.filter((pl.col("state") == "rejected") & is_there))
+        self._place(
+            both.filter((pl.col("state") == SendState.SENT.value) & is_there & pl.col("distribution_id").is_null())
+        )
+        report.denied = _by_hospital(both.filter((pl.col("state") == SendState.REJECTED.value) & is_there))
         # A send that was settled by an answer or by hand is in a distribution whose id nobody has noted.
         can_be_found = pl.lit(report.lists_distributions) | pl.col("distribution_id").is_not_null()
-        report.missing = _by_hospital(both.filter((pl.col("state") == "sent") & ~is_there & can_be_found))
+        report.missing = _by_hospital(both.filter((pl.col("state") == SendState.SENT.value) & ~is_there & can_be_found))
         if report.lists_distributions:
             report.absent = _by_hospital(both.filter(is_open & ~is_there))
             report.strangers = len(
@@ -114,7 +118,7 @@ class Reconciler:
     def _confirm(self, found: pl.DataFrame) -> dict[str, int]:
         for (distribution,), sends in found.group_by("their_distribution"):
             self.ledger.settle(
-                sends.get_column("send_id"), "sent", reason="reconciled", distribution_id=str(distribution)
+                sends.get_column("send_id"), SendState.SENT, reason="reconciled", distribution_id=str(distribution)
             )
         return _by_hospital(found)
 

@@ -3,15 +3,14 @@
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from track_pipeline.adapters.track.answers import DeliveryStatus, Page, SurveyReader
-from track_pipeline.adapters.track.api import NotSent, Refused, SendFailure
+from track_pipeline.ports import DeliveryStatus, FeedbackSource, NotSent, Page, Refused, SendFailure
 
 # So many in a row that fail are not a matter of the distribution any more.
 _MOST_IN_A_ROW: Final = 3
 
 
 def statuses_of(
-    reader: SurveyReader, distributions: Iterable[str]
+    reader: FeedbackSource, distributions: Iterable[str]
 ) -> Iterator[tuple[str, list[Page[DeliveryStatus]] | SendFailure]]:
     """Each distribution with the pages of its statuses, or with the failure that is about it alone.
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import polars as pl
 
-from track_pipeline.adapters.ledger import NO_OUTCOME, Ledger
+from track_pipeline.adapters.ledger import Ledger
 from track_pipeline.domain.funnel import Funnel, funnels
-from track_pipeline.domain.outcomes import EXCLUDED, PLANNED, Deferral, Exclusion
+from track_pipeline.domain.outcomes import EXCLUDED, NO_OUTCOME, PLANNED, Deferral, Exclusion
 
 JsonObject = dict[str, Any]
 

@@ -13,7 +13,6 @@ from typing import Any, Final
 
 import polars as pl
 
-from track_pipeline.adapters.hospitals.extract import HospitalReader
 from track_pipeline.config.rules import load_rules
 from track_pipeline.domain.classification import classify
 from track_pipeline.domain.hospital import Hospital, Registry
@@ -22,6 +21,7 @@ from track_pipeline.domain.policy import Policy
 from track_pipeline.domain.ruleset import RuleSet
 from track_pipeline.domain.schema import DATABASE_COLUMN, raw_schema
 from track_pipeline.errors import ConfigError
+from track_pipeline.ports import HospitalReader
 from track_pipeline.services.daily.extraction import extract_of
 from track_pipeline.services.daily.invitation import Planner
 

@@ -14,10 +14,8 @@ from pathlib import Path
 from typing import Final, Literal, Protocol
 
 from track_pipeline.adapters.alerts import AppriseChannel
-from track_pipeline.adapters.hospitals.extract import HospitalReader, SourceError
 from track_pipeline.adapters.lake import Lake
 from track_pipeline.adapters.ledger.health import ledger_health
-from track_pipeline.adapters.track.api import SurveySender
 from track_pipeline.adapters.track.mapping import load_mapping
 from track_pipeline.config.hospitals import load_registry
 from track_pipeline.config.policy import load_policy
@@ -27,6 +25,7 @@ from track_pipeline.domain.hospital import Hospital, Registry, Unit
 from track_pipeline.domain.ruleset import RuleSet
 from track_pipeline.domain.surveys import SurveyCatalog
 from track_pipeline.errors import TrackPipelineError
+from track_pipeline.ports import HospitalReader, SourceError, SurveyList
 
 Status = Literal["ok", "warn", "fail"]
 
@@ -69,8 +68,8 @@ class Installation(Protocol):
         ...
 
     @property
-    def sender(self) -> SurveySender:
-        """Track.co."""
+    def requests(self) -> SurveyList:
+        """Track.co, to list its surveys."""
         ...
 
     @property
@@ -234,7 +233,7 @@ class Doctor:
             step = "nothing for `track demo`, which starts a simulator; else `track simulator` and TRACK_API_URL"
             yield Finding("track", "Track.co", "warn", "no Track.co to talk to", step)
             return
-        known = {survey.uuid.lower() for survey in installation.sender.surveys()}
+        known = {survey.uuid.lower() for survey in installation.requests.surveys()}
         yield Finding("track", "Track.co", "ok", f"reachable, the token is accepted, {len(known)} surveys")
         if settings.surveys_file is None:
             return

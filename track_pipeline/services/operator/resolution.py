@@ -3,14 +3,11 @@
 How it is kept, with who said so and why, is the ledger's.
 """
 
-from typing import Literal
-
 import polars as pl
 
 from track_pipeline.adapters.ledger import Ledger
+from track_pipeline.domain.sends import SendState, Verdict
 from track_pipeline.errors import TrackPipelineError
-
-Verdict = Literal["sent", "not_sent"]
 
 
 class NotResolved(TrackPipelineError):  # noqa: N818 - read as "the send is not resolved"
@@ -37,7 +34,7 @@ def resolve(
             f"{place}: {unknown.height} sends have an unknown outcome. Name one with --send: {_listed(unknown)}"
         )
     [send] = unknown.to_dicts()
-    if send["state"] == "claimed" and ledger.is_dispatching(send["run_id"]):
+    if send["state"] == SendState.CLAIMED and ledger.is_dispatching(send["run_id"]):
         raise NotResolved(f"{place}: run {send['run_id']} is still sending it; resolve it when that run has ended")
     return ledger.resolve([send["send_id"]], verdict, reason, by="operator")
 

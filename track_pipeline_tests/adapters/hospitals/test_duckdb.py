@@ -14,11 +14,12 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from track_pipeline.adapters.hospitals.duckdb import Connector, DuckDbReader, folder_connector
-from track_pipeline.adapters.hospitals.extract import SourceError, conform, window
+from track_pipeline.adapters.hospitals.extract import conform, window
 from track_pipeline.demo.encounters import DatabaseProfile
 from track_pipeline.demo.hospitals import synthetic_connector, write_database
 from track_pipeline.domain.hospital import Hospital
 from track_pipeline.domain.schema import raw_schema
+from track_pipeline.ports import SourceError
 
 DAY = date(2026, 3, 10)
 AS_OF = datetime(2026, 3, 20, 12, tzinfo=UTC)

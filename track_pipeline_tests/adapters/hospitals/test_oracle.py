@@ -22,7 +22,6 @@ import pyarrow as pa
 import pytest
 from oracledb.errors import _create_exception, _Error
 
-from track_pipeline.adapters.hospitals.extract import SourceError
 from track_pipeline.adapters.hospitals.oracle import OracleReader
 from track_pipeline.adapters.hospitals.oracle_faults import TooManyRowsError, fault_of
 from track_pipeline.adapters.hospitals.oracle_session import Query, fetch
@@ -31,6 +30,7 @@ from track_pipeline.config.settings import Settings, load_settings
 from track_pipeline.domain.hospital import Hospital
 from track_pipeline.domain.policy import SourcePolicy
 from track_pipeline.domain.schema import RAW_TASY, raw_schema
+from track_pipeline.ports import SourceError
 from track_pipeline.runtime import Runtime
 from track_pipeline_tests.support.tns_stub import (
     REFUSE,

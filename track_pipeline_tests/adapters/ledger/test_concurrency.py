@@ -11,8 +11,10 @@ from threading import Barrier
 
 import polars as pl
 
-from track_pipeline.adapters.ledger import Claim, Ledger, open_ledger
-from track_pipeline.adapters.ledger.claims import LINES
+from track_pipeline.adapters.ledger import Ledger, open_ledger
+from track_pipeline.domain.claims import LINES, Claim
+from track_pipeline.domain.sends import SendState
+from track_pipeline.domain.waves import INVITE
 
 DAY = date(2025, 3, 9)
 ENCOUNTERS = 40
@@ -46,7 +48,7 @@ def batch(first: int, person: str | None = None) -> pl.DataFrame:
 def claim_all(url: str) -> list[int]:
     """Claims and settles the same batches in several threads with a ledger each; returns what was claimed."""
     barrier = Barrier(THREADS)
-    claim = Claim("invite", DAY, "run", "policy", "rules", now() - timedelta(days=7), None)
+    claim = Claim(INVITE, DAY, "run", "policy", "rules", now() - timedelta(days=7), None, most_reminders=2)
 
     def work(_: int) -> list[int]:
         barrier.wait()
@@ -55,7 +57,7 @@ def claim_all(url: str) -> list[int]:
             for round_number in range(ROUNDS):
                 answer = ledger.claim(batch(round_number * ENCOUNTERS), claim).filter(verdict="claimed")
                 claimed += answer.get_column("encounter_id").to_list()
-                ledger.settle(answer.get_column("send_id"), "sent")
+                ledger.settle(answer.get_column("send_id"), SendState.SENT)
                 ledger.outcomes()
         return claimed
 
@@ -72,11 +74,11 @@ def test_threads_and_processes_never_claim_an_encounter_twice(ledger_url: str) -
     claimed += json.loads(output)
     assert sorted(claimed) == list(range(ROUNDS * ENCOUNTERS))
     with closing(open_ledger(ledger_url, clock=now)) as ledger:
-        assert ledger.settled("HMS", DAY, "invite").get_column("state").to_list() == ["sent"] * len(claimed)
+        assert ledger.settled("HMS", DAY, INVITE).get_column("state").to_list() == ["sent"] * len(claimed)
 
 
 def test_one_of_two_encounters_of_a_person_is_claimed(ledger_url: str) -> None:
-    claim = Claim("invite", DAY, "run", "policy", "rules", now() - timedelta(days=7), None)
+    claim = Claim(INVITE, DAY, "run", "policy", "rules", now() - timedelta(days=7), None, most_reminders=2)
     with (
         closing(open_ledger(ledger_url, clock=now)) as first,
         closing(open_ledger(ledger_url, clock=now)) as second,

@@ -4,7 +4,7 @@ import random
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import count
-from typing import Any, cast
+from typing import Any
 
 import polars as pl
 import pytest
@@ -12,18 +12,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Table, select
 
-from track_pipeline.adapters.ledger import Ledger, Recorded, Wave
+from track_pipeline.adapters.ledger import Ledger, Recorded
 from track_pipeline.adapters.ledger.consent import CONSENTS, OPT_OUTS
 from track_pipeline.adapters.ledger.feedback import ANSWERS, DELIVERIES
 from track_pipeline.adapters.ledger.frames import fetch
 from track_pipeline.adapters.ledger.reminders import SEEN
 from track_pipeline.adapters.ledger.tables import answers, comments, consents, deliveries, opt_outs, sends, sightings
+from track_pipeline.domain.channels import Channel, OptOutChannel
 from track_pipeline.domain.nps import COUNTS
 from track_pipeline.domain.reminders import CANDIDATES
+from track_pipeline.domain.sends import SendState
+from track_pipeline.domain.waves import Wave
 from track_pipeline_tests.adapters.conftest import FakeClock
 from track_pipeline_tests.support.ledger_lines import (
     DAY,
-    INVITE,
+    INVITATION,
     NOW,
     REMINDER_7D,
     REMINDER_14D,
@@ -191,7 +194,7 @@ def test_who_answered_by_whatever_send_is_not_asked_again(ledger: Ledger, answer
 
 def test_an_answer_to_a_rejected_invitation_counts_for_the_next_one(ledger: Ledger) -> None:
     (send_id,) = claim_ids(ledger, line(1))
-    ledger.settle([send_id], "rejected")
+    ledger.settle([send_id], SendState.REJECTED)
     answer(ledger, send_id, NOW)
     assert claim(ledger, line(1, channel="whatsapp")) == ["answered"]
 
@@ -199,25 +202,25 @@ def test_an_answer_to_a_rejected_invitation_counts_for_the_next_one(ledger: Ledg
 def test_reminders_know_no_quarantine_but_opt_outs(ledger: Ledger) -> None:
     strict = replace(REMINDER_7D, any_survey_since=NOW - timedelta(days=7), this_survey_since=NOW - timedelta(days=30))
     send(ledger, line(1), line(2, email_key="email-3"), line(3, cpf_key="cpf-1", email_key=None))
-    ledger.opt_out("email-3", "email", "track")
+    ledger.opt_out("email-3", OptOutChannel.EMAIL, "track")
     lines = [line(1), line(2, email_key="email-3"), line(3, cpf_key="cpf-1", email_key=None)]
     assert claim(ledger, *lines, claim=strict) == ["claimed", "opted_out", "claimed"]
 
 
 def test_one_reminder_per_wave_whatever_its_outcome_but_a_rejection(ledger: Ledger) -> None:
     ids = claim_ids(ledger, line(1), line(2), claim=REMINDER_7D)
-    ledger.settle(ids[:1], "unknown")
-    ledger.settle(ids[1:], "rejected")
+    ledger.settle(ids[:1], SendState.UNKNOWN)
+    ledger.settle(ids[1:], SendState.REJECTED)
     lines = [line(1, channel="whatsapp"), line(2, channel="whatsapp")]
     assert claim(ledger, *lines, claim=REMINDER_7D) == ["already_asked", "claimed"]
 
 
 def test_two_reminders_are_enough_even_if_nobody_saw_what_became_of_one(ledger: Ledger) -> None:
-    another = replace(REMINDER_7D, wave=cast("Wave", "reminder_21d"))
+    another = replace(REMINDER_7D, wave=Wave(21))
     for wave in (REMINDER_7D, REMINDER_14D):
         ids = claim_ids(ledger, line(1), line(2), line(3), claim=wave)
-        ledger.settle(ids[:1], "sent" if wave is REMINDER_7D else "unknown")
-        ledger.settle(ids[1:2], "rejected" if wave is REMINDER_7D else "sent")
+        ledger.settle(ids[:1], SendState.SENT if wave is REMINDER_7D else SendState.UNKNOWN)
+        ledger.settle(ids[1:2], SendState.REJECTED if wave is REMINDER_7D else SendState.SENT)
     assert claim(ledger, line(1), line(2), line(3), claim=another) == ["too_many", "claimed", "too_many"]
 
 
@@ -226,10 +229,10 @@ def test_two_reminders_are_enough_even_if_nobody_saw_what_became_of_one(ledger: 
 
 def test_a_candidate_is_an_encounter_whose_invitation_was_sent(ledger: Ledger) -> None:
     send(ledger, line(1, phone_key="phone-1"))
-    ledger.settle(claim_ids(ledger, line(2), line(3)), "rejected")
+    ledger.settle(claim_ids(ledger, line(2), line(3)), SendState.REJECTED)
     send(ledger, line(2, channel="whatsapp"))
     send(ledger, line(4, channel="link", extra=True), line(5, area="internacao"), line(6, hospital="HMC"))
-    send(ledger, line(7), claim=replace(INVITE, cohort_date=NEXT_DAY))
+    send(ledger, line(7), claim=replace(INVITATION, cohort_date=NEXT_DAY))
     send(ledger, line(8, cpf_key=None, email_key=None, channel="link"))
     claim(ledger, line(9))
     found = candidates(ledger)
@@ -250,11 +253,7 @@ def test_a_candidate_is_an_encounter_whose_invitation_was_sent(ledger: Ledger) -
         "whatsapp_bounced": False,
         "died_since": False,
         "returned_since": False,
-        "reminded_7d_state": None,
-        "reminded_7d_channel": None,
-        "reminded_7d_at": None,
-        "reminded_14d_state": None,
-        "reminded_14d_at": None,
+        "reminders": [],
         "opted_out": [],
     }
     assert ledger.reminder_candidates("HMS", DAY, "maternidade").schema == CANDIDATES
@@ -320,8 +319,8 @@ def test_another_hospital_that_reads_the_same_database_sees_no_return(ledger: Le
 
 def test_what_the_hospital_says_of_a_candidate_now_counts_beside_what_it_said_then(ledger: Ledger) -> None:
     send(ledger, line(1), line(2), line(3), line(4))
-    ledger.opt_out("phone-1-new", "whatsapp", "test")
-    ledger.opt_out("email-2", "all", "test")
+    ledger.opt_out("phone-1-new", OptOutChannel.WHATSAPP, "test")
+    ledger.opt_out("email-2", OptOutChannel.ALL, "test")
     see(ledger, ("cpf-3-new", 9, True), day=NEXT_DAY)
     now = pl.DataFrame(
         [
@@ -361,26 +360,27 @@ def test_what_was_seen_of_a_hospital_day_is_replaced(ledger: Ledger) -> None:
 def test_a_candidate_tells_the_reminders_it_got(ledger: Ledger, clock: FakeClock) -> None:
     send(ledger, line(1))
     clock.now = NOW + timedelta(days=7)
-    ledger.settle(claim_ids(ledger, line(1), claim=REMINDER_7D), "rejected")
-    assert candidate(ledger)["reminded_7d_state"] == "rejected"
+    ledger.settle(claim_ids(ledger, line(1), claim=REMINDER_7D), SendState.REJECTED)
+    [rejected] = candidate(ledger)["reminders"]
+    assert rejected == {"wave": "reminder_7d", "state": "rejected", "channel": "email", "at": clock.now}
     clock.now = NOW + timedelta(days=8)
-    ledger.settle(claim_ids(ledger, line(1, channel="whatsapp"), claim=REMINDER_7D), "unknown")
-    found = candidate(ledger)
-    assert (found["reminded_7d_state"], found["reminded_7d_channel"]) == ("unknown", "whatsapp")
-    assert found["reminded_7d_at"] == clock.now
-    assert found["reminded_14d_state"] is None
+    ledger.settle(claim_ids(ledger, line(1, channel="whatsapp"), claim=REMINDER_7D), SendState.UNKNOWN)
+    first = {"wave": "reminder_7d", "state": "unknown", "channel": "whatsapp", "at": clock.now}
+    assert candidate(ledger)["reminders"] == [first]
+    clock.now = NOW + timedelta(days=14)
     claim(ledger, line(1), claim=REMINDER_14D)
-    assert candidate(ledger)["reminded_14d_state"] == "claimed"
+    second = {"wave": "reminder_14d", "state": "claimed", "channel": "email", "at": clock.now}
+    assert candidate(ledger)["reminders"] == [first, second]
     assert candidate(ledger)["invited_at"] == NOW
 
 
 def test_a_candidate_tells_what_any_of_its_keys_refuses(ledger: Ledger) -> None:
     send(ledger, line(1, phone_key="phone-1"), line(2))
-    ledger.opt_out("phone-1", "whatsapp", "cli")
-    ledger.opt_out("email-1", "email", "track")
-    ledger.opt_out("cpf-1", "email", "track")
-    ledger.opt_out("cpf-2", "all", "cli")
-    ledger.opt_in("cpf-2", "all")
+    ledger.opt_out("phone-1", OptOutChannel.WHATSAPP, "cli")
+    ledger.opt_out("email-1", OptOutChannel.EMAIL, "track")
+    ledger.opt_out("cpf-1", OptOutChannel.EMAIL, "track")
+    ledger.opt_out("cpf-2", OptOutChannel.ALL, "cli")
+    ledger.opt_in("cpf-2", OptOutChannel.ALL)
     assert [row["opted_out"] for row in candidates(ledger)] == [["email", "whatsapp"], []]
 
 
@@ -388,14 +388,14 @@ def test_a_candidate_tells_what_any_of_its_keys_refuses(ledger: Ledger) -> None:
 
 
 def due(ledger: Ledger, first: date = date(2025, 3, 10), last: date | None = None) -> list[tuple[date, str]]:
-    return ledger.cohorts_due("reminder_7d", first, last or first)
+    return ledger.cohorts_due(Wave(7), first, last or first)
 
 
 def test_due_are_the_partitions_with_a_silent_invitation(ledger: Ledger) -> None:
     send(ledger, line(1), line(2, hospital="HMC"))
-    send(ledger, line(3), claim=replace(INVITE, cohort_date=NEXT_DAY))
+    send(ledger, line(3), claim=replace(INVITATION, cohort_date=NEXT_DAY))
     send(ledger, line(4, channel="link", extra=True, hospital="HPC"))
-    ledger.settle(claim_ids(ledger, line(5, hospital="HSF")), "unknown")
+    ledger.settle(claim_ids(ledger, line(5, hospital="HSF")), SendState.UNKNOWN)
     # A clock that was behind invited the third on the day of the visit; by a right one that was the day after.
     assert due(ledger) == [(DAY, "HMC"), (DAY, "HMS")]
     assert due(ledger, date(2025, 3, 11)) == []
@@ -435,7 +435,7 @@ def test_the_day_of_an_invitation_is_the_local_one(
     ledger: Ledger, clock: FakeClock, invited_at: datetime, day: date
 ) -> None:
     clock.now = invited_at
-    send(ledger, line(1), claim=replace(INVITE, cohort_date=DAY - timedelta(days=1)))
+    send(ledger, line(1), claim=replace(INVITATION, cohort_date=DAY - timedelta(days=1)))
     assert [other for other in (day + timedelta(days=shift) for shift in (-1, 0, 1)) if due(ledger, other)] == [day]
 
 
@@ -446,9 +446,9 @@ def test_nothing_is_due_after_an_answer_or_a_send_of_the_wave(ledger: Ledger) ->
     answer(ledger, extra, NOW)
     assert due(ledger) == []
     send(ledger, *reminded)
-    ledger.settle(claim_ids(ledger, *reminded, claim=REMINDER_7D), "rejected")
+    ledger.settle(claim_ids(ledger, *reminded, claim=REMINDER_7D), SendState.REJECTED)
     assert due(ledger) == []
-    assert ledger.cohorts_due("reminder_14d", NEXT_DAY, NEXT_DAY) == [(DAY, "HMS")]
+    assert ledger.cohorts_due(Wave(14), NEXT_DAY, NEXT_DAY) == [(DAY, "HMS")]
     send(ledger, *open_)
     assert due(ledger) == [(DAY, "HMS")]
 
@@ -476,7 +476,7 @@ def test_decisions_on_reminders_are_journaled_once(ledger: Ledger) -> None:
 
 
 def test_many_opt_outs_at_once_are_counted_when_new(ledger: Ledger) -> None:
-    ledger.opt_out("a", "all", "cli")
+    ledger.opt_out("a", OptOutChannel.ALL, "cli")
     frame = pl.DataFrame(
         [("a", "all", "track"), ("a", "email", "track"), ("b", "all", "track"), ("b", "all", "csv")],
         schema=OPT_OUTS,
@@ -508,8 +508,8 @@ def test_the_newest_consent_is_kept(ledger: Ledger) -> None:
     assert consent(ledger, "a", channel="email") == 1
     assert rows_of(ledger, consents, "source", "channel") == [("form", "email"), ("newer", "whatsapp")]
     assert consent(ledger, "b", channel="email") == 1
-    assert ledger.consented(["a", "b", "c"], "whatsapp").rows() == [("a",)]
-    assert ledger.consented([], "whatsapp").columns == ["person_key"]
+    assert ledger.consented(["a", "b", "c"], Channel.WHATSAPP).rows() == [("a",)]
+    assert ledger.consented([], Channel.WHATSAPP).columns == ["person_key"]
 
 
 # --- counts
@@ -547,9 +547,9 @@ def test_an_encounter_counts_once_by_its_invitation(ledger: Ledger) -> None:
 
 def test_responses_by_place_and_channel_of_what_was_sent(ledger: Ledger) -> None:
     send(ledger, line(1), line(2, channel="whatsapp"), line(3, unit="ING"), line(4, hospital="HMC"))
-    send(ledger, line(5), claim=replace(INVITE, cohort_date=NEXT_DAY))
+    send(ledger, line(5), claim=replace(INVITATION, cohort_date=NEXT_DAY))
     (unknown, _) = claim_ids(ledger, line(6), line(7))
-    ledger.settle([unknown], "unknown")
+    ledger.settle([unknown], SendState.UNKNOWN)
     answer(ledger, unknown, NOW, 10)
     assert counted(ledger, "date", "hospital", "unit", "area", "channel", "sent", "answered") == [
         (DAY, "HMC", "HMS", "exames", "email", 1, 0),
@@ -566,7 +566,7 @@ def test_responses_by_place_and_channel_of_what_was_sent(ledger: Ledger) -> None
 def test_delivered_is_null_where_nobody_says_so(ledger: Ledger) -> None:
     emails = send(ledger, line(1), line(2), line(3))
     (message,) = send(ledger, line(4, channel="whatsapp"))
-    send(ledger, line(5), claim=replace(INVITE, cohort_date=NEXT_DAY))
+    send(ledger, line(5), claim=replace(INVITATION, cohort_date=NEXT_DAY))
     assert counted(ledger, "delivered") == [(None,)] * 3
     deliver(ledger, message, "sent", "opened")
     deliver(ledger, emails[0], "delivered", "opened")
@@ -604,7 +604,7 @@ def test_an_erased_person_is_forgotten_and_never_written_to_again(ledger: Ledger
     see(ledger, ("cpf-1", 1, False), ("email-1", 1, False), ("phone", 1, False), ("cpf-2", 2, False))
     for key in ("email-1", "cpf-2"):
         consent(ledger, key)
-    ledger.opt_out("email-1", "all", "track")
+    ledger.opt_out("email-1", OptOutChannel.ALL, "track")
     before = ledger.response_counts()
 
     assert ledger.erase_person(["cpf-1", "phone-old"]) == {

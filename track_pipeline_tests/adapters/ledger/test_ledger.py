@@ -3,7 +3,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import chain, count
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
 import pytest
@@ -13,13 +13,16 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from track_pipeline.adapters.ledger import Ledger, LedgerError, open_ledger
-from track_pipeline.adapters.ledger.claims import LINES
 from track_pipeline.adapters.ledger.encounters import DECIDED, EXTRACTED
+from track_pipeline.domain.channels import Channel, OptOutChannel
+from track_pipeline.domain.claims import LINES
+from track_pipeline.domain.sends import SendState, Verdict
+from track_pipeline.domain.waves import INVITE, Wave
 from track_pipeline_tests.adapters.conftest import FakeClock
 from track_pipeline_tests.support.drills.full_disk import needs_a_full_disk, room_for
 from track_pipeline_tests.support.ledger_lines import (
     DAY,
-    INVITE,
+    INVITATION,
     NOW,
     REMINDER_7D,
     REMINDER_14D,
@@ -31,7 +34,7 @@ from track_pipeline_tests.support.ledger_lines import (
     send,
 )
 
-QUARANTINE = replace(INVITE, any_survey_since=NOW - timedelta(days=7), this_survey_since=NOW - timedelta(days=30))
+QUARANTINE = replace(INVITATION, any_survey_since=NOW - timedelta(days=7), this_survey_since=NOW - timedelta(days=30))
 
 
 def row(encounter_id: int = 1, **changes: Any) -> dict[str, Any]:
@@ -71,7 +74,7 @@ def outcomes(ledger: Ledger, **kwargs: Any) -> list[tuple[str, str, int]]:
 
 
 @pytest.mark.parametrize("days_ago", [0, 20])
-@pytest.mark.parametrize("wave", [INVITE, REMINDER_7D])
+@pytest.mark.parametrize("wave", [INVITATION, REMINDER_7D])
 def test_nobody_who_was_seen_to_have_died_is_written_to(ledger: Ledger, wave: Any, days_ago: int) -> None:
     seen = {"person_key": "cpf-1", "database": "HSL", "encounter_id": 77, "died": True}
     ledger.see("HSL", DAY - timedelta(days=days_ago), pl.DataFrame([seen]))
@@ -120,7 +123,7 @@ def test_what_a_later_plan_excludes_or_the_hospital_takes_back_is_not_sent(ledge
 
 def test_an_opt_out_by_a_key_of_an_earlier_send_to_the_encounter_holds(ledger: Ledger) -> None:
     send(ledger, line(1, email_key="old"), line(2, email_key="other"))
-    ledger.opt_out("old", "email", "test")
+    ledger.opt_out("old", OptOutChannel.EMAIL, "test")
 
     corrected = [line(number, cpf_key=None, email_key=f"new-{number}") for number in (1, 2)]
 
@@ -131,13 +134,13 @@ def test_a_replay_claims_nothing(ledger: Ledger) -> None:
     lines = [line(number) for number in range(500)]
     assert claim(ledger, *lines) == ["claimed"] * 500
     assert claim(ledger, *lines) == ["already"] * 500
-    assert ledger.settled("HMS", DAY, "invite").height == 500
+    assert ledger.settled("HMS", DAY, INVITE).height == 500
 
 
 def test_a_claim_returns_the_lines_as_they_came_with_what_became_of_each(ledger: Ledger) -> None:
     send(ledger, line(2))
     lines = batch(line(3), line(2), line(1)).with_columns(template=pl.lit("t"))
-    claimed = ledger.claim(lines, INVITE)
+    claimed = ledger.claim(lines, INVITATION)
     assert_frame_equal(claimed.select(lines.columns), lines)
     assert claimed.get_column("verdict").to_list() == ["claimed", "already", "claimed"]
     for column in ("send_id", "batch_id"):
@@ -179,7 +182,7 @@ def test_waves_are_claimed_apart(ledger: Ledger) -> None:
 
 
 def test_after_a_rejection_another_channel_is_free_and_the_same_is_not(ledger: Ledger) -> None:
-    ledger.settle(claim_ids(ledger, line()), "rejected", reason="invalid_email")
+    ledger.settle(claim_ids(ledger, line()), SendState.REJECTED, reason="invalid_email")
     assert claim(ledger, line()) == ["already"]
     assert claim(ledger, line(channel="whatsapp")) == ["claimed"]
 
@@ -192,16 +195,16 @@ def test_an_extra_link_does_not_stand_in_the_way_of_the_invitation(ledger: Ledge
 @pytest.mark.parametrize(
     ("refused", "channel", "verdict"),
     [
-        ("all", "email", "opted_out"),
-        ("all", "link", "opted_out"),
-        ("email", "email", "opted_out"),
-        ("email", "whatsapp", "claimed"),
-        ("email", "link", "claimed"),
-        ("whatsapp", "whatsapp", "opted_out"),
+        (OptOutChannel.ALL, "email", "opted_out"),
+        (OptOutChannel.ALL, "link", "opted_out"),
+        (OptOutChannel.EMAIL, "email", "opted_out"),
+        (OptOutChannel.EMAIL, "whatsapp", "claimed"),
+        (OptOutChannel.EMAIL, "link", "claimed"),
+        (OptOutChannel.WHATSAPP, "whatsapp", "opted_out"),
     ],
 )
 def test_an_opt_out_is_of_a_channel_or_of_all(
-    ledger: Ledger, refused: Literal["all", "email", "whatsapp"], channel: str, verdict: str
+    ledger: Ledger, refused: OptOutChannel, channel: str, verdict: str
 ) -> None:
     ledger.opt_out("cpf-1", refused, "cli")
     assert claim(ledger, line(1, channel=channel), line(2)) == [verdict, "claimed"]
@@ -212,7 +215,7 @@ def test_an_opt_out_is_of_a_channel_or_of_all(
 
 @pytest.mark.parametrize("key", ["cpf_key", "phone_key", "email_key"])
 def test_an_opt_out_is_found_by_any_key(ledger: Ledger, key: str) -> None:
-    ledger.opt_out("person", "all", "cli")
+    ledger.opt_out("person", OptOutChannel.ALL, "cli")
     assert claim(ledger, line() | {key: "person"}) == ["opted_out"]
 
 
@@ -239,14 +242,14 @@ def test_a_person_is_left_alone_for_a_while(
 
 
 def test_a_rejected_invitation_or_a_reminder_is_no_reason_for_quarantine(ledger: Ledger) -> None:
-    ledger.settle(claim_ids(ledger, line(1)), "rejected")
+    ledger.settle(claim_ids(ledger, line(1)), SendState.REJECTED)
     send(ledger, line(3, cpf_key="cpf-1"), claim=REMINDER_7D)
     assert claim(ledger, line(2, cpf_key="cpf-1"), claim=QUARANTINE) == ["claimed"]
 
 
 def test_the_invitation_of_the_encounter_itself_is_no_reason_for_quarantine(ledger: Ledger) -> None:
     send(ledger, line(1))
-    assert claim(ledger, line(1), claim=replace(QUARANTINE, wave="reminder_7d")) == ["claimed"]
+    assert claim(ledger, line(1), claim=replace(QUARANTINE, wave=Wave(7))) == ["claimed"]
 
 
 def test_earlier_lines_of_a_batch_count_as_sends(ledger: Ledger) -> None:
@@ -276,7 +279,7 @@ def test_two_encounters_of_one_person_in_a_batch(
     ledger: Ledger, any_survey: bool, this_survey: bool, verdicts: list[str]
 ) -> None:
     rules = replace(
-        INVITE, any_survey_since=NOW if any_survey else None, this_survey_since=NOW if this_survey else None
+        INVITATION, any_survey_since=NOW if any_survey else None, this_survey_since=NOW if this_survey else None
     )
     lines = [line(1), line(2, cpf_key="cpf-1", survey_uuid="other"), line(3, cpf_key="cpf-1")]
     assert claim(ledger, *lines, claim=rules) == verdicts
@@ -292,17 +295,18 @@ def test_an_encounter_that_has_answered_is_written_to_no_more(ledger: Ledger) ->
     assert claim(ledger, *lines, claim=REMINDER_14D) == ["answered", "answered", "claimed", "answered"]
 
 
-def test_two_reminders_are_enough_whatever_the_wave_of_a_third(ledger: Ledger) -> None:
+def test_as_many_reminders_as_the_policy_has_are_enough_whatever_their_waves(ledger: Ledger) -> None:
     for wave in (REMINDER_7D, REMINDER_14D):
         send(ledger, line(1), claim=wave)
 
-    third = replace(INVITE, wave="reminder_21d")  # type: ignore[arg-type]  # as of a later version
+    third = replace(INVITATION, wave=Wave(21))
     assert claim(ledger, line(1), line(2), claim=third) == ["too_many", "claimed"]
+    assert claim(ledger, line(1), claim=replace(third, most_reminders=3)) == ["claimed"]
 
 
 def test_the_first_verdict_that_applies_is_given(ledger: Ledger) -> None:
     send(ledger, line(1))
-    ledger.opt_out("cpf-1", "all", "cli")
+    ledger.opt_out("cpf-1", OptOutChannel.ALL, "cli")
     verdicts = claim(
         ledger, line(1), line(1, channel="whatsapp"), line(2, cpf_key="cpf-1"), line(3, email_key="email-1"),
         claim=QUARANTINE,
@@ -312,11 +316,11 @@ def test_the_first_verdict_that_applies_is_given(ledger: Ledger) -> None:
 
 def test_more_keys_than_a_statement_may_bind(ledger: Ledger) -> None:
     ids = send(ledger, line(1))
-    ledger.opt_out("cpf-1", "email", "cli")
+    ledger.opt_out("cpf-1", OptOutChannel.EMAIL, "cli")
     keys = [f"cpf-{number}" for number in range(70_000)]
     assert ledger.opted_out(keys, NOW).rows() == [("cpf-1", "email")]
     assert ledger.recent_contacts(keys, cohort_from=DAY, cohort_before=date.max).height == 1
-    assert ledger.settle([*keys, *ids], "sent") == 0
+    assert ledger.settle([*keys, *ids], SendState.SENT) == 0
 
 
 # --- what becomes of sends
@@ -343,7 +347,7 @@ def test_settling_goes_one_way(ledger: Ledger, clock: FakeClock, before: Any, af
         ledger.settle(ids, before, reason="first", distribution_id="d1")
     clock.now += timedelta(minutes=1)
     assert ledger.settle(ids, after, reason="second") == int(changed)
-    found = ledger.settled("HMS", DAY, "invite").row(0, named=True)
+    found = ledger.settled("HMS", DAY, INVITE).row(0, named=True)
     assert (found["state"], found["reason"]) == ((after, "second") if changed else (before, "first"))
     assert (found["settled_at"] == clock.now) is changed
     assert found["distribution_id"] == (None if before == "claimed" else "d1")
@@ -351,17 +355,17 @@ def test_settling_goes_one_way(ledger: Ledger, clock: FakeClock, before: Any, af
 
 def test_release_frees_claims_and_nothing_else(ledger: Ledger) -> None:
     first, second = claim_ids(ledger, line(1), line(2))
-    ledger.settle([second], "unknown")
+    ledger.settle([second], SendState.UNKNOWN)
     assert ledger.release([first, second]) == 1
     assert claim(ledger, line(1), line(2)) == ["claimed", "already"]
 
 
 def test_resolving_as_sent_keeps_the_send_and_the_reason(ledger: Ledger) -> None:
     ids = claim_ids(ledger, line(1), line(2), line(3))
-    ledger.settle(ids[1:2], "unknown", reason="timeout")
-    ledger.settle(ids[2:], "sent")
+    ledger.settle(ids[1:2], SendState.UNKNOWN, reason="timeout")
+    ledger.settle(ids[2:], SendState.SENT)
     assert ledger.unresolved().get_column("encounter_id").to_list() == [1, 2]
-    assert ledger.resolve(ids, "sent", "seen in the panel", by="ana") == 2
+    assert ledger.resolve(ids, Verdict.SENT, "seen in the panel", by="ana") == 2
     assert ledger.unresolved().is_empty()
     (decision,) = ledger.history("HMS", 2).decisions
     assert (decision["step"], decision["result"], decision["rule"]) == ("resolve", "sent", "by ana")
@@ -372,39 +376,39 @@ def test_resolving_as_sent_keeps_the_send_and_the_reason(ledger: Ledger) -> None
 def test_resolving_as_not_sent_lets_it_go_again(ledger: Ledger) -> None:
     for round_number in (1, 2):
         ids = claim_ids(ledger, line(1))
-        ledger.settle(ids, "unknown")
-        assert ledger.resolve(ids, "not_sent", "not in the panel", by="ana") == 1
+        ledger.settle(ids, SendState.UNKNOWN)
+        assert ledger.resolve(ids, Verdict.NOT_SENT, "not in the panel", by="ana") == 1
         assert len(ledger.history("HMS", 1).decisions) == round_number
     assert claim(ledger, line(1)) == ["claimed"]
 
 
 def test_unresolved_is_by_place_channel_and_encounter(ledger: Ledger) -> None:
     claim(ledger, line(1))
-    claim(ledger, line(2, hospital="HMC"), claim=replace(INVITE, cohort_date=DAY + timedelta(days=1)))
+    claim(ledger, line(2, hospital="HMC"), claim=replace(INVITATION, cohort_date=DAY + timedelta(days=1)))
     assert ledger.unresolved("HMC").get_column("encounter_id").to_list() == [2]
     assert ledger.unresolved(cohort_date=DAY).get_column("encounter_id").to_list() == [1]
     assert ledger.unresolved("HMC", DAY).is_empty()
-    assert ledger.unresolved("HMS", DAY, area="exames", channel="email", encounter_id=1).height == 1
+    assert ledger.unresolved("HMS", DAY, area="exames", channel=Channel.EMAIL, encounter_id=1).height == 1
     assert ledger.unresolved("HMS", DAY, area="internacao").is_empty()
 
 
 def test_sends_of_a_partition_by_wave_and_channel(ledger: Ledger, clock: FakeClock) -> None:
     claim(ledger, line(1), line(2, channel="whatsapp"))
     claim(ledger, line(1), claim=REMINDER_7D)
-    found = ledger.settled("HMS", DAY, "invite")
+    found = ledger.settled("HMS", DAY, INVITE)
     assert found.select("encounter_id", "channel", "state").rows() == [
         (1, "email", "claimed"),
         (2, "whatsapp", "claimed"),
     ]
     assert found.get_column("claimed_at").to_list() == [clock.now] * 2
     assert found.get_column("cohort_date").to_list() == [DAY] * 2
-    assert ledger.settled("HMS", DAY, "invite", "whatsapp").height == 1
-    assert ledger.settled("HMS", DAY, "reminder_7d").height == 1
-    assert ledger.settled("HMC", DAY, "invite").is_empty()
+    assert ledger.settled("HMS", DAY, INVITE, Channel.WHATSAPP).height == 1
+    assert ledger.settled("HMS", DAY, Wave(7)).height == 1
+    assert ledger.settled("HMC", DAY, INVITE).is_empty()
 
 
 def test_asked_leaves_out_extra_links_and_reminders_and_puts_the_standing_one_first(ledger: Ledger) -> None:
-    ledger.settle(claim_ids(ledger, line(1)), "rejected")
+    ledger.settle(claim_ids(ledger, line(1)), SendState.REJECTED)
     send(ledger, line(1, channel="whatsapp"))
     claim(ledger, line(1, channel="link", extra=True))
     claim(ledger, line(1), claim=REMINDER_7D)
@@ -424,9 +428,11 @@ def test_only_what_was_dropped_for_good_is_suppressed(ledger: Ledger) -> None:
 
 def test_recent_contacts_are_found_by_any_key_within_the_days(ledger: Ledger) -> None:
     send(ledger, line(1, phone_key="phone-1"))
-    send(ledger, line(2, cpf_key="cpf-1", hospital="HMC"), claim=replace(INVITE, cohort_date=DAY - timedelta(days=1)))
-    send(ledger, line(3, cpf_key="cpf-1"), claim=replace(INVITE, cohort_date=DAY - timedelta(days=2)))
-    ledger.settle(claim_ids(ledger, line(4, cpf_key="cpf-1")), "rejected")
+    send(
+        ledger, line(2, cpf_key="cpf-1", hospital="HMC"), claim=replace(INVITATION, cohort_date=DAY - timedelta(days=1))
+    )
+    send(ledger, line(3, cpf_key="cpf-1"), claim=replace(INVITATION, cohort_date=DAY - timedelta(days=2)))
+    ledger.settle(claim_ids(ledger, line(4, cpf_key="cpf-1")), SendState.REJECTED)
     claim(ledger, line(5, cpf_key="cpf-1", channel="link", extra=True))
     (reminder,) = send(ledger, line(1), claim=REMINDER_7D)
     answer(ledger, reminder, datetime(2025, 3, 12, 1, tzinfo=UTC))
@@ -552,9 +558,9 @@ def test_unsent_partitions_have_planned_rows_without_send_or_suppression(ledger:
 def test_every_outcome_has_its_word(ledger: Ledger) -> None:
     decide(ledger, *(row(number) for number in range(1, 8)), row(8, result="excluded", reason="newborn"))
     ids = claim_ids(ledger, line(1), line(2), line(3), line(4))
-    ledger.settle(ids[:1], "sent")
-    ledger.settle(ids[1:2], "rejected", reason="invalid_email")
-    ledger.settle(ids[2:3], "unknown", reason="timeout")
+    ledger.settle(ids[:1], SendState.SENT)
+    ledger.settle(ids[1:2], SendState.REJECTED, reason="invalid_email")
+    ledger.settle(ids[2:3], SendState.UNKNOWN, reason="timeout")
     hold(ledger, 5, "deferred:window")
     hold(ledger, 6, "suppressed:quarantine")
     assert outcomes(ledger) == [
@@ -573,11 +579,11 @@ def test_every_outcome_has_its_word(ledger: Ledger) -> None:
 def test_the_send_that_got_furthest_is_the_outcome(ledger: Ledger) -> None:
     decide(ledger, row(1))
     hold(ledger, 1, "deferred:window")
-    ledger.settle(claim_ids(ledger, line(1)), "rejected", reason="invalid_email")
+    ledger.settle(claim_ids(ledger, line(1)), SendState.REJECTED, reason="invalid_email")
     assert outcomes(ledger) == [("rejected", "invalid_email", 1)]
     (claimed,) = claim_ids(ledger, line(1, channel="whatsapp"))
     assert outcomes(ledger) == [("unknown", "no_outcome", 1)]
-    ledger.settle([claimed], "sent")
+    ledger.settle([claimed], SendState.SENT)
     assert outcomes(ledger) == [("sent", "", 1)]
 
 
@@ -585,8 +591,8 @@ def test_every_encounter_of_a_day_has_one_outcome_and_its_channel(ledger: Ledger
     decide(ledger, row(1), row(2), row(3, result="excluded", reason="newborn", channel=None))
     decide(ledger, row(4), hospital="HMC")
     decide(ledger, row(5), day=DAY - timedelta(days=1))
-    ledger.settle(claim_ids(ledger, line(1)), "rejected", reason="invalid_email")
-    ledger.settle(claim_ids(ledger, line(1, channel="whatsapp")), "sent")
+    ledger.settle(claim_ids(ledger, line(1)), SendState.REJECTED, reason="invalid_email")
+    ledger.settle(claim_ids(ledger, line(1, channel="whatsapp")), SendState.SENT)
 
     each = ledger.outcome_of_each("HMS", DAY).select("encounter_id", "channel", "outcome", "reason")
 
@@ -626,7 +632,7 @@ def test_what_left_has_left_whatever_is_decided_afterwards(ledger: Ledger) -> No
 
 def test_a_send_of_another_day_is_no_send_of_this_one_and_is_not_made_again(ledger: Ledger) -> None:
     send(ledger, line(1), line(1, channel="link", extra=True))
-    another_day = replace(INVITE, cohort_date=DAY + timedelta(days=1))
+    another_day = replace(INVITATION, cohort_date=DAY + timedelta(days=1))
 
     lines = (line(1), line(1, channel="whatsapp"), line(1, channel="link", extra=True))
     assert claim(ledger, *lines, claim=another_day) == ["already_asked"] * 3
@@ -707,28 +713,28 @@ ODD_KEYS = ['a"b', "a\\b", "a,b", "{a}", "a\nb", "NULL", "", "ã", "'; --", "a"]
 
 def test_people_are_found_by_the_very_key_whatever_characters_it_has(ledger: Ledger) -> None:
     for key in ODD_KEYS:
-        assert ledger.opt_out(key, "all", "cli")
+        assert ledger.opt_out(key, OptOutChannel.ALL, "cli")
         assert ledger.opted_out([key, key, "nobody's"], NOW).get_column("person_key").to_list() == [key]
     assert set(ledger.opted_out(ODD_KEYS, NOW).get_column("person_key")) == set(ODD_KEYS)
     assert ledger.opted_out(["b", "a\\", 'a"'], NOW).is_empty()
 
 
 def test_an_opt_out_is_known_from_when_it_was_recorded(ledger: Ledger, clock: FakeClock) -> None:
-    ledger.opt_out("person", "all", "track")
+    ledger.opt_out("person", OptOutChannel.ALL, "track")
     assert ledger.opted_out(["person"], clock.now - timedelta(seconds=1)).is_empty()
     assert not ledger.opted_out(["person"], clock.now).is_empty()
 
 
 def test_an_opt_out_is_active_once_and_can_be_undone_and_done_again(ledger: Ledger, clock: FakeClock) -> None:
-    assert ledger.opt_out("person", "email", "cli")
-    assert not ledger.opt_out("person", "email", "track")
-    assert ledger.opt_out("person", "all", "track")
+    assert ledger.opt_out("person", OptOutChannel.EMAIL, "cli")
+    assert not ledger.opt_out("person", OptOutChannel.EMAIL, "track")
+    assert ledger.opt_out("person", OptOutChannel.ALL, "track")
     assert ledger.opt_outs().rows() == [("person", "email", "cli", clock.now), ("person", "all", "track", clock.now)]
     assert sorted(ledger.opted_out(["person", "nobody"], clock.now).rows()) == [("person", "all"), ("person", "email")]
-    assert ledger.opt_in("person", "email")
-    assert not ledger.opt_in("person", "email")
+    assert ledger.opt_in("person", OptOutChannel.EMAIL)
+    assert not ledger.opt_in("person", OptOutChannel.EMAIL)
     assert ledger.opted_out(["person"], clock.now).rows() == [("person", "all")]
-    assert ledger.opt_out("person", "email", "cli")
+    assert ledger.opt_out("person", OptOutChannel.EMAIL, "cli")
     assert ledger.opt_outs().height == 2
 
 
@@ -821,7 +827,7 @@ def test_a_disk_that_fills_up_in_a_claim_leaves_none_of_it(path: Path, clock: Fa
     ledger = open_ledger(f"sqlite:///{path}", clock=clock)
 
     with room_for(10_000), pytest.raises(LedgerError, match="stays claimed") as caught:
-        ledger.claim(batch(*(line(encounter) for encounter in range(1, 50))), INVITE)
+        ledger.claim(batch(*(line(encounter) for encounter in range(1, 50))), INVITATION)
 
     assert only_remedy(str(caught.value)) == DISK
     assert ledger.unresolved().is_empty()
@@ -835,7 +841,7 @@ def test_a_database_with_no_room_is_a_matter_of_room(path: Path, clock: FakeCloc
         connection.exec_driver_sql("PRAGMA max_page_count = 1")
 
     with pytest.raises(LedgerError) as caught:
-        ledger.claim(batch(*(line(encounter) for encounter in range(1, 200))), INVITE)
+        ledger.claim(batch(*(line(encounter) for encounter in range(1, 200))), INVITATION)
 
     assert only_remedy(str(caught.value)) == ROOM
     ledger.close()

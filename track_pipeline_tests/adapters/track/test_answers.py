@@ -21,12 +21,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from track_pipeline.adapters.track import answers as track_answers
-from track_pipeline.adapters.track.answers import Answer, DeliveryStatus, OptOut, Page, TrackAnswers, asks_to_stop
-from track_pipeline.adapters.track.api import NotSent, Patience, Refused, SendFailure, Stopped, TrackApi
-from track_pipeline.adapters.track.http import Call
+from track_pipeline.adapters.track.answers import TrackAnswers, asks_to_stop
+from track_pipeline.adapters.track.api import TrackApi
+from track_pipeline.adapters.track.http import Call, Patience
 from track_pipeline.adapters.track.mapping import ApiMapping, FieldPath, load_mapping
 from track_pipeline.config.files import package_file
 from track_pipeline.errors import ConfigError
+from track_pipeline.ports import Answer, DeliveryStatus, NotSent, OptOut, Page, Refused, SendFailure, Stopped
 from track_pipeline_tests.support.fake_track import Behaviour, FakeTrack, raw, reply
 
 RECORDINGS = Path(__file__).parents[2] / "data" / "track_recordings"

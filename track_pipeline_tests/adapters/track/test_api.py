@@ -15,23 +15,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from track_pipeline.adapters.track.api import (
+from track_pipeline.adapters.track.api import TrackApi
+from track_pipeline.adapters.track.http import Patience
+from track_pipeline.adapters.track.requests import Distribution, Line, LinkList, WhatsAppTemplate
+from track_pipeline.domain.channels import Channel
+from track_pipeline.errors import ConfigError
+from track_pipeline.ports import (
+    Accepted,
     Budget,
-    Distribution,
-    Line,
-    LinkList,
     NotSent,
-    Patience,
-    Receipt,
     Refused,
+    RefusedInPart,
     SendFailure,
     Stopped,
     Survey,
-    TrackApi,
     Unknown,
-    WhatsAppTemplate,
 )
-from track_pipeline.errors import ConfigError
 from track_pipeline_tests.support.fake_track import Behaviour, FakeTrack, close, hang, raw, reply, reset
 
 TOKEN = "tok-Very-Secret-0123"
@@ -41,7 +40,7 @@ LINES: tuple[Line, ...] = (
     {"send_id": "s-1", "name": "Ana Ficticia", "email": "ana@example.org", "cd_atendimento": 41},
     {"send_id": "s-2", "name": "Beto Ficticio", "email": "beto@example.org", "cd_atendimento": 42},
 )
-EMAIL = Distribution("survey-1", "email", LINES, NOW + timedelta(days=15))
+EMAIL = Distribution("survey-1", Channel.EMAIL, LINES, NOW + timedelta(days=15))
 TEMPLATE = WhatsAppTemplate("convite", "pt_BR", ("customer.firstname", "interaction.setor"), "HX00")
 
 
@@ -112,7 +111,7 @@ def test_an_email_distribution_without_options_has_exactly_the_required_keys(tra
 def test_an_email_distribution_names_its_templates() -> None:
     body = Distribution(
         "survey-1",
-        "email",
+        Channel.EMAIL,
         LINES,
         datetime(2026, 3, 17, 8, tzinfo=timezone(timedelta(hours=-3))),
         template_invite_hash="aB3dE9",
@@ -133,7 +132,7 @@ def test_an_email_distribution_names_its_templates() -> None:
 
 def test_a_whatsapp_distribution_carries_its_template_and_integration() -> None:
     body = Distribution(
-        "survey-1", "whatsapp", LINES, NOW, whatsapp_template=TEMPLATE, whatsapp_integration_uuid="integration-1"
+        "survey-1", Channel.WHATSAPP, LINES, NOW, whatsapp_template=TEMPLATE, whatsapp_integration_uuid="integration-1"
     ).body()
 
     assert body == {
@@ -154,11 +153,11 @@ def test_a_whatsapp_distribution_carries_its_template_and_integration() -> None:
 def test_track_reminders_go_on_their_own_channel() -> None:
     body = Distribution(
         "survey-1",
-        "email",
+        Channel.EMAIL,
         LINES,
         NOW + timedelta(days=15),
         reminder_at=NOW + timedelta(days=7),
-        reminder_channel="whatsapp",
+        reminder_channel=Channel.WHATSAPP,
         whatsapp_reminder_template=TEMPLATE,
         whatsapp_integration_uuid="integration-1",
     ).body()
@@ -217,7 +216,7 @@ def test_any_2xx_is_accepted_whether_or_not_its_answer_can_be_read(
     track: FakeTrack, behaviour: Behaviour, distribution_id: str | None
 ) -> None:
     track.script = [behaviour]
-    assert client(track.url).create_distribution(EMAIL) == Receipt(distribution_id, {})
+    assert client(track.url).create_distribution(EMAIL) == Accepted(distribution_id, {})
     assert len(track.requests) == 1
 
 
@@ -263,8 +262,9 @@ TABLE: list[tuple[str, list[Behaviour], type[SendFailure], str, int]] = [
     ("403", [reply(403)], Stopped, "token_refused", 1),
     ("405 html", [reply(405, b"<html>captcha ana@example.org</html>")], Stopped, "throttled", 1),
     *[
-        (str(status), [reply(status, {"error": "ana@example.org"})], Refused, f"http_{status}", 1)
-        for status in (400, 404, 409, 413, 422)
+        (str(status), [reply(status, {"error": "ana@example.org"})], kind, f"http_{status}", 1)
+        for kind, statuses in ((Refused, (400, 404, 409)), (RefusedInPart, (413, 422)))
+        for status in statuses
     ],
     ("429 alone", [reply(429)], Unknown, "http_429", 1),
     ("429 senseless", [reply(429, headers={"Retry-After": "soon"})], Unknown, "http_429", 1),
@@ -595,14 +595,14 @@ def test_the_log_says_what_how_many_and_how_it_ended(track: FakeTrack, caplog: p
 
 
 def test_failures_survive_pickling_between_processes() -> None:
-    failure = pickle.loads(pickle.dumps(Refused("http_422", "for the operator")))
-    assert (type(failure), failure.reason, str(failure)) == (Refused, "http_422", "for the operator")
+    failure = pickle.loads(pickle.dumps(RefusedInPart("http_422", "for the operator")))
+    assert (type(failure), failure.reason, str(failure)) == (RefusedInPart, "http_422", "for the operator")
 
 
 def test_a_value_that_is_not_json_is_refused_before_anything_leaves(track: FakeTrack) -> None:
     with pytest.raises(ValueError, match="JSON"):
         client(track.url).create_distribution(
-            Distribution("survey-1", "email", ({"send_id": "s-1", "age": float("nan")},), NOW)
+            Distribution("survey-1", Channel.EMAIL, ({"send_id": "s-1", "age": float("nan")},), NOW)
         )
     assert track.requests == []
     assert json.dumps(EMAIL.body())

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from track_pipeline.adapters.alerts import Alert, Kind
 from track_pipeline.adapters.ledger import Ledger, open_ledger
+from track_pipeline.ports import Alert, AlertKind
 from track_pipeline.services.alerting.alerting import Alerting
 from track_pipeline_tests.support.fake_channel import FakeChannel
 
-THROTTLE = Alert("Track.co throttles", "Solve the captcha.", "/runs", Kind.THROTTLE)
-GATE = Alert("HMS 2025-03-09: a gate tripped", "Look at it.", "/runs/1", Kind.GATE, "HMS", "2025-03-09")
+THROTTLE = Alert("Track.co throttles", "Solve the captcha.", "/runs", AlertKind.THROTTLE)
+GATE = Alert("HMS 2025-03-09: a gate tripped", "Look at it.", "/runs/1", AlertKind.GATE, "HMS", "2025-03-09")
 NEWS = Alert("HMS", "3 new answers of detractors", "/assets/daily_report")
 
 
@@ -28,7 +28,7 @@ class Desk:
         self.alerting = Alerting(self.ledger, self.channel, "https://dagster.example/")
 
     def watch(self, *problems: Alert, hospitals: tuple[str, ...] = ("HMS",)) -> None:
-        self.alerting.watch(problems, (Kind.GATE, Kind.THROTTLE), hospitals)
+        self.alerting.watch(problems, (AlertKind.GATE, AlertKind.THROTTLE), hospitals)
 
     def later(self, **delta: float) -> None:
         self.now += timedelta(**delta)
@@ -56,7 +56,7 @@ def test_a_hubs_links_lead_to_its_own_assets(desk: Desk) -> None:
     of_hub = Alerting(desk.ledger, desk.channel, "https://dagster.example", "es")
 
     of_hub.send(NEWS)
-    of_hub.watch([GATE], (Kind.GATE,), ("HMS",))
+    of_hub.watch([GATE], (AlertKind.GATE,), ("HMS",))
 
     links = [text.rpartition("\n")[2] for _, text, _ in desk.channel.told]
     assert links == ["https://dagster.example/assets/es/daily_report", "https://dagster.example/runs/1"]
@@ -90,8 +90,8 @@ def test_a_problem_that_comes_back_is_told_again(desk: Desk) -> None:
 
 
 def test_what_is_not_looked_at_is_left_open(desk: Desk) -> None:
-    run = Alert("HMS: the run failed", "Look.", "/runs/2", Kind.RUN, "HMS", "2025-03-09 daily")
-    elsewhere = Alert("HMC: a gate tripped", "Look.", "/runs", Kind.GATE, "HMC", "2025-03-09")
+    run = Alert("HMS: the run failed", "Look.", "/runs/2", AlertKind.RUN, "HMS", "2025-03-09 daily")
+    elsewhere = Alert("HMC: a gate tripped", "Look.", "/runs", AlertKind.GATE, "HMC", "2025-03-09")
     for alert in (run, elsewhere, GATE):
         desk.alerting.send(alert)
     desk.watch()

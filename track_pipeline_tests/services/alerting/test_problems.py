@@ -7,11 +7,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from track_pipeline.adapters.alerts import Kind
 from track_pipeline.adapters.ledger.encounters import EXTRACTED
-from track_pipeline.adapters.track.api import Stopped, Unknown
 from track_pipeline.config.hospitals import load_registry
+from track_pipeline.domain.channels import Channel
 from track_pipeline.domain.hospital import Registry
+from track_pipeline.domain.sends import Verdict
+from track_pipeline.ports import AlertKind, Stopped, Unknown
 from track_pipeline.services.alerting.problems import due_day, problems
 from track_pipeline.services.daily.dispatch import Dispatcher, GateTripped
 from track_pipeline.services.daily.sending import DispatchStopped
@@ -118,7 +119,7 @@ def test_unknown_sends_are_a_problem_once_they_cannot_be_on_their_way_until_they
     assert found(office) == []
     office.now += timedelta(minutes=2)
     assert found(office) == [f"unknown|{PLACE}"]
-    office.ledger.resolve([office.send_id(1)], "sent", "seen", by="test")
+    office.ledger.resolve([office.send_id(1)], Verdict.SENT, "seen", by="test")
     assert found(office) == []
 
 
@@ -134,17 +135,22 @@ def test_problems_of_hospitals_of_another_installation_are_theirs(office: Office
 def test_every_kind_says_what_to_do_and_where_to_look(office: Office) -> None:
     office.plan({}, {"channel": "whatsapp"}, extract=2)
     office.track.script = [Unknown("timeout", "No answer."), Stopped("throttled", "405")]
-    for channel in ("email", "whatsapp"):
+    for channel in (Channel.EMAIL, Channel.WHATSAPP):
         with pytest.raises(DispatchStopped):
             office.dispatch(channel)
     office.plan({}, {"channel": "whatsapp"}, extract=3)
     office.ledger.resume("all")
     with pytest.raises(GateTripped):
-        office.dispatch("whatsapp")
+        office.dispatch(Channel.WHATSAPP)
     office.ledger.pause("all", "throttled", "test")
     office.now += timedelta(days=1)
     alerts = problems(office.ledger, HMS, office.now)
-    assert {alert.kind for alert in alerts} == {Kind.THROTTLE, Kind.GATE, Kind.UNKNOWN, Kind.SILENCE}
+    assert {alert.kind for alert in alerts} == {
+        AlertKind.THROTTLE,
+        AlertKind.GATE,
+        AlertKind.UNKNOWN,
+        AlertKind.SILENCE,
+    }
     remedies = ("track pause remove", "approve_gates", "track resolve", "track doctor")
     for alert in alerts:
         assert any(remedy in alert.text for remedy in remedies)

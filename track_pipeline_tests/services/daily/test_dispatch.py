@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 from track_pipeline.adapters.lake import NotInLake
-from track_pipeline.adapters.track.api import LinkList, LinkReceipt, NotSent, Refused, Stopped, Unknown
+from track_pipeline.adapters.track.requests import LinkList
 from track_pipeline.config.policy import load_policy
+from track_pipeline.domain.channels import Channel, OptOutChannel
+from track_pipeline.domain.sends import Verdict
 from track_pipeline.errors import ConfigError
+from track_pipeline.ports import Accepted, NotSent, Refused, RefusedInPart, Stopped, Unknown
 from track_pipeline.services.daily.dispatch import Approval, Dispatcher, GateTripped
 from track_pipeline.services.daily.sending import DispatchStopped
 from track_pipeline_tests.support.builders import DAY, encounters, hospital, keys_of, planned
@@ -38,7 +41,7 @@ def test_what_the_plan_has_and_the_ledger_has_not_is_sent_once(office: Office) -
 def test_a_line_carries_only_what_the_policy_allows(office: Office) -> None:
     office.plan({})
     office.dispatch()
-    assert set(office.track.accepted[0]) == set(load_policy().line_fields.email)
+    assert set(office.track.accepted[0]) == set(load_policy().line_fields[Channel.EMAIL])
 
 
 def test_each_survey_of_each_unit_is_a_distribution_of_its_own_in_batches(office: Office) -> None:
@@ -98,7 +101,7 @@ def test_who_says_no_or_pauses_while_a_turn_is_waited_for_is_heard(office: Offic
     def wait() -> None:
         turn = next(turns)
         if turn == 2:
-            office.ledger.opt_out(str(keys_of(2)["cpf_key"]), "all", "Track.co")
+            office.ledger.opt_out(str(keys_of(2)["cpf_key"]), OptOutChannel.ALL, "Track.co")
         elif turn == 3:
             office.ledger.pause("all", "an operator wants to look", "operator")
 
@@ -144,7 +147,7 @@ def test_an_operator_may_say_that_an_unknown_send_never_left(office: Office) -> 
         office.dispatch()
 
     unknown = office.ledger.unresolved("HMS").get_column("send_id")
-    office.ledger.resolve(unknown, "not_sent", "the screen shows no such distribution", by="test")
+    office.ledger.resolve(unknown, Verdict.NOT_SENT, "the screen shows no such distribution", by="test")
     office.dispatch()
 
     assert office.funnel() == {"sent": 1}
@@ -193,7 +196,7 @@ def test_one_bad_line_does_not_hold_back_the_good_ones_of_its_batch(office: Offi
 
     def refuse_batches_with_the_bad_line() -> None:
         lines = office.track.requests[-1].lines
-        refused = Refused("http_422", "Track.co refused the request.")
+        refused = RefusedInPart("http_422", "Track.co refused the request.")
         office.track.script = [refused if any(line["cd_atendimento"] == bad for line in lines) else None]
 
     office.track.on_request = refuse_batches_with_the_bad_line
@@ -205,7 +208,7 @@ def test_one_bad_line_does_not_hold_back_the_good_ones_of_its_batch(office: Offi
 
 def test_a_survey_that_is_refused_altogether_costs_few_requests(office: Office) -> None:
     office.plan(*({} for _ in range(300)))
-    office.track.script = [Refused("http_422", "Track.co refused the request.")] * 1000
+    office.track.script = [RefusedInPart("http_422", "Track.co refused the request.")] * 1000
 
     office.dispatch()
 
@@ -294,7 +297,7 @@ def test_what_should_have_gone_long_ago_does_not_go(office: Office) -> None:
 def test_somebody_who_opted_out_after_the_plan_is_not_written_to(office: Office) -> None:
     office.plan({}, {})
     key = planned({}).get_column("phone_key").item()
-    office.ledger.opt_out(key, "all", "test")
+    office.ledger.opt_out(key, OptOutChannel.ALL, "test")
 
     office.dispatch()
 
@@ -313,7 +316,7 @@ def test_a_line_that_was_dropped_keeps_its_reason_when_the_day_is_run_again(offi
     office.plan({}, {"cpf_key": planned({}).get_column("cpf_key").item()})
     office.dispatch()
     for key in ("cpf_key", "phone_key", "email_key"):
-        office.ledger.opt_out(planned({}, {}).get_column(key)[1], "all", "test")
+        office.ledger.opt_out(planned({}, {}).get_column(key)[1], OptOutChannel.ALL, "test")
 
     report = office.dispatch()
 
@@ -328,8 +331,8 @@ def test_the_policy_that_something_was_sent_under_is_kept_with_its_legal_basis_a
 
     kept = json.loads(office.ledger.policy(send["policy_version"]) or "")
 
-    assert kept["legal_basis"]["email"] == office.policy.legal_basis.email
-    assert kept["line_fields"]["email"] == list(office.policy.line_fields.email)
+    assert kept["legal_basis"]["email"] == office.policy.legal_basis[Channel.EMAIL]
+    assert kept["line_fields"]["email"] == list(office.policy.line_fields[Channel.EMAIL])
 
 
 def test_a_plan_that_lacks_rows_of_its_extract_is_never_sent(office: Office) -> None:
@@ -368,11 +371,11 @@ def test_a_repeated_encounter_in_the_plan_is_never_sent(office: Office) -> None:
 def test_whatsapp_goes_with_its_template_and_without_an_address(office: Office) -> None:
     office.plan({"channel": "whatsapp"})
 
-    office.dispatch("whatsapp")
+    office.dispatch(Channel.WHATSAPP)
 
     body = office.track.requests[0].body()
     assert body["distribution_channel"] == "whatsapp"
-    assert set(office.track.accepted[0]) == set(load_policy().line_fields.whatsapp)
+    assert set(office.track.accepted[0]) == set(load_policy().line_fields[Channel.WHATSAPP])
     assert {"whatsapp_template", "whatsapp_integration_uuid"} <= set(body)
 
 
@@ -382,7 +385,7 @@ def test_a_unit_without_a_whatsapp_template_stops_before_anything_is_claimed(off
     office.plan({"channel": "whatsapp"})
 
     with pytest.raises(ConfigError, match="HMS has no whatsapp_template"):
-        office.dispatch("whatsapp")
+        office.dispatch(Channel.WHATSAPP)
 
     assert office.ledger.unresolved().is_empty()
 
@@ -391,8 +394,8 @@ def test_links_for_people_without_a_contact_are_their_invitation(office: Office)
     office.hospital = hospital(links="no_contact")
     office.plan({"channel": "link"}, {})
 
-    office.dispatch("link")
-    office.dispatch("link")
+    office.dispatch(Channel.LINK)
+    office.dispatch(Channel.LINK)
 
     links = office.lake.read("survey_link", AREA, DAY, "HMS")
     assert links.get_column("encounter_id").to_list() == [1]
@@ -403,7 +406,7 @@ def test_links_for_all_are_made_beside_the_invitations(office: Office) -> None:
     office.hospital = hospital(links="all")
     office.plan({}, {"channel": "whatsapp"})
 
-    for channel in ("link", "email", "whatsapp"):
+    for channel in (Channel.LINK, Channel.EMAIL, Channel.WHATSAPP):
         office.dispatch(channel)
 
     assert office.lake.read("survey_link", AREA, DAY, "HMS").height == 2
@@ -417,12 +420,12 @@ def test_a_link_that_is_missing_in_the_answer_is_not_called_sent(
     office.plan({"channel": "link"}, {"channel": "link"})
     whole = office.track.create_link_list
 
-    def one_left_out(link_list: LinkList) -> LinkReceipt:
+    def one_left_out(link_list: LinkList) -> Accepted:
         receipt = whole(link_list)
-        return LinkReceipt(dict(list(receipt.links.items())[:1]), receipt.refused)
+        return Accepted(None, receipt.refused, dict(list(receipt.links.items())[:1]))
 
     monkeypatch.setattr(office.track, "create_link_list", one_left_out)
-    report = office.dispatch("link")
+    report = office.dispatch(Channel.LINK)
 
     assert (report.sent, report.unknown) == (1, 1)
     assert office.lake.read("survey_link", AREA, DAY, "HMS").height == 1
@@ -431,7 +434,7 @@ def test_a_link_that_is_missing_in_the_answer_is_not_called_sent(
 
 def test_what_was_dropped_with_a_batch_that_then_failed_stays_dropped(office: Office) -> None:
     office.plan({}, {}, {})
-    office.ledger.opt_out(str(keys_of(1)["cpf_key"]), "all", "track")
+    office.ledger.opt_out(str(keys_of(1)["cpf_key"]), OptOutChannel.ALL, "track")
     office.track.script = [NotSent("unreachable", "Track.co did not answer.")]
 
     with pytest.raises(DispatchStopped):
@@ -474,7 +477,7 @@ def test_a_link_lost_with_its_answer_is_unknown_too(office: Office) -> None:
     office.track.script = [Unknown("connection_lost", "The connection broke off.")]
 
     with pytest.raises(DispatchStopped):
-        office.dispatch("link")
+        office.dispatch(Channel.LINK)
 
     assert office.funnel() == {"unknown": 1, "unknown:connection_lost": 1}
 
@@ -483,8 +486,8 @@ def test_reminders_left_to_track_are_asked_for_with_the_invitation_on_its_own_ch
     office.hospital = hospital(reminders="track")
     office.plan({}, {"channel": "whatsapp"})
 
-    office.dispatch("email")
-    office.dispatch("whatsapp")
+    office.dispatch(Channel.EMAIL)
+    office.dispatch(Channel.WHATSAPP)
 
     by_email, by_whatsapp = (request.body() for request in office.track.requests)
     in_a_week = int(datetime(2025, 3, 18, 9, tzinfo=office.hospital.zone).timestamp())
@@ -539,7 +542,7 @@ def test_the_half_of_a_refused_batch_that_was_not_tried_is_not_unknown(
     office: Office, failure: NotSent | Unknown, outcome: dict[str, int]
 ) -> None:
     office.plan(*({} for _ in range(4)))
-    office.track.script = [Refused("http_422", "Track.co refused the request."), failure]
+    office.track.script = [RefusedInPart("http_422", "Track.co refused the request."), failure]
 
     with pytest.raises(DispatchStopped):
         office.dispatch()

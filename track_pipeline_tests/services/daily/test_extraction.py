@@ -6,11 +6,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from track_pipeline.adapters.hospitals.extract import SourceError
 from track_pipeline.config.hospitals import load_registry
 from track_pipeline.config.rules import load_rulebook
 from track_pipeline.domain.areas import AREAS, UNCLASSIFIED, Area
 from track_pipeline.domain.schema import ENCOUNTERS
+from track_pipeline.ports import SourceError
 from track_pipeline.services.daily.extraction import EXTRACT, Extraction, Extractor
 from track_pipeline.services.insight.status import status, why
 from track_pipeline_tests.support.builders import DAY, Row, raw_encounters

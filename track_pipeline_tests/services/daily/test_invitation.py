@@ -9,10 +9,11 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from track_pipeline.adapters.lake import NotInLake
-from track_pipeline.adapters.track.answers import Answer
 from track_pipeline.config.hospitals import load_registry
 from track_pipeline.config.rules import load_rulebook
 from track_pipeline.domain.areas import AREAS, UNCLASSIFIED, Area
+from track_pipeline.domain.channels import Channel, OptOutChannel
+from track_pipeline.ports import Answer
 from track_pipeline.services.daily.dispatch import Dispatcher
 from track_pipeline.services.daily.extraction import EXTRACT, extract_of
 from track_pipeline.services.daily.invitation import INVITATION, Planner
@@ -135,7 +136,7 @@ def test_planning_again_at_the_same_instant_gives_the_same_plan_whoever_opted_ou
     extract(office, whole_day(internacao=[{}, {"person": 2}], exames=[{"person": 2, "encounter_id": 99}]))
     first = invite(office)
     office.now += timedelta(days=2)
-    office.ledger.opt_out(first[AREA].get_column("cpf_key")[1], "all", "track")
+    office.ledger.opt_out(first[AREA].get_column("cpf_key")[1], OptOutChannel.ALL, "track")
 
     assert reasons(invite(office)[Area.EXAMES]) == {99: "opted_out"}
     office.now -= timedelta(days=2)
@@ -207,7 +208,7 @@ def test_an_encounter_that_waits_under_one_day_and_was_sent_under_another_has_a_
     invite(office, day=NEXT_DAY)
     office.dispatch()
 
-    Dispatcher(office.outbox).dispatch(Partition(office.hospital, NEXT_DAY, AREA, "email"), "run")
+    Dispatcher(office.outbox).dispatch(Partition(office.hospital, NEXT_DAY, AREA, Channel.EMAIL), "run")
 
     held = [row["held_by"] for row in status(office.ledger, (NEXT_DAY, NEXT_DAY)) if row["extracted"]]
     assert held == [{"suppressed:already_asked": 1}]
@@ -218,7 +219,7 @@ def test_the_cooldown_after_an_answer_that_came_late_is_as_long_as_any(office: O
     extract(office, whole_day(internacao=[{}]), DAY - timedelta(days=75))
     office.now -= timedelta(days=75)
     invite(office, day=DAY - timedelta(days=75))
-    Dispatcher(office.outbox).dispatch(Partition(office.hospital, DAY - timedelta(days=75), AREA, "email"), "run")
+    Dispatcher(office.outbox).dispatch(Partition(office.hospital, DAY - timedelta(days=75), AREA, Channel.EMAIL), "run")
     office.later(days=28)
     office.reader.answered = [Answer(office.send_id(1), office.now, "done", 9, None, None)]
     office.later(days=47)

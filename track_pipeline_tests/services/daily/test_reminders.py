@@ -8,8 +8,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from track_pipeline.adapters.track.answers import Answer, DeliveryStatus, OptOut
-from track_pipeline.adapters.track.api import NotSent, Unknown
+from track_pipeline.domain.channels import Channel, OptOutChannel
+from track_pipeline.domain.waves import Wave
+from track_pipeline.ports import Answer, DeliveryStatus, NotSent, OptOut, Unknown
 from track_pipeline.services.daily.reminders import AnswersStale
 from track_pipeline.services.daily.sending import DispatchStopped
 from track_pipeline_tests.support.builders import DAY, cpf, email_of, hospital, key_of, phone_of
@@ -45,14 +46,14 @@ def test_after_seven_and_fourteen_days_each_open_invitation_is_reminded_once_by_
     invite(office, {}, {})
 
     office.later(days=7)
-    assert office.remind("reminder_7d").sent == 2
-    assert office.remind("reminder_7d").sent == 0
-    assert office.remind("reminder_14d").sent == 0
+    assert office.remind(Wave(7)).sent == 2
+    assert office.remind(Wave(7)).sent == 0
+    assert office.remind(Wave(14)).sent == 0
 
     office.later(days=7)
-    assert office.remind("reminder_14d").sent == 2
-    assert office.remind("reminder_14d").sent == 0
-    assert office.remind("reminder_7d").sent == 0
+    assert office.remind(Wave(14)).sent == 2
+    assert office.remind(Wave(14)).sent == 0
+    assert office.remind(Wave(7)).sent == 0
 
     assert channels(office) == BY_WHATSAPP_THEN_EMAIL
     assert office.track.accepted_encounters() == ["1", "2"] * 2
@@ -84,7 +85,7 @@ def test_who_answered_the_first_reminder_gets_no_second(office: Office) -> None:
 
     office.later(days=7)
     office.track.accepted.clear()
-    office.remind("reminder_14d")
+    office.remind(Wave(14))
 
     assert office.track.accepted_encounters() == ["2"]
 
@@ -92,9 +93,9 @@ def test_who_answered_the_first_reminder_gets_no_second(office: Office) -> None:
 @pytest.mark.parametrize(
     "contact",
     [
-        OptOut(None, email_of(1).upper(), None, "all", None),
-        OptOut(None, None, phone_of(1), "all", None),
-        OptOut(None, None, "(27) " + phone_of(1)[-8:], "all", None),
+        OptOut(None, email_of(1).upper(), None, OptOutChannel.ALL, None),
+        OptOut(None, None, phone_of(1), OptOutChannel.ALL, None),
+        OptOut(None, None, "(27) " + phone_of(1)[-8:], OptOutChannel.ALL, None),
     ],
     ids=["e-mail in other case", "phone", "phone without its ninth digit"],
 )
@@ -111,7 +112,7 @@ def test_an_opt_out_under_any_identity_stops_every_reminder(office: Office, cont
 
 def test_an_opt_out_of_one_channel_leaves_the_other(office: Office) -> None:
     invite(office, {})
-    office.ledger.opt_out(key_of("cpf", cpf(1)), "whatsapp", "test")
+    office.ledger.opt_out(key_of("cpf", cpf(1)), OptOutChannel.WHATSAPP, "test")
     office.later(days=7)
     office.remind()
     assert channels(office) == ["email"]
@@ -151,7 +152,7 @@ def test_nobody_is_reminded_of_a_visit_after_a_death_or_a_new_visit_anywhere(off
 
 def test_a_corrected_number_whose_owner_has_opted_out_is_not_written_to(office: Office) -> None:
     invite(office, {}, {})
-    office.ledger.opt_out(key_of("phone", f"27{phone_of(77)[-8:]}"), "whatsapp", "test")
+    office.ledger.opt_out(key_of("phone", f"27{phone_of(77)[-8:]}"), OptOutChannel.WHATSAPP, "test")
     office.plan({"phone_e164": phone_of(77), "phone_key": key_of("phone", f"27{phone_of(77)[-8:]}")}, {})
 
     office.later(days=7)
@@ -166,9 +167,9 @@ def test_an_opt_out_of_the_number_that_was_invited_holds_after_it_was_corrected(
     invite(
         office, {"email_address": None, "email_key": None, "cpf_digits": None, "cpf_key": None, "channel": "whatsapp"}
     )
-    office.dispatch("whatsapp")
+    office.dispatch(Channel.WHATSAPP)
     office.track.accepted.clear()
-    office.ledger.opt_out(key_of("phone", f"27{phone_of(1)[-8:]}"), "all", "test")
+    office.ledger.opt_out(key_of("phone", f"27{phone_of(1)[-8:]}"), OptOutChannel.ALL, "test")
     office.plan({"phone_e164": phone_of(77), "phone_key": key_of("phone", f"27{phone_of(77)[-8:]}")})
 
     office.later(days=7)
@@ -202,12 +203,12 @@ def test_a_late_invitation_is_reminded_seven_days_after_itself(office: Office) -
 def test_both_waves_never_go_together_however_late_the_first_was(office: Office) -> None:
     invite(office, {})
     office.later(days=10)
-    office.remind("reminder_7d")
-    assert office.remind("reminder_14d").sent == 0
+    office.remind(Wave(7))
+    assert office.remind(Wave(14)).sent == 0
     office.later(days=3)
-    assert office.remind("reminder_14d").sent == 0
+    assert office.remind(Wave(14)).sent == 0
     office.later(days=1)
-    assert office.remind("reminder_14d").sent == 1
+    assert office.remind(Wave(14)).sent == 1
 
 
 @pytest.mark.parametrize("source", ["answers", "opt_outs", "distribution-1"])
@@ -232,9 +233,9 @@ def test_who_unsubscribed_days_after_the_invitation_is_not_reminded_by_that_chan
     office.reader.delivered = {"distribution-1": [unsubscribed]}
 
     office.later(days=2)
-    office.remind("reminder_7d")
+    office.remind(Wave(7))
     office.later(days=7)
-    office.remind("reminder_14d")
+    office.remind(Wave(14))
 
     # The first said no to e-mail: not even the second reminder, which prefers it, goes that way.
     assert channels(office) == ["whatsapp", "email", "whatsapp"]
@@ -287,7 +288,7 @@ def test_an_opt_out_between_the_plan_and_the_claim_is_honoured(office: Office) -
     office.later(days=7)
 
     def refuse_meanwhile() -> None:
-        office.ledger.opt_out(key_of("cpf", cpf(2)), "all", "test")
+        office.ledger.opt_out(key_of("cpf", cpf(2)), OptOutChannel.ALL, "test")
 
     office.track.on_request = refuse_meanwhile
     assert office.remind().held == {"suppressed:opted_out": 1}
@@ -313,7 +314,9 @@ def test_a_hospital_that_requires_consent_reminds_by_whatsapp_only_who_has_agree
 def test_of_a_thousand_exactly_the_open_ones_are_reminded(office: Office) -> None:
     invite(office, *({} for _ in range(1000)))
     office.reader.answered = [answer(office, number) for number in range(1, 301)]
-    office.reader.refused = [OptOut(None, email_of(number), None, "all", None) for number in range(301, 401)]
+    office.reader.refused = [
+        OptOut(None, email_of(number), None, OptOutChannel.ALL, None) for number in range(301, 401)
+    ]
 
     office.later(days=7)
     office.remind()
@@ -339,7 +342,7 @@ def test_whoever_tries_both_waves_every_day_sends_two_reminders_a_week_apart(off
     sent: list[int] = []
     for age in range(1, 25):
         office.later(days=1)
-        for wave in ("reminder_14d", "reminder_7d"):
+        for wave in (Wave(14), Wave(7)):
             sent += [age] * office.remind(wave).sent
     assert sent == [7, 7, 14, 14]
 

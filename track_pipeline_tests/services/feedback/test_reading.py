@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import update
 
 from track_pipeline.adapters.ledger.tables import sends
-from track_pipeline.adapters.track.answers import Answer, DeliveryStatus, OptOut, Page
-from track_pipeline.adapters.track.api import NotSent, Refused, Unknown
+from track_pipeline.domain.channels import OptOutChannel
+from track_pipeline.ports import Answer, DeliveryStatus, NotSent, OptOut, Page, Refused, Unknown
 from track_pipeline.services.daily.reminders import AnswersStale, Reminder
 from track_pipeline.services.daily.sending import DispatchStopped
 from track_pipeline.services.feedback.reading import Unreadable
@@ -105,7 +105,7 @@ def test_detractors_are_told_of_although_the_reading_breaks_off_after_them(offic
 
 
 def test_an_opt_out_by_send_reaches_every_key_of_the_person(office: Office) -> None:
-    office.reader.refused = [OptOut(office.send_id(1), None, None, "all", None)]
+    office.reader.refused = [OptOut(office.send_id(1), None, None, OptOutChannel.ALL, None)]
     assert office.refresh().new_opt_outs == 3
     assert office.refresh().new_opt_outs == 0
     keys = set(office.ledger.opt_outs().get_column("person_key"))
@@ -117,7 +117,9 @@ def test_an_opt_out_by_send_reaches_every_key_of_the_person(office: Office) -> N
 
 
 def test_an_opt_out_by_contact_is_read_as_people_write_contacts(office: Office) -> None:
-    office.reader.refused = [OptOut(None, f" {email_of(1).upper()} ", "27 " + phone_of(2)[-8:], "email", None)]
+    office.reader.refused = [
+        OptOut(None, f" {email_of(1).upper()} ", "27 " + phone_of(2)[-8:], OptOutChannel.EMAIL, None)
+    ]
     office.refresh()
     found = office.ledger.opt_outs().select("person_key", "channel").rows()
     assert set(found) == {
@@ -128,8 +130,8 @@ def test_an_opt_out_by_contact_is_read_as_people_write_contacts(office: Office) 
 
 def test_a_contact_that_cannot_be_read_is_counted_and_loses_no_other(office: Office) -> None:
     office.reader.refused = [
-        OptOut(None, "not an address", None, "all", None),
-        OptOut(None, email_of(2), None, "all", None),
+        OptOut(None, "not an address", None, OptOutChannel.ALL, None),
+        OptOut(None, email_of(2), None, OptOutChannel.ALL, None),
     ]
     report = office.refresh()
     assert (report.new_opt_outs, dict(report.skipped)) == (1, {"opt_out_unreadable": 1})
@@ -181,7 +183,7 @@ def test_an_unsubscribe_or_an_answer_without_a_readable_time_counts_from_now(off
 def test_a_reading_in_which_nothing_could_be_read_is_none(
     office: Office, monkeypatch: pytest.MonkeyPatch, rows: int, skipped: int, believed: bool
 ) -> None:
-    opt_outs = (OptOut("s-1", None, None, "all", None),) * rows
+    opt_outs = (OptOut("s-1", None, None, OptOutChannel.ALL, None),) * rows
     monkeypatch.setattr(office.reader, "opt_outs", lambda _since: iter([Page(opt_outs, {"no_contact": skipped})]))
 
     if believed:

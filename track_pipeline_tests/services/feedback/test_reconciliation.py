@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from track_pipeline.adapters.track.answers import DeliveryStatus, Distribution
-from track_pipeline.adapters.track.api import NotSent, Refused, Unknown
+from track_pipeline.domain.sends import Verdict
+from track_pipeline.ports import DeliveryStatus, KnownDistribution, NotSent, Refused, RefusedInPart, Unknown
 from track_pipeline.services.daily.sending import DispatchStopped
 from track_pipeline_tests.support.builders import DAY
 from track_pipeline_tests.support.installation import Office
@@ -30,7 +30,7 @@ def lose_sight(office: Office) -> None:
 
 
 def track_has(office: Office, *send_ids: str, distribution: str = "d-9") -> None:
-    office.reader.listed = [*(office.reader.listed or ()), Distribution(distribution)]
+    office.reader.listed = [*(office.reader.listed or ()), KnownDistribution(distribution)]
     office.reader.delivered[distribution] = [DeliveryStatus(each, "sent", office.now, "sent") for each in send_ids]
 
 
@@ -48,7 +48,7 @@ def test_an_unknown_send_that_track_has_was_sent(office: Office) -> None:
 
 def test_a_send_whose_distribution_nobody_saw_is_found_so_that_its_refusals_are_heard(office: Office) -> None:
     lose_sight(office)
-    office.ledger.resolve([office.send_id(1)], "sent", "seen on the screen", by="operator")
+    office.ledger.resolve([office.send_id(1)], Verdict.SENT, "seen on the screen", by="operator")
     track_has(office, office.send_id(1))
     office.reconcile()
     office.reader.delivered["d-9"] = [DeliveryStatus(office.send_id(1), "unsubscribed", office.now, "sair")]
@@ -115,7 +115,7 @@ def test_a_planted_loss_and_a_planted_double_are_found(office: Office) -> None:
 
 def test_a_line_that_was_rejected_and_is_at_track_all_the_same_is_told(office: Office) -> None:
     office.plan({})
-    office.track.script = [Refused("http_422", "no")]
+    office.track.script = [RefusedInPart("http_422", "no")]
     office.dispatch()
     office.now += timedelta(hours=1)
     track_has(office, office.send_id(1))

@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from track_pipeline.adapters.ledger.encounters import EXTRACTED
-from track_pipeline.adapters.track.api import Refused, Unknown
 from track_pipeline.domain.hospital import Registry
+from track_pipeline.ports import Refused, Unknown
 from track_pipeline.services.daily.sending import DispatchStopped
 from track_pipeline.services.insight.compare import Comparer
 from track_pipeline.services.operator.imports import BadFile

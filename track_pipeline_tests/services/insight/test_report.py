@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from track_pipeline.adapters.track.answers import Answer
 from track_pipeline.config.policy import load_policy
+from track_pipeline.domain.channels import Channel
+from track_pipeline.ports import Answer
 from track_pipeline.services.insight.report import SCORE_DAYS, DayReport, Table, day_report
 from track_pipeline_tests.support.builders import DAY, Row
 from track_pipeline_tests.support.installation import Office
@@ -24,7 +25,7 @@ def office(tmp_path: Path) -> Iterator[Office]:
 
 def invite(office: Office, *rows: Row) -> None:
     office.plan(*rows)
-    for channel in ("email", "whatsapp"):
+    for channel in (Channel.EMAIL, Channel.WHATSAPP):
         office.dispatch(channel)
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from track_pipeline.adapters.track.answers import Answer
-from track_pipeline.adapters.track.api import NotSent, Unknown
+from track_pipeline.domain.channels import OptOutChannel
+from track_pipeline.domain.waves import Wave
+from track_pipeline.ports import Answer, NotSent, Unknown
 from track_pipeline.services.daily.sending import DispatchStopped
 from track_pipeline.services.insight.status import closes, funnel_of, status, why
 from track_pipeline_tests.support.builders import DAY, Row, cpf, key_of
@@ -37,10 +38,10 @@ def test_a_row_of_the_status_has_everything_that_became_of_a_partition(office: O
     office.plan({}, {}, {"channel": "whatsapp"}, EXCLUDED)
     office.dispatch()
     office.later(days=7)
-    office.remind("reminder_7d")
+    office.remind(Wave(7))
     office.reader.answered = [answer(office, 1, "reminder_7d")]
     office.later(days=7)
-    office.remind("reminder_14d")
+    office.remind(Wave(14))
 
     [row] = status(office.ledger, (DAY, DAY))
 
@@ -97,7 +98,7 @@ def test_the_story_tells_why_somebody_was_not_reminded(office: Office) -> None:
     office.plan({}, {}, {}, {}, {})
     office.dispatch()
     office.reader.answered = [answer(office, 2)]
-    office.ledger.opt_out(key_of("cpf", cpf(3)), "all", "test")
+    office.ledger.opt_out(key_of("cpf", cpf(3)), OptOutChannel.ALL, "test")
     office.see(4, key=key_of("cpf", cpf(4)), days=1, died=True)
     office.see(900, key=key_of("cpf", cpf(5)), days=2, code="HAT")
     office.later(days=7)

@@ -9,14 +9,13 @@ from typing import Any
 
 import pytest
 
-from track_pipeline.adapters.hospitals.extract import SourceError
-from track_pipeline.adapters.track.answers import Answer
-from track_pipeline.adapters.track.api import Refused
 from track_pipeline.config.files import package_file
 from track_pipeline.config.hospitals import load_registry
 from track_pipeline.config.policy import load_policy
 from track_pipeline.config.rules import load_rulebook, load_rules
+from track_pipeline.domain.channels import Channel, OptOutChannel
 from track_pipeline.errors import ConfigError
+from track_pipeline.ports import Answer, Refused, SourceError
 from track_pipeline.services.daily.dispatch import Dispatcher
 from track_pipeline.services.daily.extraction import Extractor
 from track_pipeline.services.daily.invitation import Planner
@@ -57,7 +56,7 @@ def live(office: Office, hospitals: FakeHospitals, day: date = DAY) -> None:
     """Extracts, plans and sends a day, as every morning."""
     Extractor(hospitals, RULES, office.lake, office.ledger).extract(office.hospital, day)
     planner(office).invite(office.hospital, day)
-    Dispatcher(office.outbox).dispatch(Partition(office.hospital, day, AREA, "email"), "run")
+    Dispatcher(office.outbox).dispatch(Partition(office.hospital, day, AREA, Channel.EMAIL), "run")
 
 
 def rules(tmp_path: Path, pattern: str, replacement: str) -> Candidate:
@@ -200,7 +199,7 @@ def test_what_has_an_outcome_keeps_no_place_that_the_policy_does_not_give_it(
     hospitals.batches["HMS"] = [raw_encounters({"cd_cid": "A00"}, {"cd_cid": "A00"})]
     Extractor(hospitals, RULES, office.lake, office.ledger).extract(office.hospital, DAY)
     planner(office).invite(office.hospital, DAY)
-    office.ledger.opt_out(key_of("cpf", cpf(2)), "all", "before the dispatch")
+    office.ledger.opt_out(key_of("cpf", cpf(2)), OptOutChannel.ALL, "before the dispatch")
     office.dispatch()
     assert office.funnel() == {"sent": 1, "suppressed": 1, "suppressed:opted_out": 1}
 
@@ -243,11 +242,11 @@ def test_a_refused_invitation_asked_nobody(office: Office, hospitals: FakeHospit
 def test_an_old_day_is_judged_as_of_the_morning_after_it(office: Office, hospitals: FakeHospitals) -> None:
     hospitals.batches["HMS"] = [raw_encounters({}, {}, {})]
     office.now -= timedelta(hours=2)
-    office.ledger.opt_out(key_of("cpf", cpf(2)), "all", "early")
+    office.ledger.opt_out(key_of("cpf", cpf(2)), OptOutChannel.ALL, "early")
     office.now += timedelta(hours=2)
     live(office, hospitals)
     office.now += timedelta(days=90)
-    office.ledger.opt_out(key_of("cpf", cpf(3)), "all", "because of the survey")
+    office.ledger.opt_out(key_of("cpf", cpf(3)), OptOutChannel.ALL, "because of the survey")
 
     result = what_if(office, hospitals)
 

@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 from track_pipeline.adapters.budget import open_budget
 from track_pipeline.adapters.ledger import open_ledger
 from track_pipeline.adapters.ledger.database import connect
-from track_pipeline.adapters.track.api import Patience, TrackApi
+from track_pipeline.adapters.track.api import TrackApi
+from track_pipeline.adapters.track.http import Patience
 from track_pipeline.cli.app import app
 from track_pipeline.config.hospitals import load_registry
 from track_pipeline.config.settings import Settings, load_settings
@@ -81,7 +82,7 @@ def impatient(token: str = "marked-token") -> Callable[[Settings], Runtime]:
         runtime = Runtime(settings)
         budget = open_budget(settings.home, None, 600)
         sender = TrackApi(settings.api_url or "", "organization", token, budget=budget, patience=Patience(attempts=1))
-        return Runtime(settings, registry=runtime.registry, sender=sender)
+        return Runtime(settings, registry=runtime.registry, requests=sender)
 
     return install
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from track_pipeline.adapters.track.answers import Answer
 from track_pipeline.domain.identity import KEY_COLUMNS
+from track_pipeline.ports import Answer
 from track_pipeline.services.operator.erasure import Eraser
 from track_pipeline.services.operator.people import person_keys
 from track_pipeline_tests.services.daily.test_invitation import extract, invite, whole_day

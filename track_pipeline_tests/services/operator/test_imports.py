@@ -8,6 +8,7 @@ import pytest
 
 from track_pipeline.adapters.ledger import Ledger, open_ledger
 from track_pipeline.config.policy import load_policy
+from track_pipeline.domain.channels import Channel
 from track_pipeline.services.operator.imports import BadFile, Importer
 from track_pipeline_tests.support.builders import HASHER, cpf, email_of, key_of, phone_of
 
@@ -92,6 +93,6 @@ def test_consents_are_evidence_for_whatsapp(tmp_path: Path, ledger: Ledger, impo
     assert importer.consents(path) == 1
 
     key = key_of("phone", f"27{phone_of(1)[-8:]}")
-    assert ledger.consented([key], "whatsapp").get_column("person_key").to_list() == [key]
+    assert ledger.consented([key], Channel.WHATSAPP).get_column("person_key").to_list() == [key]
     with pytest.raises(BadFile, match="line 2: date"):
         importer.consents(file(tmp_path, f"phone,source,date,text_version\n{phone_of(2)},form,05/01/2025,v2\n"))

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from track_pipeline.domain.funnel import PLANNED_OUTCOMES, Funnel
-from track_pipeline.domain.outcomes import Deferral, Exclusion, Suppression
+from track_pipeline.domain.funnel import Funnel
+from track_pipeline.domain.outcomes import PLANNED_KINDS, Deferral, Exclusion, Suppression
 from track_pipeline_tests.support.drills.remembering_track import Accepted
 
 # The states of a send that somebody may have got: what the funnel calls `unknown`.
@@ -240,7 +240,7 @@ def _everybody_has_one_name(seen: Evidence) -> Iterator[str]:
             yield f"encounter {row.encounter} is excluded without a reason"
     for encounter, word in _outcomes(seen).items():
         outcome, _, reason = word.partition(":")
-        if outcome not in PLANNED_OUTCOMES or (reason and reason not in _REASONS) or word.endswith(":"):
+        if outcome not in PLANNED_KINDS or (reason and reason not in _REASONS) or word.endswith(":"):
             yield f"encounter {encounter} has no outcome but {word!r}"
     for encounter, invitations in seen.invitations().items():
         standing = [send for send in invitations if send.state != "rejected"]
@@ -262,5 +262,5 @@ def _the_funnel_closes(seen: Evidence) -> Iterator[str]:
             yield f"of {count} rows of {place} the ledger has {len(rows)} and the funnel {funnel.extracted}"
         if strangers := {row.encounter for row in rows} ^ encounters:
             yield f"extract and ledger of {place} differ in {sorted(strangers)}"
-        if any(words[name] != getattr(funnel, name) for name in PLANNED_OUTCOMES):
+        if any(words[name] != getattr(funnel, name) for name in PLANNED_KINDS):
             yield f"the funnel of {place} tells {funnel}, its rows {dict(words)}"

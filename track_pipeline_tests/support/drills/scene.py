@@ -10,20 +10,20 @@ from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 import polars as pl
 from sqlalchemy import Connection, Engine, NullPool, create_engine, make_url, text
 
 from track_pipeline.adapters.lake import Lake
 from track_pipeline.adapters.ledger import ANSWERS, Ledger, open_ledger
-from track_pipeline.adapters.ledger.consent import OptOutChannel
 from track_pipeline.config.settings import load_settings
 from track_pipeline.domain.areas import Area
+from track_pipeline.domain.channels import CONTACT_CHANNELS, Channel, OptOutChannel
+from track_pipeline.domain.encounter import GROUP_TIME_ZONE
 from track_pipeline.domain.funnel import funnels
 from track_pipeline.domain.hospital import Hospital
 from track_pipeline.domain.outcomes import PLANNED
-from track_pipeline.services.daily.messages import LineChannel
+from track_pipeline.domain.sends import Verdict
 from track_pipeline.services.daily.reminders import FRESH
 from track_pipeline_tests.support.builders import DAY, cpf, encounters, key_of
 from track_pipeline_tests.support.drills.invariants import End, Evidence, OptOut, Row, Send
@@ -31,8 +31,7 @@ from track_pipeline_tests.support.drills.remembering_track import RememberingTra
 from track_pipeline_tests.support.drills.worker import HOSPITAL
 
 AREAS: Final = (Area.INTERNACAO, Area.PRONTO_SOCORRO)
-_REFUSABLE: Final[tuple[OptOutChannel, ...]] = ("all", "email", "whatsapp")
-_ZONE: Final = ZoneInfo("America/Sao_Paulo")
+_REFUSABLE: Final = tuple(OptOutChannel)
 _HOUR_OF_DISCHARGE: Final = time(12)
 
 Visit = dict[str, Any]
@@ -48,7 +47,7 @@ class Scene:
     track: RememberingTrack
     hospital: Hospital
     days: tuple[date, ...]
-    channels: tuple[LineChannel, ...]
+    channels: tuple[Channel, ...]
     now: datetime
     batch_size: int
     visits: dict[date, list[Visit]] = field(default_factory=dict)
@@ -174,7 +173,9 @@ class Scene:
         with self.ledger() as ledger:
             unresolved = ledger.unresolved().get_column("send_id")
             for send_id in unresolved:
-                ledger.resolve([send_id], "sent" if send_id in accepted else "not_sent", "seen at Track.co", "a drill")
+                ledger.resolve(
+                    [send_id], Verdict.SENT if send_id in accepted else Verdict.NOT_SENT, "seen at Track.co", "a drill"
+                )
         return unresolved.len()
 
     # --- the evidence
@@ -231,8 +232,8 @@ def build_scene(
     days = (DAY, DAY + timedelta(days=1))[: chance.choice((1, 1, 2))]
     links = chance.choice(("off", "off", "no_contact", "all"))
     hospital = HOSPITAL.model_copy(update={"links": links})
-    now = datetime.combine(days[-1] + timedelta(days=1), time(9), _ZONE)
-    channels: tuple[LineChannel, ...] = ("email", "whatsapp") if links == "off" else ("email", "whatsapp", "link")
+    now = datetime.combine(days[-1] + timedelta(days=1), time(9), GROUP_TIME_ZONE)
+    channels = CONTACT_CHANNELS if links == "off" else tuple(Channel)
     scene = Scene(home, ledger_url, chance, track, hospital, days, channels, now, chance.randint(3, 9))
     first = 1
     for day in days:
@@ -252,7 +253,7 @@ def build_scene(
 def _visit(chance: Random, encounter: int, day: date) -> Visit:
     """A row of a hospital-day; people come back, have no e-mail, no contact at all, or have died."""
     person = chance.randint(1, encounter) if encounter > 1 and chance.random() < 0.1 else encounter
-    discharged = datetime.combine(day, _HOUR_OF_DISCHARGE, _ZONE)
+    discharged = datetime.combine(day, _HOUR_OF_DISCHARGE, GROUP_TIME_ZONE)
     visit: Visit = {
         "encounter_id": encounter,
         "person": person,

@@ -24,30 +24,24 @@ from typing import Any, Final, Literal
 from sqlalchemy import Connection, Engine, event
 
 from track_pipeline.adapters.budget import BUDGET_FILE, open_budget
-from track_pipeline.adapters.track.api import (
-    Distribution,
-    LinkList,
-    LinkReceipt,
-    Patience,
-    Receipt,
-    Survey,
-    SurveySender,
-    TrackApi,
-)
+from track_pipeline.adapters.track.api import TrackApi
+from track_pipeline.adapters.track.http import Patience
+from track_pipeline.adapters.track.requests import Distribution, LinkList
+from track_pipeline.adapters.track.sender import TrackRequests
 from track_pipeline.config.hospitals import load_registry
 from track_pipeline.config.policy import load_policy
 from track_pipeline.config.rules import load_rulebook
 from track_pipeline.config.settings import load_settings
 from track_pipeline.demo.surveys import DEMO_ORGANIZATION
 from track_pipeline.domain.areas import Area
+from track_pipeline.domain.calendar import is_holiday
+from track_pipeline.domain.channels import Channel
 from track_pipeline.domain.hospital import Hospital, Registry
-from track_pipeline.domain.reminders import Wave as ReminderWave
-from track_pipeline.domain.sending import is_holiday
+from track_pipeline.domain.waves import Wave
 from track_pipeline.errors import TrackPipelineError
+from track_pipeline.ports import Accepted, Survey
 from track_pipeline.runtime import Runtime
-from track_pipeline.services.daily.messages import LineChannel
-from track_pipeline.services.daily.reminders import WAVES
-from track_pipeline.services.daily.sending import INVITE, Partition
+from track_pipeline.services.daily.sending import Partition
 from track_pipeline_tests.support.drills.full_disk import fill_up
 
 # Several play at once, on frames of a few rows: threads of Polars would only wait for each other.
@@ -107,7 +101,7 @@ class Order:
     hospital: Hospital
     days: tuple[date, ...]
     areas: tuple[Area, ...]
-    channels: tuple[LineChannel, ...]
+    channels: tuple[Channel, ...]
     wave: str
     plans: bool
     batch_size: int
@@ -178,19 +172,19 @@ def _is_of_budget(connection: Connection) -> bool:
 class CountedSender:
     """A sender whose requests are steps."""
 
-    sender: SurveySender
+    sender: TrackRequests
     step: Callable[[], None]
 
     def await_turn(self) -> None:
         self.sender.await_turn()
 
-    def create_distribution(self, distribution: Distribution) -> Receipt:
+    def create_distribution(self, distribution: Distribution) -> Accepted:
         self.step()
         receipt = self.sender.create_distribution(distribution)
         self.step()
         return receipt
 
-    def create_link_list(self, link_list: LinkList) -> LinkReceipt:
+    def create_link_list(self, link_list: LinkList) -> Accepted:
         self.step()
         receipt = self.sender.create_link_list(link_list)
         self.step()
@@ -266,7 +260,7 @@ def _runtime(order: Order, steps: Steps) -> Runtime:
         registry=Registry.model_validate({"hospital": [order.hospital]}),
         policy=_POLICY.model_copy(update={"sending": _POLICY.sending.model_copy(update=limits)}),
         rules=_RULES,
-        sender=CountedSender(track, steps.take),
+        requests=CountedSender(track, steps.take),
     )
 
 
@@ -274,7 +268,7 @@ def _steps_of_dagster(order: Order, runtime: Runtime) -> list[Callable[[], objec
     hospital, places = order.hospital, [(day, area) for day in order.days for area in order.areas]
 
     # What they need is opened in them: a ledger that cannot be opened is each one's error.
-    def remind(wave: ReminderWave, day: date, area: Area) -> None:
+    def remind(wave: Wave, day: date, area: Area) -> None:
         runtime.reminder.remind(hospital, day, area, wave, order.run_id)
 
     def plan(day: date) -> None:
@@ -283,8 +277,8 @@ def _steps_of_dagster(order: Order, runtime: Runtime) -> list[Callable[[], objec
     def dispatch(partition: Partition) -> None:
         runtime.dispatcher.dispatch(partition, order.run_id)
 
-    if order.wave != INVITE:
-        wave = next(wave for wave in WAVES if wave == order.wave)
+    wave = Wave.parse(order.wave)
+    if wave.is_reminder:
         return [partial(remind, wave, *place) for place in places]
     plans = [partial(plan, day) for day in order.days if order.plans]
     partitions = [Partition(hospital, *place, channel) for place in places for channel in order.channels]

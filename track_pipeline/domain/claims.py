@@ -1,29 +1,39 @@
-"""Who of a batch may be written to, given what the ledger holds: a function of frames alone.
+"""Decides which lines of a batch may be claimed, given what the ledger holds: a function of frames alone.
 
-The transaction that makes the answer binding is in `sends`.
+This is the last word before a line leaves. The ledger makes the decision binding in one transaction.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Final, Literal
+from enum import StrEnum
+from typing import Final
 
 import polars as pl
 
-from track_pipeline.domain.identity import ENCOUNTER_KEY, KEY_COLUMNS
+from track_pipeline.domain.channels import OptOutChannel
+from track_pipeline.domain.encounter import LEDGER_ENCOUNTER_KEY
+from track_pipeline.domain.identity import ENCOUNTER_PERSON_KEY, KEY_COLUMNS
+from track_pipeline.domain.sends import SendState
+from track_pipeline.domain.waves import INVITE, Wave
 
-Wave = Literal["invite", "reminder_7d", "reminder_14d"]
-SendChannel = Literal["email", "whatsapp", "link"]
-ClaimVerdict = Literal[
-    "claimed", "already", "already_asked", "withdrawn", "answered", "deceased", "opted_out", "too_many", "quarantine"
-]
 
-# Reminders that an encounter may get in all, whatever their waves.
-MOST_REMINDERS: Final = 2
+class ClaimVerdict(StrEnum):
+    """The verdict on one line of a batch; see `judge` for what each means."""
 
-# What a send is about, and what makes it the same send (within a wave).
-ENCOUNTER: Final = ("hospital", "database", "encounter_id")
-_SEND: Final = (*ENCOUNTER, "survey_uuid", "channel")
+    CLAIMED = "claimed"
+    ALREADY = "already"
+    ALREADY_ASKED = "already_asked"
+    WITHDRAWN = "withdrawn"
+    ANSWERED = "answered"
+    DECEASED = "deceased"
+    OPTED_OUT = "opted_out"
+    TOO_MANY = "too_many"
+    QUARANTINE = "quarantine"
+
+
+# What makes two lines the same send (within a wave).
+_SEND: Final = (*LEDGER_ENCOUNTER_KEY, "survey_uuid", "channel")
 
 # The columns of a batch to be claimed; `extra` marks links made for the front desk beside the real invitation.
 LINES: Final = pl.Schema(
@@ -51,7 +61,8 @@ class Claim:
     cohort_date: the day of the partition. any_survey_since, this_survey_since: a person invited to any survey, or
     to the line's own, at or after that instant is in quarantine; None for no such quarantine, as on reminders.
     any_survey_days, this_survey_days: so is one whose invitation is of a day that is fewer days away from this one,
-    before or after, whatever the clock said when it was sent.
+    before or after, whatever the clock said when it was sent. most_reminders: how many reminders an encounter may get,
+    whatever their waves; as many as the policy has waves.
     """
 
     wave: Wave
@@ -61,6 +72,7 @@ class Claim:
     rules_version: str
     any_survey_since: datetime | None
     this_survey_since: datetime | None
+    most_reminders: int
     any_survey_days: int = 0
     this_survey_days: int = 0
 
@@ -90,17 +102,19 @@ def judge(lines: pl.DataFrame, claim: Claim, known: Known) -> pl.Series:
     `already`: this very send exists. `already_asked`: it exists as a send of another day, or the encounter was asked
     in this wave by another survey or channel. `withdrawn`: a later plan excludes it. `answered`: a send of any wave to
     the encounter has an answer. `deceased`: the person has died. `opted_out`: the person refuses the channel, or all.
-    `too_many`: the encounter had `MOST_REMINDERS`, those of unknown outcome counted. `quarantine`: the person was
+    `too_many`: the encounter had `most_reminders`, those of unknown outcome counted. `quarantine`: the person was
     invited not long ago, for another encounter. A person is who has one of the line's keys, or one that an earlier
     send to the encounter had. Extra lines are subject to `already`, `withdrawn`, `answered`, `deceased` and
     `opted_out` only. Earlier lines of the batch count as sends.
     """
     lines = lines.select(pl.col(name).cast(kind) for name, kind in LINES.items()).with_row_index("line")
     found = list(_refused(lines, claim, known))
-    refused = pl.concat([_verdict("already", lines.clear()), *found]).unique("line", keep="first", maintain_order=True)
+    refused = pl.concat([_verdict(ClaimVerdict.ALREADY, lines.clear()), *found]).unique(
+        "line", keep="first", maintain_order=True
+    )
     within = _repeated_within(lines.join(refused, on="line", how="anti", maintain_order="left"), claim)
     verdicts = lines.select("line").join(pl.concat([refused, within]), on="line", how="left", maintain_order="left")
-    return verdicts.get_column("verdict").fill_null("claimed")
+    return verdicts.get_column("verdict").fill_null(ClaimVerdict.CLAIMED.value)
 
 
 def _refused(lines: pl.DataFrame, claim: Claim, known: Known) -> Iterator[pl.DataFrame]:
@@ -108,27 +122,31 @@ def _refused(lines: pl.DataFrame, claim: Claim, known: Known) -> Iterator[pl.Dat
     asked, regular = known.asked, _regular(lines)
     people = _people(lines, asked) if not (known.died.is_empty() and known.opted_out.is_empty()) else lines.clear()
     if not asked.is_empty():
-        of_wave = asked.filter(pl.col("wave") == claim.wave)
+        of_wave = asked.filter(pl.col("wave") == claim.wave.key)
         same = lines.join(of_wave, on=_SEND)
-        yield _verdict("already", same.filter(pl.col("cohort_date") == claim.cohort_date))
-        yield _verdict("already_asked", same)
-        yield _verdict("already_asked", regular.join(_standing(of_wave), on=ENCOUNTER, how="semi"))
+        yield _verdict(ClaimVerdict.ALREADY, same.filter(pl.col("cohort_date") == claim.cohort_date))
+        yield _verdict(ClaimVerdict.ALREADY_ASKED, same)
+        yield _verdict(
+            ClaimVerdict.ALREADY_ASKED, regular.join(_standing(of_wave), on=LEDGER_ENCOUNTER_KEY, how="semi")
+        )
     if not known.withdrawn.is_empty():
-        yield _verdict("withdrawn", _withdrawn(lines, known.withdrawn))
+        yield _verdict(ClaimVerdict.WITHDRAWN, _withdrawn(lines, known.withdrawn))
     if not asked.is_empty():
-        yield _verdict("answered", lines.join(asked.filter("answered"), on=ENCOUNTER, how="semi"))
+        yield _verdict(ClaimVerdict.ANSWERED, lines.join(asked.filter("answered"), on=LEDGER_ENCOUNTER_KEY, how="semi"))
     if not known.died.is_empty():
-        yield _verdict("deceased", people.join(known.died, on="person_key", how="semi"))
+        yield _verdict(ClaimVerdict.DECEASED, people.join(known.died, on="person_key", how="semi"))
     if not known.opted_out.is_empty():
-        yield _verdict("opted_out", _refused_by_person(people, known.opted_out))
+        yield _verdict(ClaimVerdict.OPTED_OUT, _refused_by_person(people, known.opted_out))
     if not asked.is_empty():
-        yield _verdict("too_many", regular.join(_reminded_enough(asked), on=ENCOUNTER, how="semi"))
+        yield _verdict(
+            ClaimVerdict.TOO_MANY, regular.join(_reminded_enough(asked, claim), on=LEDGER_ENCOUNTER_KEY, how="semi")
+        )
     if not known.invited.is_empty():
-        yield _verdict("quarantine", _invited_lately(regular, claim, known.invited))
+        yield _verdict(ClaimVerdict.QUARANTINE, _invited_lately(regular, claim, known.invited))
 
 
 def _verdict(verdict: ClaimVerdict, lines: pl.DataFrame) -> pl.DataFrame:
-    return lines.select("line", verdict=pl.lit(verdict))
+    return lines.select("line", verdict=pl.lit(verdict.value))
 
 
 def _regular(lines: pl.DataFrame) -> pl.DataFrame:
@@ -136,12 +154,12 @@ def _regular(lines: pl.DataFrame) -> pl.DataFrame:
 
 
 def _standing(asked: pl.DataFrame) -> pl.DataFrame:
-    return asked.filter(~pl.col("extra"), pl.col("state") != "rejected")
+    return asked.filter(~pl.col("extra"), pl.col("state") != SendState.REJECTED.value)
 
 
-def _reminded_enough(asked: pl.DataFrame) -> pl.DataFrame:
-    reminders = _standing(asked).filter(pl.col("wave") != "invite")
-    return reminders.group_by(ENCOUNTER).len().filter(pl.col("len") >= MOST_REMINDERS)
+def _reminded_enough(asked: pl.DataFrame, claim: Claim) -> pl.DataFrame:
+    reminders = _standing(asked).filter(pl.col("wave") != INVITE.key)
+    return reminders.group_by(LEDGER_ENCOUNTER_KEY).len().filter(pl.col("len") >= claim.most_reminders)
 
 
 def _by_person(lines: pl.DataFrame, *more: pl.Expr) -> pl.DataFrame:
@@ -153,26 +171,30 @@ def _by_person(lines: pl.DataFrame, *more: pl.Expr) -> pl.DataFrame:
 def _people(lines: pl.DataFrame, asked: pl.DataFrame) -> pl.DataFrame:
     """Every line with every key of its person, also those that the person had when earlier sends were made."""
     columns = ("line", "channel", "person_key")
-    by_line = _by_person(lines, ENCOUNTER_KEY).select(columns)
+    by_line = _by_person(lines, ENCOUNTER_PERSON_KEY).select(columns)
     if asked.is_empty():
         return by_line
-    earlier = lines.select("line", "channel", *ENCOUNTER).join(asked.drop("channel"), on=ENCOUNTER)
+    earlier = lines.select("line", "channel", *LEDGER_ENCOUNTER_KEY).join(
+        asked.drop("channel"), on=LEDGER_ENCOUNTER_KEY
+    )
     return pl.concat([by_line, _by_person(earlier).select(columns)]).unique(maintain_order=True)
 
 
 def _refused_by_person(people: pl.DataFrame, opted_out: pl.DataFrame) -> pl.DataFrame:
     matches = people.join(opted_out, on="person_key", suffix="_refused")
-    return matches.filter((pl.col("channel_refused") == "all") | (pl.col("channel_refused") == pl.col("channel")))
+    return matches.filter(
+        (pl.col("channel_refused") == OptOutChannel.ALL.value) | (pl.col("channel_refused") == pl.col("channel"))
+    )
 
 
 def _withdrawn(lines: pl.DataFrame, withdrawn: pl.DataFrame) -> pl.DataFrame:
-    matches = lines.join(withdrawn, on=[*ENCOUNTER, "area"])
+    matches = lines.join(withdrawn, on=[*LEDGER_ENCOUNTER_KEY, "area"])
     return matches.filter(~pl.col("extra") | pl.col("extra_too"))
 
 
 def _invited_lately(lines: pl.DataFrame, claim: Claim, invited: pl.DataFrame) -> pl.DataFrame:
     matches = _by_person(lines).join(invited, on="person_key", suffix="_before")
-    another = pl.any_horizontal(pl.col(name) != pl.col(f"{name}_before") for name in ENCOUNTER)
+    another = pl.any_horizontal(pl.col(name) != pl.col(f"{name}_before") for name in LEDGER_ENCOUNTER_KEY)
     same_survey = pl.col("survey_uuid") == pl.col("survey_uuid_before")
     days_away = (pl.col("cohort_date") - pl.lit(claim.cohort_date)).dt.total_days().abs()
 
@@ -191,7 +213,7 @@ def _repeated_within(lines: pl.DataFrame, claim: Claim) -> pl.DataFrame:
         return lines.clear().select("line", verdict=pl.lit(""))
     same_send = lines.filter(~pl.struct(_SEND).is_first_distinct())
     regular = _regular(lines.join(same_send, on="line", how="anti", maintain_order="left"))
-    same_encounter = regular.filter(~pl.struct(ENCOUNTER).is_first_distinct())
+    same_encounter = regular.filter(~pl.struct(LEDGER_ENCOUNTER_KEY).is_first_distinct())
     rest = _by_person(regular.join(same_encounter, on="line", how="anti", maintain_order="left"))
     if claim.any_survey_since is not None:
         same_person = rest.filter(pl.col("line") > pl.col("line").min().over("person_key"))
@@ -201,14 +223,14 @@ def _repeated_within(lines: pl.DataFrame, claim: Claim) -> pl.DataFrame:
         same_person = rest.clear()
     return pl.concat(
         [
-            _verdict("already", same_send),
-            _verdict("already_asked", same_encounter),
-            _verdict("quarantine", same_person.unique("line", maintain_order=True)),
+            _verdict(ClaimVerdict.ALREADY, same_send),
+            _verdict(ClaimVerdict.ALREADY_ASKED, same_encounter),
+            _verdict(ClaimVerdict.QUARANTINE, same_person.unique("line", maintain_order=True)),
         ]
     )
 
 
 def _are_strangers(lines: pl.DataFrame) -> bool:
     """Whether all lines are of encounters and people of their own, as most batches are."""
-    encounters = lines.select(ENCOUNTER).is_duplicated().any()
+    encounters = lines.select(LEDGER_ENCOUNTER_KEY).is_duplicated().any()
     return not encounters and not any(lines.get_column(key).drop_nulls().is_duplicated().any() for key in KEY_COLUMNS)

@@ -8,17 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from track_pipeline.adapters.track.lines import import_lines
 from track_pipeline.config.policy import load_policy
 from track_pipeline.domain.areas import Area
+from track_pipeline.domain.calendar import end_of_validity, is_holiday, is_working_day, window_is_open, window_opens_at
+from track_pipeline.domain.channels import Channel
 from track_pipeline.domain.hospital import SendWindow
-from track_pipeline.domain.sending import (
-    end_of_validity,
-    import_lines,
-    is_holiday,
-    is_working_day,
-    window_is_open,
-    window_opens_at,
-)
 from track_pipeline_tests.support.builders import Row, cpf, email_of, hospital, phone_of, planned
 
 SAO_PAULO = ZoneInfo("America/Sao_Paulo")
@@ -116,7 +111,7 @@ def test_a_survey_is_valid_to_the_last_second_of_its_last_day() -> None:
 
 def lines_of(*rows: Row, channel: str = "email", time_zone: str = "America/Sao_Paulo") -> list[dict[str, str | None]]:
     frame = planned(*rows).with_columns(send_id=pl.format("send-{}", "encounter_id"))
-    return import_lines(frame, hospital(time_zone=time_zone), getattr(FIELDS, channel))
+    return import_lines(frame, hospital(time_zone=time_zone), FIELDS[Channel(channel)])
 
 
 # What is true of every channel's line; the contact and the customer's data come on top.
@@ -144,7 +139,7 @@ def test_a_line_has_the_fields_of_its_channel_and_nothing_else(channel: str, exp
     [line] = lines_of({}, channel=channel)
 
     assert line == expected
-    assert list(line) == list(getattr(FIELDS, channel))
+    assert list(line) == list(FIELDS[Channel(channel)])
 
 
 def test_times_are_text_of_the_hospital_s_clock() -> None:

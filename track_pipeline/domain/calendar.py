@@ -1,0 +1,50 @@
+"""The calendar: national holidays, a hospital's send window, the end of a survey's validity."""
+
+from datetime import date, datetime, time, timedelta
+from functools import cache
+from typing import Final
+
+import holidays
+
+from track_pipeline.domain.hospital import SendWindow
+
+_SATURDAY: Final = 5
+
+
+@cache
+def _national_holidays(year: int) -> frozenset[date]:
+    return frozenset(holidays.country_holidays("BR", years=year))
+
+
+def is_holiday(day: date) -> bool:
+    """Whether a day is a national holiday in Brazil."""
+    return day in _national_holidays(day.year)
+
+
+def is_working_day(day: date) -> bool:
+    """Monday to Saturday, national holidays excepted: a day on which the default send window opens."""
+    return day.weekday() <= _SATURDAY and not is_holiday(day)
+
+
+def window_is_open(window: SendWindow, local: datetime) -> bool:
+    """Whether a hospital's send window is open at a local (aware) time; it closes at `end` exactly."""
+    return _opens_on(window, local.date()) and window.start <= local.time() < window.end
+
+
+def window_opens_at(window: SendWindow, local: datetime) -> datetime:
+    """The next local instant, `local` included, at which the window is open."""
+    if window_is_open(window, local):
+        return local
+    day = local.date() if local.time() < window.start else local.date() + timedelta(days=1)
+    while not _opens_on(window, day):
+        day += timedelta(days=1)
+    return datetime.combine(day, window.start, local.tzinfo)
+
+
+def _opens_on(window: SendWindow, day: date) -> bool:
+    return day.weekday() in window.weekdays and (window.holidays or not is_holiday(day))
+
+
+def end_of_validity(local: datetime, days: int) -> datetime:
+    """The instant a survey stops accepting answers: the last second of the `days`-th day from `local`."""
+    return datetime.combine(local.date() + timedelta(days=days), time(23, 59, 59), local.tzinfo)
