@@ -197,7 +197,7 @@ def test_on_postgresql_too_nothing_nasty_stops_the_day(office_on_postgresql: Off
     assert set(outcomes) <= NAMED_ENDS
     assert outcomes[-1] == "sent"
     assert "sent" in outcomes[:-1]
-    assert office.ledger.history("HMS", len(NASTY)).sends[0]["setor"].startswith("Maria")
+    assert office.ledger.encounters.history("HMS", len(NASTY)).sends[0]["setor"].startswith("Maria")
     check_requests(office)
 
 
@@ -408,7 +408,7 @@ def bring(office: Office, kind: str, path: Path) -> int:
 def taken(office: Office) -> int:
     with office.ledger._database.read() as connection:
         consented = connection.execute(select(func.count()).select_from(consents)).scalar_one()
-    return office.ledger.opt_outs().height + consented
+    return office.ledger.people.opt_outs().height + consented
 
 
 @pytest.mark.parametrize("kind", HEADERS)
@@ -573,8 +573,8 @@ def test_whatever_stands_in_what_is_read_back_the_rest_is_taken(office_on_postgr
     FeedbackReader(source, office.ledger, HASHER, office.policy, lambda: NINE, AlertList()).refresh()
     Reconciler(source, office.ledger, office.policy, lambda: NINE + timedelta(hours=1)).reconcile()
 
-    assert office.ledger.history("HMS", 2).answers
-    assert set(keys_of(2).values()) <= set(office.ledger.opt_outs().get_column("person_key"))
+    assert office.ledger.encounters.history("HMS", 2).answers
+    assert set(keys_of(2).values()) <= set(office.ledger.people.opt_outs().get_column("person_key"))
 
 
 HEAD: Final = st.sampled_from(

@@ -214,9 +214,9 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
         assert lost == 1
         runtime.feedback.refresh()
     for scope in ("all", "hospital:HMS"):
-        runtime.ledger.pause(scope, "a test", "operator")
-    unknown = runtime.ledger.unresolved("HMS").get_column("encounter_id")
-    sends = runtime.ledger.asked("HMS", DAY)
+        runtime.ledger.pauses.add(scope, "a test", "operator")
+    unknown = runtime.ledger.sends.unresolved("HMS").get_column("encounter_id")
+    sends = runtime.ledger.sends.invitations("HMS", DAY)
     sent = sends.get_column("encounter_id").filter(~sends.get_column("encounter_id").is_in(unknown.to_list()))
     runtime.close()
     shutil.copytree(package_file("rules"), folder / "rules-new")

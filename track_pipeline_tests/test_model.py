@@ -24,7 +24,7 @@ from sqlalchemy import delete, select
 
 from track_pipeline.adapters.ledger import open_ledger, tables
 from track_pipeline.adapters.ledger.frames import fetch
-from track_pipeline.adapters.ledger.sends import IS_INVITATION
+from track_pipeline.adapters.ledger.queries import IS_INVITATION
 from track_pipeline.adapters.track.requests import Distribution as Request
 from track_pipeline.adapters.track.requests import LinkList
 from track_pipeline.config.policy import load_policy
@@ -239,7 +239,7 @@ class HospitalAtWork(RuleBasedStateMachine):
     def a_person_comes_back(self, place: int) -> None:
         if self.refused:
             person, channel = sorted(self.refused)[place % len(self.refused)]
-            self.office.ledger.opt_in(key_of("cpf", cpf(person)), channel)
+            self.office.ledger.people.opt_in(key_of("cpf", cpf(person)), channel)
             self.refused.discard((person, channel))
 
     @rule(
@@ -272,19 +272,19 @@ class HospitalAtWork(RuleBasedStateMachine):
     @rule(rows=ROWS, scope=SCOPE)
     def nothing_leaves_while_it_is_paused(self, rows: dict[int, Row], scope: str) -> None:
         self.a_plan_is_made(rows, script=None)
-        self.office.ledger.pause(scope, "test", "test")
+        self.office.ledger.pauses.add(scope, "test", "test")
         before = len(self.taken)
         self._dispatch([])
         stopped = scope.removeprefix("channel:")
         assert not [each for each in self.taken[before:] if stopped in (scope, each.channel)]
-        self.office.ledger.resume(scope)
+        self.office.ledger.pauses.remove(scope)
 
     @rule(encounter=ENCOUNTER, late=st.booleans(), script=MAYBE)
     def an_operator_looks_after_it(self, encounter: int, *, late: bool, script: Script) -> None:
         """An hour later ledger and Track.co are compared, and what is still unknown of an encounter is looked up."""
         self.office.now += timedelta(hours=1)
         self._compare(late=late)
-        self.office.ledger.resume("all")
+        self.office.ledger.pauses.remove("all")
         self._resolve(encounter)
         self._dispatch(script)
 
@@ -297,7 +297,7 @@ class HospitalAtWork(RuleBasedStateMachine):
     def the_dust_settles(self) -> None:
         """No pauses, an open window, operators who know, a Track.co that takes everything: nobody waits any more."""
         self._compare(late=True)
-        self.office.ledger.resume("all")
+        self.office.ledger.pauses.remove("all")
         self.office.now = window_opens_at(self.office.hospital.send_window, self.office.now)
         self._resolve()
         self._dispatch([])
@@ -337,7 +337,7 @@ class HospitalAtWork(RuleBasedStateMachine):
         counted = {(funnel.date, funnel.area): (funnel.extracted, funnel.excluded) for funnel in found}
         for (day, area), plan in self.plans.items():
             # What left has left, whatever a later plan says.
-            left = set(self.office.ledger.asked(CODE, day).get_column("encounter_id"))
+            left = set(self.office.ledger.sends.invitations(CODE, day).get_column("encounter_id"))
             excluded = sum(channel is None for encounter, channel in plan.items() if encounter not in left)
             assert counted.get((day.isoformat(), area), (0, 0)) == (len(plan), excluded)
 
@@ -351,7 +351,7 @@ class HospitalAtWork(RuleBasedStateMachine):
         made_of = self.office.lake.digest(EXTRACT, area, day, CODE)
         self.office.lake.write(plan, INVITATION, area, day, CODE, made_of=made_of)
         versions = {"rules_version": pl.lit("rules-1"), "policy_version": pl.lit("policy-1")}
-        self.office.ledger.replace_encounters(CODE, day, area, plan.with_columns(**versions, rule="decided_by"))
+        self.office.ledger.encounters.record_plan(CODE, day, area, plan.with_columns(**versions, rule="decided_by"))
 
     def _dispatch(self, script: Script) -> None:
         """Dispatches all that is planned, if at all; unless the process was killed, every line has a name then."""
@@ -372,7 +372,7 @@ class HospitalAtWork(RuleBasedStateMachine):
         assert not {(each.day, each.area, each.channel) for each in ended.values()} & self._unnamed()
 
     def _refuses(self, person: int, channel: OptOutChannel) -> None:
-        self.office.ledger.opt_out(key_of("cpf", cpf(person)), channel, "test")
+        self.office.ledger.people.opt_out(key_of("cpf", cpf(person)), channel, "test")
         self.refused.add((person, channel))
 
     def _survives(self, run: Callable[[], object]) -> bool:
@@ -398,11 +398,11 @@ class HospitalAtWork(RuleBasedStateMachine):
 
     def _claimed(self) -> pl.DataFrame:
         """Sends that a run claimed and left at that."""
-        return self.office.ledger.unresolved(CODE).filter(pl.col("state") == "claimed")
+        return self.office.ledger.sends.unresolved(CODE).filter(pl.col("state") == "claimed")
 
     def _compare(self, *, late: bool) -> None:
         """Ledger and Track.co; a list that is late lacks just those messages of which nobody saw the outcome."""
-        unseen = set(self.office.ledger.unresolved(CODE).get_column("send_id")) if late else set()
+        unseen = set(self.office.ledger.sends.unresolved(CODE).get_column("send_id")) if late else set()
         self.office.reader.listed = [KnownDistribution("distribution-1")]
         self.office.reader.delivered["distribution-1"] = [
             DeliveryStatus(each.send_id, "sent", self.office.now, "sent")
@@ -414,9 +414,9 @@ class HospitalAtWork(RuleBasedStateMachine):
     def _resolve(self, encounter: int | None = None) -> None:
         """An operator looks up at Track.co what is unknown (of one encounter, or all), and says what is true."""
         taken = {each.send_id for each in self.taken}
-        for send_id in self.office.ledger.unresolved(CODE, encounter_id=encounter).get_column("send_id"):
+        for send_id in self.office.ledger.sends.unresolved(CODE, encounter_id=encounter).get_column("send_id"):
             verdict = Verdict.SENT if send_id in taken else Verdict.NOT_SENT
-            self.office.ledger.resolve([send_id], verdict, "looked it up", by="operator")
+            self.office.ledger.sends.resolve([send_id], verdict, "looked it up", by="operator")
 
     def _is_taken(self, number: int, survey: str, channel: str, send_id: str) -> None:
         """Called at the very moment when somebody is written to."""
@@ -441,7 +441,7 @@ class HospitalAtWork(RuleBasedStateMachine):
             self.answered.add(got.encounter)
 
     def _funnels(self) -> list[Funnel]:
-        return funnels(self.office.ledger.outcomes(), self.office.ledger.extracted())
+        return funnels(self.office.ledger.counts.outcomes(), self.office.ledger.counts.extracted())
 
 
 def _planned(encounter: int, channel: Channel | None) -> dict[str, object]:

@@ -156,5 +156,5 @@ def _extract_a_day(runtime: Runtime, encounters: int) -> None:
                 result=pl.lit("planned"),
                 rules_version=pl.lit("rules"),
             )
-            ledger.register_encounters(hospital.code, DAY, area, rows)
+            ledger.encounters.record_extract(hospital.code, DAY, area, rows)
     ledger.close()

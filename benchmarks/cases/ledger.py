@@ -160,9 +160,9 @@ def claim_and_settle(watch: Watch, url: str, size: int) -> None:
     claim = replace(_CLAIM, any_survey_since=week, this_survey_since=week)
     for batch in lines.iter_slices(BATCH):
         with watch.lap("claim"):
-            claimed = ledger.claim(batch, claim)
+            claimed = ledger.sends.claim(batch, claim)
         with watch.lap("settle"):
-            sent = ledger.settle(claimed["send_id"], SendState.SENT)
+            sent = ledger.sends.settle(claimed["send_id"], SendState.SENT)
             watch.notes["sent"] = watch.notes.get("sent", 0) + sent
     if watch.notes["sent"] != size:
         raise RuntimeError(f"{size} lines are new, but {watch.notes['sent']} were sent")

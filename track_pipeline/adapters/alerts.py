@@ -33,7 +33,7 @@ class AppriseChannel:
         self._delivery_seconds = delivery_seconds
 
     def tell(self, title: str, body: str, *, is_recovery: bool = False) -> bool:
-        """As AlertChannel; True when any URL took it within the time that delivery may take: the others are in the log."""
+        """As AlertChannel; True when any URL took it within the time for delivery. The others are in the log."""
         taken: dict[int, bool] = {}
 
         def deliver(place: int, url: str) -> None:

@@ -247,7 +247,7 @@ def opt_out_add(
     """Stop writing to a person. Only a keyed hash is kept."""
     with open_runtime() as runtime:
         for key in _person_keys(runtime, cpf, phone, email):
-            runtime.ledger.opt_out(key, channel, source)
+            runtime.ledger.people.opt_out(key, channel, source)
             out.print(f"opted out of {channel}: {key}")
 
 
@@ -263,7 +263,7 @@ def opt_out_remove(
     """Allow writing to a person again."""
     with open_runtime() as runtime:
         for person in [key] if key else _person_keys(runtime, cpf, phone, email):
-            found = runtime.ledger.opt_in(person, channel)
+            found = runtime.ledger.people.opt_in(person, channel)
             print_line(f"{person}: {'removed' if found else 'there was no opt-out'}")
 
 
@@ -271,7 +271,7 @@ def opt_out_remove(
 def opt_out_list(*, as_json: Json = False) -> None:
     """All opt-outs in force."""
     with open_runtime() as runtime:
-        _print_rows(runtime.ledger.opt_outs().to_dicts(), as_json=as_json, empty="Nobody has opted out.")
+        _print_rows(runtime.ledger.people.opt_outs().to_dicts(), as_json=as_json, empty="Nobody has opted out.")
 
 
 @opt_out_app.command("import", epilog=examples("track opt-out import opt-outs.csv"))
@@ -302,7 +302,7 @@ def pause_add(
         known = {"hospital": runtime.registry.codes, "channel": ("email", "whatsapp", "link")}
         if scope != "all" and name not in known.get(kind, ()):
             fail(f"{scope}: give all, hospital:<code> or channel:<email|whatsapp|link>")
-        runtime.ledger.pause(scope, reason, "operator")
+        runtime.ledger.pauses.add(scope, reason, "operator")
     out.print(f"paused: {scope}")
 
 
@@ -310,7 +310,7 @@ def pause_add(
 def pause_remove(scope: str) -> None:
     """Send again; run the deferred partitions, or wait for the sweep."""
     with open_runtime() as runtime:
-        if not runtime.ledger.resume(scope):
+        if not runtime.ledger.pauses.remove(scope):
             fail(f"{scope} was not paused; `track pause list` shows what is")
     out.print(f"sending again: {scope}")
 
@@ -319,7 +319,7 @@ def pause_remove(scope: str) -> None:
 def pause_list(*, as_json: Json = False) -> None:
     """All pauses in force."""
     with open_runtime() as runtime:
-        _print_rows(runtime.ledger.pauses().to_dicts(), as_json=as_json, empty="Nothing is paused.")
+        _print_rows(runtime.ledger.pauses.all().to_dicts(), as_json=as_json, empty="Nothing is paused.")
 
 
 @app.command(epilog=examples("track ui --port 3000"))

@@ -60,7 +60,7 @@ def alert_definitions(
     def alert_failed_runs(context: dg.RunFailureSensorContext, runtime: dg.ResourceParam[Runtime]) -> None:
         if context.dagster_run.tags.get(_WILL_RETRY) == "true":
             return
-        is_throttled = throttled().key in runtime.ledger.alerts().get_column("key")
+        is_throttled = throttled().key in runtime.ledger.alerts.all().get_column("key")
         failures = context.get_step_failure_events()
         for alert in _failure_alerts(names.hub, context.dagster_run, failures, is_throttled=is_throttled):
             runtime.alerting.send(alert)
@@ -74,7 +74,7 @@ def alert_definitions(
     def alert_recovered_runs(context: dg.RunStatusSensorContext, runtime: dg.ResourceParam[Runtime]) -> None:
         run = context.dagster_run
         key = _run_alert(names.hub, run, []).key
-        if key not in runtime.ledger.alerts().get_column("key"):
+        if key not in runtime.ledger.alerts.all().get_column("key"):
             return
         job = _job_of(run)
         keys = [key for step in _steps_of(job) for key in names.keys_of(step)]

@@ -65,7 +65,7 @@ def _dispatch(
             hospital, day = place_of(context, runtime.registry)
             approval = Approval(frozenset(config.approve_gates), config.approval_reason)
             report = runtime.dispatcher.dispatch(Partition(hospital, day, area, channel), context.run.run_id, approval)
-            unsettled = runtime.ledger.unresolved(hospital.code, day, area=area, channel=channel).height
+            unsettled = runtime.ledger.sends.unresolved(hospital.code, day, area=area, channel=channel).height
             return dg.MaterializeResult(
                 metadata=_metadata(report, funnel_of(runtime.ledger, day, hospital.code, area)),
                 check_results=results(context, key, {"ledger_agrees": (unsettled == 0, f"{unsettled} unknown")}),

@@ -41,7 +41,7 @@ def extract_assets(names: Names, partitions: dg.MultiPartitionsDefinition) -> dg
             extraction = runtime.extractor.extract(hospital, day)
             for area in selected_areas(context):
                 key, rows = names.key_of(EXTRACT, area), extraction.rows[area]
-                usual = runtime.ledger.volumes(hospital.code, area, volume_days(day, runtime.policy.gates))
+                usual = runtime.ledger.encounters.volumes(hospital.code, area, volume_days(day, runtime.policy.gates))
                 finding = volume(rows, usual, runtime.policy.gates)
                 yield dg.MaterializeResult(
                     asset_key=key,

@@ -109,7 +109,7 @@ def _due(runtime: Runtime, wave: Wave, now: datetime) -> Iterator[dg.RunRequest 
     newest_day = now.astimezone(runtime.registry.hospitals[0].zone).date() - timedelta(days=wave.days)
     oldest_day = newest_day - timedelta(days=runtime.policy.reminder(wave).catch_up_days)
     requested = False
-    for day, code in runtime.ledger.cohorts_due(wave, oldest_day, newest_day):
+    for day, code in runtime.ledger.reminders.cohorts_due(wave, oldest_day, newest_day):
         if code in runtime.registry.codes and _may_start(runtime.registry.hospital(code), now):
             requested = True
             key = partition_key(day, code)

@@ -59,7 +59,7 @@ def daily_definitions(
         days = sweep_days(tick.date())
         hospital_days = [partition_key(day, code) for day in days for code in registry.codes]
         unfinished, busy = _unfinished_and_busy(context.instance, keys, partitions, hospital_days)
-        paused = set(runtime.ledger.pauses().get_column("scope"))
+        paused = set(runtime.ledger.pauses.all().get_column("scope"))
         # Where nothing may be sent now, a run would read a hospital for nothing.
         sending = {
             code
@@ -118,7 +118,7 @@ def _unsent(runtime: Runtime, now: datetime, held: Outcome | None = None) -> Ite
     today = now.astimezone(GROUP_TIME_ZONE).date()
     max_age = {hospital.code: hospital.max_age_days for hospital in runtime.hospitals}
     oldest = max(today - timedelta(days=max(max_age.values())), date.fromisoformat(FIRST_DAY))
-    for day, code in runtime.ledger.unsent_partitions(oldest, today - timedelta(days=1), held=held):
+    for day, code in runtime.ledger.encounters.unsent_partitions(oldest, today - timedelta(days=1), held=held):
         if code in max_age and (today - day).days <= max_age[code]:
             yield day, code
 

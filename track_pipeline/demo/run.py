@@ -81,7 +81,7 @@ def run_demo(settings: Settings, on_run: Progress) -> DemoResult:
         if set_clock is not None:
             failures += _fortnight(stage.moment, instance, set_clock, runs, has_sent=sent > before)
         failures += stage.run(REPORT, day.isoformat())
-        scored = scores(runtime.ledger.response_counts((day, day)), ["hospital"], runtime.policy.nps)
+        scored = scores(runtime.ledger.counts.responses((day, day)), ["hospital"], runtime.policy.nps)
         rows = status(runtime.ledger, (day, day))
         return DemoResult(day, rows, tuple(failures), sent - before, scored if set_clock else scored.clear())
 

@@ -30,7 +30,7 @@ def health(sources: Sources) -> dict[str, Any]:
 
 def _ledger(sources: Sources) -> dict[str, Any]:
     try:
-        newest = sources.ledger.extracted((sources.day - _LOOK_BACK, sources.day))
+        newest = sources.ledger.counts.extracted((sources.day - _LOOK_BACK, sources.day))
     except Exception as error:  # noqa: BLE001 - that it cannot be read is the answer
         return {"reachable": False, "error": told_of(error), "last_extract": None, "expected": []}
     last = newest.select(pl.col("date").max(), pl.col("extracted_at").max()).row(0)

@@ -59,7 +59,7 @@ class _LedgerCollector(Collector):
 
     def _unknown(self) -> GaugeMetricFamily:
         family = GaugeMetricFamily("track_unknown_sends", "Sends whose outcome nobody saw.", labels=("hospital",))
-        unresolved = self._sources.ledger.unresolved().group_by("hospital").len()
+        unresolved = self._sources.ledger.sends.unresolved().group_by("hospital").len()
         counts = dict(unresolved.iter_rows())
         for code in self._sources.registry.codes:
             family.add_metric((code,), counts.get(code, 0))
@@ -67,7 +67,7 @@ class _LedgerCollector(Collector):
 
     def _alerts(self) -> GaugeMetricFamily:
         family = GaugeMetricFamily("track_open_alerts", "Problems that are not over.", labels=("kind", "hospital"))
-        counted = self._sources.ledger.alerts().group_by("kind", "hospital").len().sort("kind", "hospital")
+        counted = self._sources.ledger.alerts.all().group_by("kind", "hospital").len().sort("kind", "hospital")
         for kind, hospital, count in counted.iter_rows():
             family.add_metric((kind, hospital), count)
         return family
@@ -79,7 +79,7 @@ class _LedgerCollector(Collector):
             labels=("hospital",),
         )
         day = self._sources.day
-        extracts = self._sources.ledger.extracted((day - _LOOK_BACK, day))
+        extracts = self._sources.ledger.counts.extracted((day - _LOOK_BACK, day))
         for hospital, at in (
             extracts.group_by("hospital").agg(pl.col("extracted_at").max()).sort("hospital").iter_rows()
         ):

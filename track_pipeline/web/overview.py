@@ -80,7 +80,7 @@ def overview(sources: Sources) -> Overview:
         day=sources.day,
         now=sources.clock().astimezone(GROUP_TIME_ZONE),
         funnel=funnel,
-        alerts=_part(lambda: [_local(row) for row in sources.ledger.alerts().iter_rows(named=True)]),
+        alerts=_part(lambda: [_local(row) for row in sources.ledger.alerts.all().iter_rows(named=True)]),
         runs=_part(lambda: _runs(sources.instance)),
         log=_part(lambda: last_lines(sources.log, _MOST_LINES)),
         not_extracted=[] if funnel.error else [code for code in sources.registry.codes if code not in seen],

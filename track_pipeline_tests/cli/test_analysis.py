@@ -70,7 +70,7 @@ def test_a_plan_by_other_rules_tells_the_difference_and_changes_nothing(runtime:
     for name in ("_shared.toml", "HMS.toml"):
         text = (package_file("rules") / name).read_text(encoding="utf-8")
         (rules / name).write_text(text.replace('in = ["U"]', 'in = ["Z"]'), encoding="utf-8")
-    before = files(runtime.settings.home), runtime.ledger.outcomes().to_dicts()
+    before = files(runtime.settings.home), runtime.ledger.counts.outcomes().to_dicts()
 
     table = track("plan", "--date", str(DAY), "--rules", str(rules))
     as_json = track("plan", "--date", str(DAY), "--rules", str(rules), "--json")
@@ -84,7 +84,7 @@ def test_a_plan_by_other_rules_tells_the_difference_and_changes_nothing(runtime:
     assert "removed; they would be:" in table.stdout
     assert f"HMS {lost[0]['encounter']}" in table.stdout
     assert not [value for value in personal(runtime) if value in table.stdout + as_json.stdout]
-    assert (files(runtime.settings.home), runtime.ledger.outcomes().to_dicts()) == before
+    assert (files(runtime.settings.home), runtime.ledger.counts.outcomes().to_dicts()) == before
 
 
 @pytest.mark.usefixtures("runtime")
@@ -177,7 +177,7 @@ def test_contacts_of_a_day_that_is_not_in_the_lake_are_missing() -> None:
 
 
 def test_why_tells_the_path_and_what_would_change_it_and_nobody(runtime: Runtime) -> None:
-    rows = runtime.ledger.outcome_of_each("HMS", DAY)
+    rows = runtime.ledger.counts.outcome_of_each("HMS", DAY)
     encounters = rows.unique(["outcome", "reason"]).get_column("encounter_id")
     shown = [track("why", "HMS", str(encounter)) for encounter in encounters]
 
@@ -190,7 +190,7 @@ def test_why_tells_the_path_and_what_would_change_it_and_nobody(runtime: Runtime
 
 
 def test_why_as_json_has_what_it_always_had_first(runtime: Runtime) -> None:
-    encounter = runtime.ledger.outcome_of_each("HMS", DAY).get_column("encounter_id")[0]
+    encounter = runtime.ledger.counts.outcome_of_each("HMS", DAY).get_column("encounter_id")[0]
     story = json.loads(track("why", "HMS", str(encounter), "--json").stdout)
     assert list(story) == [
         "hospital", "encounter", "area", "setor", "outcome", "decisions", "sends", "path", "path_note", "change_needed"

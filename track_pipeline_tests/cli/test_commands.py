@@ -63,7 +63,7 @@ def test_a_person_is_forgotten_by_any_contact_and_never_shown(home: Path) -> Non
     assert json.loads(done.stdout)["opt_outs"] == 2
     assert cpf(1) not in done.output
     ledger = open_ledger(f"sqlite:///{home}/ledger.sqlite", clock=lambda: pytest.fail("nothing is written"))
-    assert set(ledger.opt_outs().get_column("source")) == {"erasure"}
+    assert set(ledger.people.opt_outs().get_column("source")) == {"erasure"}
     ledger.close()
 
 

@@ -61,11 +61,11 @@ def look(installation: Installation) -> None:
 
 def let_the_other_hospital_speak(installation: Installation) -> None:
     """HAC has been read, and nobody was there."""
-    installation.runtime.ledger.register_encounters("HAC", DAY, "exames", pl.DataFrame(schema=EXTRACTED))
+    installation.runtime.ledger.encounters.record_extract("HAC", DAY, "exames", pl.DataFrame(schema=EXTRACTED))
 
 
 def open_keys(installation: Installation) -> list[str]:
-    return sorted(installation.runtime.ledger.alerts().get_column("key"))
+    return sorted(installation.runtime.ledger.alerts.all().get_column("key"))
 
 
 RUN = f"run|HMS|{DAY} daily"
@@ -154,7 +154,7 @@ def test_a_throttle_is_one_alert_however_many_runs_it_fails(installation: Instal
     run(installation)
     look(installation)
     assert channel.titles == ["track: Track.co throttles"]
-    installation.runtime.ledger.resume("all")
+    installation.runtime.ledger.pauses.remove("all")
     look(installation)
     assert channel.titles[1:] == ["Over: Track.co throttles"]
 

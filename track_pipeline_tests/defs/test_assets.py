@@ -119,7 +119,7 @@ def test_a_tripped_gate_fails_the_partition_and_an_operators_word_opens_it(insta
     installation.runtime.policy = installation.runtime.policy.model_copy(update={"gates": gates})
     # A week before there was one encounter: three times as many are a doubt.
     one = pl.DataFrame([dict.fromkeys(EXTRACTED, "x") | {"encounter_id": 1}], schema=EXTRACTED)
-    installation.runtime.ledger.register_encounters("HMS", DAY - timedelta(days=7), "internacao", one)
+    installation.runtime.ledger.encounters.record_extract("HMS", DAY - timedelta(days=7), "internacao", one)
 
     assert not installation.run("daily", DAY, asset_selection=only).success
     assert installation.sender.requests == []

@@ -155,7 +155,7 @@ def test_what_one_hub_cannot_read_is_not_over_because_another_can(es: Installati
     assert channel.titles == ["track: ne read_answers: the run failed"]
 
     see(es, es.run("read_answers", None))
-    assert ne.runtime.ledger.alerts().height == 1
+    assert ne.runtime.ledger.alerts.all().height == 1
 
     ne.answers.failures.clear()
     see(ne, ne.run("read_answers", None))

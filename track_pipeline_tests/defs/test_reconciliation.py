@@ -18,7 +18,7 @@ def test_unknown_sends_that_track_has_become_sent_and_the_check_passes_again(ins
     installation.sender.script = [Unknown("read_timeout", "no answer")]
     installation.run("daily", DAY)
     installation.now += timedelta(hours=1)
-    unknown = installation.runtime.ledger.unresolved()
+    unknown = installation.runtime.ledger.sends.unresolved()
     assert not unknown.is_empty()
 
     assert verdicts(installation)["no_unknown_send"] == (False, dg.AssetCheckSeverity.WARN)
@@ -27,4 +27,4 @@ def test_unknown_sends_that_track_has_become_sent_and_the_check_passes_again(ins
     installation.answers.listed = [KnownDistribution("d-9")]
     installation.answers.delivered = {"d-9": found}
     assert verdicts(installation)["no_unknown_send"][0]
-    assert installation.runtime.ledger.unresolved().is_empty()
+    assert installation.runtime.ledger.sends.unresolved().is_empty()

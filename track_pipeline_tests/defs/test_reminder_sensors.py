@@ -143,13 +143,13 @@ def test_lines_that_no_run_can_send_are_not_swept(installation: Installation) ->
 @pytest.mark.dagster_on_disk
 def test_lines_of_a_paused_hospital_are_swept_once_it_is_resumed(installation: Installation) -> None:
     ledger = installation.runtime.ledger
-    ledger.pause("hospital:HMS", "an operator wants to look", "test")
+    ledger.pauses.add("hospital:HMS", "an operator wants to look", "test")
     installation.run("daily", DAY)
     assert f"{DAY}|HMS" not in swept(installation)
 
-    ledger.resume("hospital:HMS")
+    ledger.pauses.remove("hospital:HMS")
     assert f"{DAY}|HMS" in swept(installation)
-    ledger.pause("all", "Track.co throttles", "test")
+    ledger.pauses.add("all", "Track.co throttles", "test")
     assert f"{DAY}|HMS" not in swept(installation)
 
 

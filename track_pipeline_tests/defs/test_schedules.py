@@ -68,11 +68,11 @@ def test_the_sweep_asks_for_what_is_missing_failed_or_deferred_in_a_week(the_day
 
 @pytest.mark.dagster_on_disk
 def test_the_sweep_asks_for_lines_that_wait_for_as_long_as_they_may_be_sent(the_day_after: Installation) -> None:
-    the_day_after.runtime.ledger.pause("all", "a long holiday", "operator")
+    the_day_after.runtime.ledger.pauses.add("all", "a long holiday", "operator")
     old = DAY - timedelta(days=20)
     the_day_after.now = MORNING - timedelta(days=20)
     the_day_after.run("daily", old, "HMS")
-    the_day_after.runtime.ledger.resume("all")
+    the_day_after.runtime.ledger.pauses.remove("all")
     hospitals = the_day_after.runtime.registry.hospitals
 
     def wanted() -> bool:

@@ -110,7 +110,7 @@ def word(row: Row, **how: Any) -> str:
 
 
 def reminded(wave: Wave, days: int | None, channel: str = "whatsapp", state: str = "sent") -> Row:
-    """What the ledger says of a reminder that was claimed so many days after the invitation; None: nobody knows when."""
+    """What the ledger says of a reminder that was claimed so many days after the invitation; None: unknown."""
     at = None if days is None else INVITED_AT + timedelta(days=days)
     return {"reminders": [{"wave": wave.key, "state": state, "channel": channel, "at": at}]}
 

@@ -46,6 +46,9 @@ class AlertList(list[Alert]):
         self.append(alert)
 
 
+FIRST_REMINDER = Wave(7)
+
+
 @dataclass
 class Office:
     """One hospital and area."""
@@ -96,14 +99,14 @@ class Office:
         decided = plan.select(
             "database", "encounter_id", "unit", "setor", "survey_uuid", "channel", "result", "reason", rule="decided_by"
         ).with_columns(rules_version=None, policy_version=None)
-        self.ledger.replace_encounters("HMS", DAY, AREA, decided)
+        self.ledger.encounters.record_plan("HMS", DAY, AREA, decided)
 
     def dispatch(
         self, channel: Channel = Channel.EMAIL, approval: Approval | None = None, run_id: str = "run"
     ) -> DispatchReport:
         return Dispatcher(self.outbox).dispatch(Partition(self.hospital, DAY, AREA, channel), run_id, approval)
 
-    def remind(self, wave: Wave = Wave(7), run_id: str = "reminder-run") -> ReminderReport:
+    def remind(self, wave: Wave = FIRST_REMINDER, run_id: str = "reminder-run") -> ReminderReport:
         return Reminder(self.outbox).remind(self.hospital, DAY, AREA, wave, run_id)
 
     def refresh(self) -> FeedbackReport:
@@ -120,7 +123,7 @@ class Office:
 
     def send_id(self, encounter: int, wave: str = "invite") -> str:
         """The send of an encounter in a wave."""
-        found = self.ledger.history("HMS", encounter).sends
+        found = self.ledger.encounters.history("HMS", encounter).sends
         return str(next(send["send_id"] for send in found if send["wave"] == wave))
 
     def funnel(self) -> dict[str, Any]:
@@ -133,4 +136,4 @@ class Office:
     def see(self, encounter: int, *, key: str, days: int, died: bool = False, code: str = "HMC") -> None:
         """A hospital sees a person some days after DAY."""
         row = {"person_key": key, "database": code, "encounter_id": encounter, "died": died}
-        self.ledger.see(code, DAY + timedelta(days=days), pl.DataFrame([row]))
+        self.ledger.people.record_sightings(code, DAY + timedelta(days=days), pl.DataFrame([row]))

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from track_pipeline.adapters.ledger import Ledger, Recorded
-from track_pipeline.adapters.ledger.feedback import ANSWERS, DELIVERIES
+from track_pipeline.adapters.ledger.answers import ANSWERS, DELIVERIES
 from track_pipeline.domain.claims import LINES, Claim
 from track_pipeline.domain.sends import SendState
 from track_pipeline.domain.waves import INVITE, Wave
@@ -47,16 +47,16 @@ def batch(*lines: dict[str, Any]) -> pl.DataFrame:
 
 def claim(ledger: Ledger, *lines: dict[str, Any], claim: Claim = INVITATION) -> list[str]:
     """Claims the lines and returns the verdicts."""
-    return ledger.claim(batch(*lines), claim).get_column("verdict").to_list()
+    return ledger.sends.claim(batch(*lines), claim).get_column("verdict").to_list()
 
 
 def claim_ids(ledger: Ledger, *lines: dict[str, Any], claim: Claim = INVITATION) -> list[str]:
-    return ledger.claim(batch(*lines), claim).get_column("send_id").to_list()
+    return ledger.sends.claim(batch(*lines), claim).get_column("send_id").to_list()
 
 
 def send(ledger: Ledger, *lines: dict[str, Any], claim: Claim = INVITATION) -> list[str]:
     ids = claim_ids(ledger, *lines, claim=claim)
-    assert ledger.settle(ids, SendState.SENT) == len(lines)
+    assert ledger.sends.settle(ids, SendState.SENT) == len(lines)
     return ids
 
 
@@ -68,7 +68,7 @@ def answer(
     comment: str | None = None,
     interaction_id: str | None = None,
 ) -> Recorded:
-    return ledger.record_answers(
+    return ledger.answers.record(
         pl.DataFrame([(send_id, at, score, interaction_id, comment)], schema=ANSWERS, orient="row")
     )
 
@@ -76,4 +76,4 @@ def answer(
 def deliver(ledger: Ledger, send_id: str, *statuses: str, at: datetime = NOW) -> Recorded:
     """Records the statuses, all of one instant."""
     rows = [(send_id, status, at) for status in statuses]
-    return ledger.record_deliveries(pl.DataFrame(rows, schema=DELIVERIES, orient="row"))
+    return ledger.answers.record_deliveries(pl.DataFrame(rows, schema=DELIVERIES, orient="row"))

@@ -48,7 +48,7 @@ class Site:
         return requests.get(f"{self.url}{path}", timeout=20)
 
     def extract(self, day: date) -> None:
-        self.office.ledger.register_encounters("HMS", day, AREA, pl.DataFrame(schema=EXTRACTED))
+        self.office.ledger.encounters.record_extract("HMS", day, AREA, pl.DataFrame(schema=EXTRACTED))
 
     def metrics(self) -> dict[str, dict[tuple[str, ...], float]]:
         """Name to label values, in the order in which they are declared, to value."""
@@ -112,7 +112,7 @@ def test_the_page_shows_the_funnel_of_yesterdays_patients_and_who_is_missing(sit
 def test_the_page_shows_what_is_wrong_and_links_to_dagster_where_its_address_is_known(site: Site) -> None:
     words = {"subject": "HMS: silent", "text": "Look at it.", "link": "/runs/1"}
     row = {"key": "silence|HMS|", "kind": "silence", "hospital": "HMS", "part": ""}
-    site.office.ledger.open_alerts([row | words])
+    site.office.ledger.alerts.open([row | words])
     text = site.get("/").text
     assert "Hospital em silêncio: HMS: silent" in text
     assert "Look at it." in text
@@ -176,7 +176,7 @@ def test_nobody_is_on_any_of_the_pages(site: Site) -> None:
     people = planned({}, {}).select("patient_name", "email_address", "phone_e164", "cpf_digits")
     told = "".join(site.get(path).text for path in ("/", "/healthz", "/metrics"))
     values = {str(value) for row in people.rows() for value in row if value is not None and len(str(value)) > 3}
-    keys = site.office.ledger.settled("HMS", DAY, INVITE).select("email_key", "send_id").rows()
+    keys = site.office.ledger.sends.of_wave("HMS", DAY, INVITE).select("email_key", "send_id").rows()
     assert values
     assert not [value for value in values | {str(key) for row in keys for key in row} if value in told]
 
@@ -290,7 +290,7 @@ def test_unknown_sends_open_alerts_and_extracts_are_counted(site: Site) -> None:
     with pytest.raises(DispatchStopped):
         site.office.dispatch()
     row = {"key": "throttle||", "kind": "throttle", "hospital": "", "part": "", "subject": "", "text": "", "link": ""}
-    site.office.ledger.open_alerts([row])
+    site.office.ledger.alerts.open([row])
     found = site.metrics()
     assert found["track_unknown_sends"] == {("HMS",): 2, ("HMC",): 0}
     assert found["track_open_alerts"] == {("throttle", ""): 1}

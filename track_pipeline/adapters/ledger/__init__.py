@@ -3,9 +3,9 @@
 SQLite by default, PostgreSQL in production, one code for both. It keeps keyed hashes, never a name or a contact.
 """
 
+from track_pipeline.adapters.ledger.answers import ANSWERS, DELIVERIES, Recorded, Source
 from track_pipeline.adapters.ledger.database import LedgerError
 from track_pipeline.adapters.ledger.encounters import EncounterHistory
-from track_pipeline.adapters.ledger.feedback import ANSWERS, DELIVERIES, Recorded, Source
 from track_pipeline.adapters.ledger.ledger import Ledger, open_ledger
 from track_pipeline.domain.channels import Channel
 from track_pipeline.domain.claims import Claim, ClaimVerdict

@@ -15,16 +15,16 @@ from track_pipeline.adapters.ledger.frames import fetch, insert_new, one_of
 from track_pipeline.adapters.ledger.tables import alerts
 
 
-class OpenAlerts(Store):
+class Alerts(Store):
     """The part of the ledger that knows what is wrong now."""
 
-    def open_alerts(self, rows: Iterable[Mapping[str, Any]]) -> int:
+    def open(self, rows: Iterable[Mapping[str, Any]]) -> int:
         """Opens alerts (all columns but the times), but for those open already; returns how many."""
         new = [{**row, "opened_at": self._clock()} for row in rows]
         with self._database.write() as connection:
             return insert_new(connection, alerts, pl.DataFrame(new))
 
-    def close_alerts(self, keys: Collection[str]) -> pl.DataFrame:
+    def close(self, keys: Collection[str]) -> pl.DataFrame:
         """Closes alerts; returns those that were open, as `alerts` does. Of several who close one, one gets it."""
         with self._database.write() as connection:
             which = one_of(connection, alerts.c.key, keys)
@@ -32,12 +32,12 @@ class OpenAlerts(Store):
             connection.execute(delete(alerts).where(which))
             return closed
 
-    def alerts(self) -> pl.DataFrame:
+    def all(self) -> pl.DataFrame:
         """What is open, all columns of the table, oldest first; `told_at` is null until people were told."""
         with self._database.read() as connection:
             return fetch(connection, select(alerts).order_by(alerts.c.opened_at, alerts.c.key))
 
-    def take_untold(self, again_after: timedelta) -> pl.DataFrame:
+    def take_unreported(self, again_after: timedelta) -> pl.DataFrame:
         """The open alerts that nobody was told of, or so long ago; marked as told, so that one caller gets each."""
         now = self._clock()
         with self._database.write() as connection:
@@ -47,7 +47,7 @@ class OpenAlerts(Store):
             connection.execute(update(alerts).where(which).values(told_at=now))
             return due
 
-    def put_back_untold(self, keys: Iterable[str]) -> None:
+    def return_unreported(self, keys: Iterable[str]) -> None:
         """Takes back that people were told, for a channel that failed."""
         with self._database.write() as connection:
             which = one_of(connection, alerts.c.key, keys)

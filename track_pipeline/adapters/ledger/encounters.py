@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, exist
 
 from track_pipeline.adapters.ledger.database import Store, matches
 from track_pipeline.adapters.ledger.frames import fetch, insert_new, insert_rows
-from track_pipeline.adapters.ledger.sends import IS_INVITATION_OF_ROW
+from track_pipeline.adapters.ledger.queries import IS_INVITATION_OF_ROW
 from track_pipeline.adapters.ledger.tables import answers, decisions, encounters, extracts, sends
 from track_pipeline.domain.encounter import ENCOUNTER_KEY
 from track_pipeline.domain.outcomes import PLANNED, Outcome, OutcomeKind, outcome_kind, outcome_reason
@@ -63,7 +63,7 @@ class EncounterHistory:
 class Encounters(Store):
     """The part of the ledger that knows what was decided about every extracted row."""
 
-    def register_encounters(self, hospital: str, cohort_date: date, area: str, rows: pl.DataFrame) -> None:
+    def record_extract(self, hospital: str, cohort_date: date, area: str, rows: pl.DataFrame) -> None:
         """Puts the extracted rows (`EXTRACTED`) in the place of the partition's rows of that area, and journals them.
 
         `area` is an `Area` value or `unclassified`. A row that the invitation has decided on keeps its word until
@@ -82,7 +82,7 @@ class Encounters(Store):
             self._note_extract(connection, hospital, cohort_date, area, fresh.height)
             _journal(connection, found, step="extract", version="rules_version")
 
-    def replace_encounters(self, hospital: str, cohort_date: date, area: str, rows: pl.DataFrame) -> None:
+    def record_plan(self, hospital: str, cohort_date: date, area: str, rows: pl.DataFrame) -> None:
         """Puts the planned rows (`DECIDED`) in the place of the partition's rows of that area, and journals them.
 
         A row that was held and still is planned stays held.
@@ -192,7 +192,7 @@ class Encounters(Store):
         with self._database.read() as connection:
             return fetch(connection, statement).rows()
 
-    def drop(self, hospital: str, before: date, held: Outcome) -> int:
+    def suppress_waiting(self, hospital: str, before: date, held: Outcome) -> int:
         """Notes and journals that planned rows of earlier days that still wait will not go; returns how many."""
         columns = [encounters.c[name] for name in ("cohort_date", "area", *ENCOUNTER_KEY)]
         earlier = (encounters.c.hospital == hospital, encounters.c.cohort_date < before)

@@ -11,7 +11,7 @@ from sqlalchemy import delete, or_, select, update
 
 from track_pipeline.adapters.ledger.database import Store, start_of
 from track_pipeline.adapters.ledger.frames import fetch, insert_new, one_of
-from track_pipeline.adapters.ledger.sends import PERSON
+from track_pipeline.adapters.ledger.queries import PERSON
 from track_pipeline.adapters.ledger.tables import answers, comments, consents, opt_outs, sends, sightings
 from track_pipeline.domain.channels import OptOutChannel
 

@@ -1,29 +1,40 @@
-"""The ledger as the rest of the project knows it: its parts as one, and how to open it.
-
-What a part can do is in the part's own module.
-"""
+"""The ledger: its parts, each with a subject of its own, and how to open it."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from track_pipeline.adapters.ledger.alerts import OpenAlerts
-from track_pipeline.adapters.ledger.consent import Consent
-from track_pipeline.adapters.ledger.database import open_database
+from track_pipeline.adapters.ledger.alerts import Alerts
+from track_pipeline.adapters.ledger.answers import Answers
+from track_pipeline.adapters.ledger.counts import Counts
+from track_pipeline.adapters.ledger.database import Database, open_database
 from track_pipeline.adapters.ledger.encounters import Encounters
 from track_pipeline.adapters.ledger.erasure import Erasure
-from track_pipeline.adapters.ledger.feedback import Feedback
-from track_pipeline.adapters.ledger.funnel import Funnel
+from track_pipeline.adapters.ledger.pauses import Pauses
+from track_pipeline.adapters.ledger.people import People
+from track_pipeline.adapters.ledger.policies import Policies
 from track_pipeline.adapters.ledger.reminders import Reminders
-from track_pipeline.adapters.ledger.responses import Responses
 from track_pipeline.adapters.ledger.sends import Sends
 
 
-class Ledger(Sends, Encounters, Feedback, Reminders, Funnel, Responses, Consent, Erasure, OpenAlerts):
+class Ledger:
     """The permanent record of sends, decisions, answers and opt-outs; safe to share between threads.
 
-    Every method is one transaction, committed when it returns; those that write take turns across processes.
+    Every method of a part is one transaction, committed when it returns; those that write take turns across processes.
     All raise LedgerError when the database cannot be reached, read or written.
     """
+
+    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
+        self._database = database
+        self.sends = Sends(database, clock)
+        self.encounters = Encounters(database, clock)
+        self.people = People(database, clock)
+        self.pauses = Pauses(database, clock)
+        self.reminders = Reminders(database, clock)
+        self.answers = Answers(database, clock)
+        self.counts = Counts(database, clock)
+        self.policies = Policies(database, clock)
+        self.alerts = Alerts(database, clock)
+        self.erasure = Erasure(database, clock)
 
     def __repr__(self) -> str:
         return f"<Ledger {self._database!r}>"

@@ -3,21 +3,20 @@
 Whether a person is reminded is decided elsewhere, and for good only by a claim.
 """
 
-from collections.abc import Iterable
 from datetime import UTC, date, timedelta
 from typing import Final
 
 import polars as pl
-from sqlalchemy import Connection, and_, delete, exists, or_, select
+from sqlalchemy import Connection, exists, or_, select
 
-from track_pipeline.adapters.ledger.consent import active_opt_outs
 from track_pipeline.adapters.ledger.database import Store, start_of
-from track_pipeline.adapters.ledger.frames import fetch, insert_rows, one_of
-from track_pipeline.adapters.ledger.sends import (
+from track_pipeline.adapters.ledger.frames import fetch, one_of
+from track_pipeline.adapters.ledger.queries import (
     IS_ANSWERED,
     IS_INVITATION,
     OUTCOME_ORDER,
     PERSON,
+    active_opt_outs,
     known_to_have_died,
     of_encounters,
 )
@@ -32,30 +31,11 @@ from track_pipeline.domain.waves import INVITE, Wave
 # Statuses of a message that will not arrive at that address or number.
 FAILED: Final = ("bounced", "refused", "failed")
 
-# A hospital-day's encounters, a row for each key of their people.
-SEEN: Final = pl.Schema(
-    {"person_key": pl.String(), "database": pl.String(), "encounter_id": pl.Int64(), "died": pl.Boolean()}
-)
-
 
 class Reminders(Store):
     """The part of the ledger that knows whom a reminder would reach, and whether it is due."""
 
-    def see(self, hospital: str, cohort_date: date, rows: pl.DataFrame) -> None:
-        """Puts the encounters that were extracted (`SEEN`) in the place of what was seen on that hospital-day."""
-        seen = rows.drop_nulls("person_key").group_by(*ENCOUNTER_KEY, "person_key").agg(pl.col("died").any())
-        values = seen.with_columns(hospital=pl.lit(hospital), cohort_date=pl.lit(cohort_date))
-        of_day = and_(sightings.c.cohort_date == cohort_date, sightings.c.hospital == hospital)
-        with self._database.write() as connection:
-            connection.execute(delete(sightings).where(of_day))
-            insert_rows(connection, sightings, values)
-
-    def died(self, keys: Iterable[str]) -> pl.DataFrame:
-        """Who of those people was seen to have died, on whatever day and in whatever hospital: person_key."""
-        with self._database.read() as connection:
-            return known_to_have_died(connection, keys)
-
-    def reminder_candidates(
+    def candidates(
         self, hospital: str, cohort_date: date, area: str, planned: pl.DataFrame | None = None
     ) -> pl.DataFrame:
         """The encounters of a partition and area whose invitation was sent (`CANDIDATES`), in order of inviting.

@@ -3,54 +3,41 @@
 Here is the SQL and the transaction; who may be claimed is decided in `claims`.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import date, datetime
 from secrets import token_hex
-from typing import Final
 
 import polars as pl
 from sqlalchemy import (
-    ColumnElement,
     Connection,
     and_,
-    case,
     delete,
-    exists,
-    func,
     select,
-    union_all,
     update,
 )
 
-from track_pipeline.adapters.ledger.consent import active_opt_outs
 from track_pipeline.adapters.ledger.database import Store, matches
 from track_pipeline.adapters.ledger.frames import fetch, insert_new, insert_rows, one_of, one_of_pairs
-from track_pipeline.adapters.ledger.tables import answers, decisions, encounters, extracts, policies, sends, sightings
+from track_pipeline.adapters.ledger.queries import (
+    IS_ANSWERED,
+    IS_INVITATION,
+    OUTCOME_ORDER,
+    PERSON,
+    active_opt_outs,
+    known_to_have_died,
+    of_encounters,
+    standing_invitations,
+)
+from track_pipeline.adapters.ledger.tables import decisions, encounters, extracts, sends
 from track_pipeline.domain.channels import CONTACT_CHANNELS, Channel
 from track_pipeline.domain.claims import LINES, Claim, ClaimVerdict, Known, judge
-from track_pipeline.domain.encounter import GROUP_TIME_ZONE, LEDGER_ENCOUNTER_KEY
+from track_pipeline.domain.encounter import LEDGER_ENCOUNTER_KEY
 from track_pipeline.domain.identity import ENCOUNTER_PERSON_KEY, KEY_COLUMNS
 from track_pipeline.domain.outcomes import PLANNED, OutcomeKind, outcome_kind
 from track_pipeline.domain.sends import OPEN_STATES, SendState, Verdict
-from track_pipeline.domain.waves import INVITE, Wave
-
-PERSON: Final = tuple(sends.c[name] for name in KEY_COLUMNS)
-
-# Of several sends to one encounter, the one that tells what became of it comes first.
-OUTCOME_ORDER: Final = case((sends.c.state == SendState.SENT, 0), (sends.c.state.in_(OPEN_STATES), 1), else_=2)
-IS_INVITATION: Final = and_(sends.c.wave == INVITE.key, ~sends.c.extra)
-# The invitation of an encounter under the day of its row. No index of days is wanted here: by its number an encounter
-# has a handful of sends, by its day it has everybody's.
-IS_INVITATION_OF_ROW: Final = and_(
-    sends.c.hospital == encounters.c.hospital,
-    sends.c.encounter_id == encounters.c.encounter_id,
-    sends.c.database == encounters.c.database,
-    func.coalesce(sends.c.cohort_date, encounters.c.cohort_date) == encounters.c.cohort_date,
-    IS_INVITATION,
-)
-IS_ANSWERED: Final = exists().where(answers.c.send_id == sends.c.send_id)
+from track_pipeline.domain.waves import Wave
 
 
 class Sends(Store):
@@ -92,19 +79,6 @@ class Sends(Store):
             insert_rows(connection, sends, rows)
         return judged
 
-    def remember_policy(self, version: str, document: str) -> None:
-        """Keeps the policy (as JSON) that sends of that version are made under; one that is there stays as it is."""
-        if self.policy(version) is not None:
-            return
-        row = {"version": version, "document": document, "first_used_at": self._clock()}
-        with self._database.write() as connection:
-            insert_new(connection, policies, pl.DataFrame([row]))
-
-    def policy(self, version: str) -> str | None:
-        """The policy of a version, as JSON; None when nothing was sent under it."""
-        with self._database.read() as connection:
-            return connection.execute(select(policies.c.document).where(policies.c.version == version)).scalar()
-
     def dispatching(self, run_id: str) -> AbstractContextManager[None]:
         """Around what a run claims, posts and settles: shows that its claims are in good hands."""
         return self._database.under_way(run_id)
@@ -135,7 +109,7 @@ class Sends(Store):
             which = one_of(connection, sends.c.send_id, send_ids)
             return connection.execute(update(sends).where(which, settleable).values(values)).rowcount
 
-    def place(self, send_ids: Iterable[str], distribution_id: str) -> int:
+    def record_distribution(self, send_ids: Iterable[str], distribution_id: str) -> int:
         """Notes in which distribution sends were found whose own was never seen; returns how many."""
         with self._database.write() as connection:
             which = and_(one_of(connection, sends.c.send_id, send_ids), sends.c.distribution_id.is_(None))
@@ -202,7 +176,7 @@ class Sends(Store):
             )
             return connection.execute(statement).rowcount
 
-    def settled(self, hospital: str, cohort_date: date, wave: Wave, channel: Channel | None = None) -> pl.DataFrame:
+    def of_wave(self, hospital: str, cohort_date: date, wave: Wave, channel: Channel | None = None) -> pl.DataFrame:
         """The sends of a partition and wave, whatever their state, all columns of the table, in order of claiming."""
         statement = select(sends).where(
             sends.c.cohort_date == cohort_date,
@@ -213,7 +187,7 @@ class Sends(Store):
         with self._database.read() as connection:
             return fetch(connection, statement.order_by(sends.c.claimed_at, sends.c.encounter_id, sends.c.send_id))
 
-    def asked(self, hospital: str, cohort_date: date) -> pl.DataFrame:
+    def invitations(self, hospital: str, cohort_date: date) -> pl.DataFrame:
         """The real invitations of a partition: database, encounter_id, area, survey_uuid, channel, state.
 
         Of several to one encounter, the one that was sent comes first, a rejected one last.
@@ -246,44 +220,17 @@ class Sends(Store):
         with self._database.read() as connection:
             return fetch(connection, statement.order_by(sends.c.claimed_at, sends.c.send_id))
 
-    def known_sends(self, send_ids: Iterable[str]) -> set[str]:
+    def known(self, send_ids: Iterable[str]) -> set[str]:
         """Those of the ids that are the ledger's."""
         with self._database.read() as connection:
             which = one_of(connection, sends.c.send_id, send_ids)
             return set(connection.execute(select(sends.c.send_id).where(which)).scalars())
 
-    def keys_of_sends(self, send_ids: Iterable[str]) -> pl.DataFrame:
+    def keys_of(self, send_ids: Iterable[str]) -> pl.DataFrame:
         """Whose sends these are: send_id, channel, cpf_key, phone_key, email_key; unknown sends are left out."""
         with self._database.read() as connection:
             which = one_of(connection, sends.c.send_id, send_ids)
             return fetch(connection, select(sends.c.send_id, sends.c.channel, *PERSON).where(which))
-
-    def recent_contacts(self, keys: Collection[str], *, cohort_from: date, cohort_before: date) -> pl.DataFrame:
-        """Standing invitations, of any hospital, to people with one of the keys: one row per key and invitation.
-
-        `cohort_from` is included, `cohort_before` is not. Columns: person_key, hospital, database, encounter_id,
-        survey_uuid, cohort_date, answered_on (the last day on which the encounter's survey was answered, null
-        without an answer).
-        """
-        encounter = [sends.c[name] for name in LEDGER_ENCOUNTER_KEY]
-        answered_at = func.max(answers.c.answered_at).label("answered_at")
-        with self._database.read() as connection:
-            by_kind = dict.fromkeys(KEY_COLUMNS, keys)
-            found = _standing_invitations(connection, by_kind, (*LEDGER_ENCOUNTER_KEY, "survey_uuid", "cohort_date"))
-            found = found.filter(pl.col("cohort_date").is_between(cohort_from, cohort_before, closed="left"))
-            answered = fetch(
-                connection,
-                select(*encounter, answered_at)
-                .join(answers, answers.c.send_id == sends.c.send_id)
-                .where(of_encounters(connection, found))
-                .group_by(*encounter),
-            )
-        answered_on = pl.col("answered_at").dt.convert_time_zone(GROUP_TIME_ZONE.key).dt.date()
-        return (
-            found.join(answered, on=LEDGER_ENCOUNTER_KEY, how="left", maintain_order="left")
-            .with_columns(answered_on=answered_on)
-            .drop("answered_at")
-        )
 
 
 def _new_ids(now: datetime, count: int) -> list[str]:
@@ -294,40 +241,6 @@ def _new_ids(now: datetime, count: int) -> list[str]:
 
 def _person_keys(lines: pl.DataFrame) -> pl.Series:
     return lines.select(pl.concat_list(KEY_COLUMNS).explode().drop_nulls()).to_series()
-
-
-def _standing_invitations(
-    connection: Connection, keys: Mapping[str, Iterable[str]], names: Iterable[str]
-) -> pl.DataFrame:
-    """Invitations that were not rejected: `person_key`, then the columns named; a select per kind of key.
-
-    Found by the keys alone: with another condition a planner without statistics takes an index that is no use.
-    """
-    also = [name for name in ("wave", "extra", "state") if name not in names]
-    columns = [sends.c[name] for name in (*names, *also)]
-    found = fetch(
-        connection,
-        union_all(
-            *(
-                select(key.label("person_key"), *columns).where(one_of(connection, key, keys[key.name]))
-                for key in PERSON
-            )
-        ),
-    )
-    return found.filter(
-        pl.col("wave") == INVITE.key, ~pl.col("extra"), pl.col("state") != SendState.REJECTED.value
-    ).drop(also)
-
-
-def of_encounters(connection: Connection, frame: pl.DataFrame) -> ColumnElement[bool]:
-    """Sends to the encounters of a frame and a few more, where two databases use one number: as the index finds."""
-    return one_of_pairs(connection, sends.c.hospital, sends.c.encounter_id, frame.select("hospital", "encounter_id"))
-
-
-def known_to_have_died(connection: Connection, keys: Iterable[str]) -> pl.DataFrame:
-    """Who of those people was seen to have died, on whatever day and in whatever hospital: person_key."""
-    died = select(sightings.c.person_key).where(one_of(connection, sightings.c.person_key, keys), sightings.c.died)
-    return fetch(connection, died.distinct())
 
 
 def _known(connection: Connection, lines: pl.DataFrame, claim: Claim) -> Known:
@@ -351,7 +264,7 @@ def _asked(connection: Connection, lines: pl.DataFrame) -> pl.DataFrame:
 
 def _invited(connection: Connection, lines: pl.DataFrame, claim: Claim) -> pl.DataFrame:
     keys = {key: lines.get_column(key).drop_nulls() if not claim.wave.is_reminder else () for key in KEY_COLUMNS}
-    return _standing_invitations(connection, keys, (*LEDGER_ENCOUNTER_KEY, "survey_uuid", "cohort_date", "claimed_at"))
+    return standing_invitations(connection, keys, (*LEDGER_ENCOUNTER_KEY, "survey_uuid", "cohort_date", "claimed_at"))
 
 
 def _withdrawn(connection: Connection, lines: pl.DataFrame, claim: Claim) -> pl.DataFrame:

@@ -41,7 +41,7 @@ class Alerting:
             self._tell([alert])
             return
         try:
-            self.ledger.open_alerts([_row(alert)])
+            self.ledger.alerts.open([_row(alert)])
             self.tell_due()
         except Exception as error:  # noqa: BLE001 - what it tells of has happened anyway
             logger.error("The ledger did not take an alert: %s", told_of(error))  # noqa: TRY400 - may quote a secret
@@ -53,9 +53,9 @@ class Alerting:
 
         Raises LedgerError; no other trouble of telling is the caller's.
         """
-        self.ledger.open_alerts([_row(self._of_hub(problem)) for problem in problems])
+        self.ledger.alerts.open([_row(self._of_hub(problem)) for problem in problems])
         lasting = {problem.key for problem in problems}
-        known = self.ledger.alerts().iter_rows(named=True)
+        known = self.ledger.alerts.all().iter_rows(named=True)
         theirs = [row for row in known if row["kind"] in kinds and row["hospital"] in {"", *hospitals}]
         self.close([row["key"] for row in theirs if row["key"] not in lasting])
         self.tell_due()
@@ -64,7 +64,7 @@ class Alerting:
         """Tells that these problems are over, where they were open and people had heard of them. Raises LedgerError."""
         if not keys:
             return
-        for row in self.ledger.close_alerts(keys).iter_rows(named=True):
+        for row in self.ledger.alerts.close(keys).iter_rows(named=True):
             with about(row["hospital"]):
                 logger.info("%s: this is over.", row["subject"])
             if row["told_at"] is not None and self.channel is not None:
@@ -73,9 +73,9 @@ class Alerting:
 
     def tell_due(self) -> None:
         """Tells what nobody was told of yet, and what is open for another day. Raises LedgerError."""
-        due = self.ledger.take_untold(_AGAIN_AFTER)
+        due = self.ledger.alerts.take_unreported(_AGAIN_AFTER)
         if not due.is_empty() and not self._tell([_alert(row) for row in due.iter_rows(named=True)]):
-            self.ledger.put_back_untold(due.get_column("key"))
+            self.ledger.alerts.return_unreported(due.get_column("key"))
 
     def _tell(self, alerts: Sequence[Alert]) -> bool:
         """Tells all in one message: a morning without network is one message, not one per hospital."""

@@ -74,7 +74,7 @@ def due_day(hospital: Hospital, now: datetime) -> date:
 
 
 def _throttle(ledger: Ledger) -> Iterator[Alert]:
-    pauses = ledger.pauses()
+    pauses = ledger.pauses.all()
     if not pauses.filter(pl.col("scope") == ALL_SENDING, pl.col("reason") == Deferral.THROTTLED.value).is_empty():
         yield throttled()
 
@@ -82,13 +82,13 @@ def _throttle(ledger: Ledger) -> Iterator[Alert]:
 def _gates(ledger: Ledger, registry: Registry, now: datetime) -> Iterator[Alert]:
     # Older lines are dropped every night (`Dispatcher.drop_stale`).
     oldest = now.date() - timedelta(days=2 + max(hospital.max_age_days for hospital in registry.hospitals))
-    for day, code in ledger.unsent_partitions(oldest, now.date(), held=Outcome.deferred(Deferral.GATE)):
+    for day, code in ledger.encounters.unsent_partitions(oldest, now.date(), held=Outcome.deferred(Deferral.GATE)):
         if code in registry.codes:
             yield gate(code, day)
 
 
 def _unknown(ledger: Ledger, registry: Registry, now: datetime) -> Iterator[Alert]:
-    sends = ledger.unresolved(claimed_before=now - IN_FLIGHT)
+    sends = ledger.sends.unresolved(claimed_before=now - IN_FLIGHT)
     for code, day in sends.select("hospital", "cohort_date").unique().sort("hospital", "cohort_date").iter_rows():
         if code in registry.codes:
             yield unknown(code, day)
@@ -97,7 +97,7 @@ def _unknown(ledger: Ledger, registry: Registry, now: datetime) -> Iterator[Aler
 def _silent(ledger: Ledger, registry: Registry, now: datetime) -> Iterator[tuple[Hospital, date]]:
     due = [(hospital, due_day(hospital, now)) for hospital in registry.hospitals]
     days = [day for _, day in due]
-    there = set(ledger.extracted((min(days), max(days))).select("hospital", "date").iter_rows())
+    there = set(ledger.counts.extracted((min(days), max(days))).select("hospital", "date").iter_rows())
     for hospital, day in due:
         if (hospital.code, day) not in there:
             yield hospital, day

@@ -60,8 +60,8 @@ class Dispatcher:
         hospital, day, outbox = partition.hospital, partition.day, self.outbox
         plan = outbox.lake.read(INVITATION, partition.area, day, hospital.code)
         lines = _lines_of(plan, partition)
-        earlier = outbox.ledger.settled(hospital.code, day, partition.wave, partition.channel)
-        dropped = outbox.ledger.suppressed(hospital.code, day)
+        earlier = outbox.ledger.sends.of_wave(hospital.code, day, partition.wave, partition.channel)
+        dropped = outbox.ledger.encounters.suppressed(hospital.code, day)
         pending = lines.join(earlier, on=ENCOUNTER_KEY, how="anti", maintain_order="left").join(
             dropped, on=[*ENCOUNTER_KEY, "area", "channel"], how="anti", maintain_order="left"
         )
@@ -85,7 +85,9 @@ class Dispatcher:
             return 0
         today = self.outbox.clock().astimezone(hospital.zone).date()
         oldest = today - timedelta(days=hospital.max_age_days)
-        return self.outbox.ledger.drop(hospital.code, oldest, Outcome.suppressed(Suppression.STALE))
+        return self.outbox.ledger.encounters.suppress_waiting(
+            hospital.code, oldest, Outcome.suppressed(Suppression.STALE)
+        )
 
     def _pass_gates(
         self,
@@ -99,7 +101,7 @@ class Dispatcher:
         place = (partition.area, partition.day, hospital.code)
         extract = outbox.lake.read(EXTRACT, *place)
         is_of_extract = outbox.lake.made_of(INVITATION, *place) == outbox.lake.digest(EXTRACT, *place)
-        volumes = outbox.ledger.volumes(hospital.code, partition.area, volume_days(partition.day, gates))
+        volumes = outbox.ledger.encounters.volumes(hospital.code, partition.area, volume_days(partition.day, gates))
         report.findings = invariants(plan, extract, pending, is_of_extract=is_of_extract) + doubts(
             plan, extract, volumes, gates
         )

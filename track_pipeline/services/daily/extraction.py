@@ -73,7 +73,7 @@ class Extractor:
             result=pl.when(is_excluded).then(pl.lit(EXCLUDED)).otherwise(pl.lit(PLANNED)),
             rules_version=pl.lit(rules.version),
         )
-        self.ledger.register_encounters(hospital.code, day, area, found)
+        self.ledger.encounters.record_extract(hospital.code, day, area, found)
 
 
 def extract_of(lake: Lake, hospital: Hospital, day: date) -> pl.DataFrame | None:

@@ -48,7 +48,7 @@ class Planner:
         # Before they are read: an extract that comes in between is not what was planned.
         made_of = {area: self.lake.digest(EXTRACT, area, day, hospital.code) for area in areas}
         identified = self._identified(hospital, day, areas, request)
-        self.ledger.see(hospital.code, day, _seen(identified))
+        self.ledger.people.record_sightings(hospital.code, day, _seen(identified))
         facts = self._facts(hospital, day, identified)
         # By the same name: of a large day, what is not needed any more is let go.
         identified = eligible(identified, request, facts)
@@ -86,16 +86,16 @@ class Planner:
 
     def _facts(self, hospital: Hospital, day: date, identified: pl.DataFrame) -> LedgerFacts:
         keys = pl.concat(identified.get_column(column).drop_nulls() for column in KEY_COLUMNS).unique()
-        contacted = self.ledger.recent_contacts(keys, cohort_from=day - self._cooldowns(), cohort_before=day)
+        contacted = self.ledger.people.recent_contacts(keys, cohort_from=day - self._cooldowns(), cohort_before=day)
         was_known = pl.col("answered_on") <= self.clock().astimezone(hospital.zone).date()
         return LedgerFacts(
             # Replayed at the same instant, a plan is the same; the claim looks at every opt-out there is.
-            opted_out=self.ledger.opted_out(keys, known_at=self.clock()),
+            opted_out=self.ledger.people.opted_out(keys, known_at=self.clock()),
             contacted=contacted.with_columns(answered_on=pl.when(was_known).then("answered_on")),
-            asked=self.ledger.asked(hospital.code, day),
-            suppressed=self.ledger.suppressed(hospital.code, day),
-            consented=self.ledger.consented(keys, Channel.WHATSAPP),
-            died=self.ledger.died(keys),
+            asked=self.ledger.sends.invitations(hospital.code, day),
+            suppressed=self.ledger.encounters.suppressed(hospital.code, day),
+            consented=self.ledger.people.consented(keys, Channel.WHATSAPP),
+            died=self.ledger.people.died(keys),
         )
 
     def _cooldowns(self) -> timedelta:
@@ -108,7 +108,7 @@ class Planner:
         return timedelta(days=max(quarantine.after_invite, quarantine.after_answer + until_answer))
 
     def _tell_ledger(self, hospital: Hospital, day: date, area: Area, plan: pl.DataFrame) -> None:
-        self.ledger.replace_encounters(
+        self.ledger.encounters.record_plan(
             hospital.code,
             day,
             area,

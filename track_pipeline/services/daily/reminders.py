@@ -59,7 +59,7 @@ class Reminder:
         report = ReminderReport(candidates=decided.height, results=_counts(decided))
         withheld = decided.filter(pl.col("result") == WITHHELD)
         noted = withheld.select(*ENCOUNTER_KEY, "reason", result=pl.lit(OutcomeKind.SUPPRESSED.value))
-        ledger.note(hospital.code, day, wave.key, noted)
+        ledger.encounters.note(hospital.code, day, wave.key, noted)
         due = decided.filter(pl.col("result") == DUE)
         report.lines = due.height
         if due.is_empty():
@@ -77,7 +77,7 @@ class Reminder:
         today = outbox.clock().astimezone(hospital.zone).date()
         plan = outbox.lake.find(INVITATION, area, day, hospital.code)
         planned = None if plan is None else plan.filter(pl.col("result") == PLANNED)
-        candidates = outbox.ledger.reminder_candidates(hospital.code, day, area, planned)
+        candidates = outbox.ledger.reminders.candidates(hospital.code, day, area, planned)
         # A purged plan leaves nobody to be reminded, each by name: `no_contact`.
         contacts = pl.DataFrame(schema=CONTACTS) if planned is None else self._contacts(hospital, planned)
         decided = decide(candidates, contacts, wave, today, hospital, outbox.policy)
@@ -86,13 +86,13 @@ class Reminder:
     def _contacts(self, hospital: Hospital, planned: pl.DataFrame) -> pl.DataFrame:
         """The contacts of the planned; phones only of people who may get WhatsApp."""
         keys = pl.concat(planned.get_column(name).drop_nulls() for name in KEY_COLUMNS)
-        agreed = may_get_whatsapp(hospital, self.outbox.ledger.consented(keys, Channel.WHATSAPP))
+        agreed = may_get_whatsapp(hospital, self.outbox.ledger.people.consented(keys, Channel.WHATSAPP))
         return planned.with_columns(phone_e164=pl.when(agreed).then("phone_e164"))
 
     def _demand_fresh_answers(self, hospital: Hospital, day: date) -> None:
         now, age = self.outbox.clock(), timedelta(hours=self.outbox.policy.feedback.max_answer_age_hours)
         for source in FRESH:
-            last = self.outbox.ledger.last_refresh(source)
+            last = self.outbox.ledger.answers.last_refresh(source)
             if last is None or not is_fresh(last[0], now, age):
                 read = f"last read {last[0]:%Y-%m-%d %H:%M} UTC" if last else "never read"
                 what = source.replace("_", " ")

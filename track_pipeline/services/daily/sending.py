@@ -119,9 +119,9 @@ class Outbox:
             self.sender.check(unit, partition.channel)
         # What was sent on which basis, with which fields, must be told for as long as the sends are kept.
         if self.sends:
-            self.ledger.remember_policy(self.policy.version, self.policy.model_dump_json())
+            self.ledger.policies.remember(self.policy.version, self.policy.model_dump_json())
         session = _Session(self, partition, run_id, report)
-        with self.ledger.dispatching(run_id):
+        with self.ledger.sends.dispatching(run_id):
             session.send(list(self._batches(lines)))
 
     def why_wait(self, partition: Partition) -> Outcome | None:
@@ -130,7 +130,7 @@ class Outbox:
         if not self.sends:
             return Outcome.deferred(Deferral.DRY_RUN)
         scopes = scopes_over(hospital.code, channel)
-        if scopes & set(self.ledger.pauses().get_column("scope")):
+        if scopes & set(self.ledger.pauses.all().get_column("scope")):
             return Outcome.deferred(Deferral.PAUSED)
         # Creating a link notifies no one, so the send window does not apply.
         if channel.contacts_person and not window_is_open(hospital.send_window, self.clock().astimezone(hospital.zone)):
@@ -144,9 +144,9 @@ class Outbox:
         place = (partition.hospital.code, partition.day)
         if partition.wave.is_reminder:
             noted = own.with_columns(result=pl.lit(held.kind.value), reason=pl.lit(held.reason))
-            self.ledger.note(*place, partition.wave.key, noted)
+            self.ledger.encounters.note(*place, partition.wave.key, noted)
         else:
-            self.ledger.hold(*place, partition.area, own.with_columns(held=pl.lit(str(held))))
+            self.ledger.encounters.hold(*place, partition.area, own.with_columns(held=pl.lit(str(held))))
 
     def _batches(self, lines: pl.DataFrame) -> Iterator[pl.DataFrame]:
         for of_survey in lines.partition_by("unit", "survey_uuid", maintain_order=True):
@@ -180,7 +180,7 @@ class _Session:
                 return
 
     def _send_batch(self, batch: pl.DataFrame) -> None:
-        verdicts = self.outbox.ledger.claim(batch, self._claim())
+        verdicts = self.outbox.ledger.sends.claim(batch, self._claim())
         for reason in Suppression:
             refused = verdicts.filter(pl.col("verdict") == reason.value)
             if not refused.is_empty():
@@ -195,7 +195,7 @@ class _Session:
             self._post(claimed, requests_left=_MOST_REQUESTS_PER_BATCH)
         except (SendFailure, ConfigError):
             # What is still claimed has not left: every request that may have is settled before its failure goes on.
-            self.outbox.ledger.release(claimed.get_column("send_id"))
+            self.outbox.ledger.sends.release(claimed.get_column("send_id"))
             raise
 
     def _claim(self) -> Claim:
@@ -225,13 +225,13 @@ class _Session:
             accepted = self.outbox.sender.post(self.partition.hospital, self.partition.channel, claimed)
         except Refused as refusal:
             if claimed.height == 1 or requests_left <= 1 or not isinstance(refusal, RefusedInPart):
-                self.report.rejected += ledger.settle(send_ids, SendState.REJECTED, reason=refusal.reason)
+                self.report.rejected += ledger.sends.settle(send_ids, SendState.REJECTED, reason=refusal.reason)
                 return requests_left - 1
             half = claimed.height // 2
             requests_left = self._post(claimed.head(half), requests_left - 1)
             return self._post(claimed.tail(-half), requests_left)
         except Unknown as failure:
-            self.report.unknown += ledger.settle(send_ids, SendState.UNKNOWN, reason=failure.reason)
+            self.report.unknown += ledger.sends.settle(send_ids, SendState.UNKNOWN, reason=failure.reason)
             raise
         self._record(claimed, accepted)
         return requests_left - 1
@@ -242,16 +242,16 @@ class _Session:
         made = self._keep_links(taken, accepted.links) if accepted.links else taken.clear()
         for reason in sorted(set(accepted.refused.values())):
             send_ids = [send_id for send_id, why in accepted.refused.items() if why == reason]
-            self.report.rejected += ledger.settle(
+            self.report.rejected += ledger.sends.settle(
                 send_ids, SendState.REJECTED, reason=reason, distribution_id=accepted.distribution_id
             )
         if self.partition.channel == Channel.LINK:
             # Whoever has no link was not asked; whether Track.co made one that nobody could read, nobody knows.
             missing = taken.join(made, on="send_id", how="anti").get_column("send_id")
-            self.report.unknown += ledger.settle(missing, SendState.UNKNOWN, reason="no_link")
+            self.report.unknown += ledger.sends.settle(missing, SendState.UNKNOWN, reason="no_link")
             taken = made
         sent = taken.get_column("send_id")
-        self.report.sent += ledger.settle(sent, SendState.SENT, distribution_id=accepted.distribution_id)
+        self.report.sent += ledger.sends.settle(sent, SendState.SENT, distribution_id=accepted.distribution_id)
 
     def _keep_links(self, taken: pl.DataFrame, links: Mapping[str, str]) -> pl.DataFrame:
         """Adds links to the lake (`LINKS`) before the ledger calls them made: a link nobody has is lost."""
@@ -265,12 +265,12 @@ class _Session:
         """Names what the lines of a broken-off dispatch wait for, and says what to do."""
         partition, ledger = self.partition, self.outbox.ledger
         if isinstance(failure, Stopped) and failure.reason == Deferral.THROTTLED:
-            ledger.pause(ALL_SENDING, reason=Deferral.THROTTLED, source="Track.co answered 405")
+            ledger.pauses.add(ALL_SENDING, reason=Deferral.THROTTLED, source="Track.co answered 405")
             self.outbox.alerts.send(throttled())
         place = (partition.hospital.code, partition.day)
-        left = ledger.settled(*place, partition.wave, partition.channel)
+        left = ledger.sends.of_wave(*place, partition.wave, partition.channel)
         # What was dropped with this very batch stays dropped.
-        dropped = ledger.suppressed(*place)
+        dropped = ledger.encounters.suppressed(*place)
         rest = pl.concat(unsent).join(left, on=ENCOUNTER_KEY, how="anti")
         if not partition.wave.is_reminder:
             rest = rest.join(dropped, on=[*ENCOUNTER_KEY, "area", "channel"], how="anti")

@@ -99,18 +99,18 @@ class FeedbackReader:
             rows = reading.rows_of(page)
             done = [answer for answer in rows if answer.state == "done"]
             report.partial_answers += len(rows) - len(done)
-            recorded = self.ledger.record_answers(_answers(done, started))
+            recorded = self.ledger.answers.record(_answers(done, started))
             # Whoever answered was reached, whatever was seen of the sending.
-            self.ledger.settle([answer.send_id for answer in done], SendState.SENT, reason="answered")
+            self.ledger.sends.settle([answer.send_id for answer in done], SendState.SENT, reason="answered")
             report.new_answers += recorded.new
             report.strangers += recorded.strangers
             if recorded.new:
                 # Pages shift while they are read: an answer may be on two of them.
                 unhappy = _detractors(done) - counted
-                report.detractors.update(self.ledger.hospitals_of_answers(unhappy, started))
+                report.detractors.update(self.ledger.answers.hospitals_of(unhappy, started))
                 counted |= unhappy
         reading.check()
-        self.ledger.refreshed("answers", started)
+        self.ledger.answers.record_refresh("answers", started)
 
     def _read_opt_outs(self, report: FeedbackReport) -> None:
         started, since = self.clock(), self._since("opt_outs")
@@ -123,7 +123,7 @@ class FeedbackReader:
             by_send = [(row.send_id, row.channel, "Track.co opt-out") for row in rows if row.send_id]
             report.new_opt_outs += self._opt_out(by_contact) + self._opt_out_senders(by_send)
         reading.check()
-        self.ledger.refreshed("opt_outs", started)
+        self.ledger.answers.record_refresh("opt_outs", started)
 
     def _read_statuses(self, report: FeedbackReport) -> None:
         """Asks of each distribution, which is a request each: hourly of the newest, of all less often.
@@ -138,25 +138,25 @@ class FeedbackReader:
         until_late = self.policy.reminding_days + 1
         days = max(policy.status_days, until_late) if of_all else policy.status_days
         reading = _Reading("statuses", report)
-        for _, told in statuses_of(self.reader, self.ledger.distributions(started - timedelta(days=days))):
+        for _, told in statuses_of(self.reader, self.ledger.sends.distributions(started - timedelta(days=days))):
             if isinstance(told, SendFailure):
                 report.skipped[f"distribution_{told.reason}"] += 1
                 continue
             rows = [row for page in told for row in reading.rows_of(page)]
-            report.new_statuses += self.ledger.record_deliveries(_deliveries(rows, started)).new
+            report.new_statuses += self.ledger.answers.record_deliveries(_deliveries(rows, started)).new
             refused = [(row.send_id, None, _REFUSALS[row.status]) for row in rows if row.status in _REFUSALS]
             report.new_opt_outs += self._opt_out_senders(refused)
         reading.check()
-        self.ledger.refreshed("statuses", started)
+        self.ledger.answers.record_refresh("statuses", started)
         if of_all:
-            self.ledger.refreshed("all_statuses", started)
+            self.ledger.answers.record_refresh("all_statuses", started)
 
     def _is_older(self, source: Source, age: timedelta) -> bool:
-        last = self.ledger.last_refresh(source)
+        last = self.ledger.answers.last_refresh(source)
         return last is None or not is_fresh(last[0], self.clock(), age)
 
     def _since(self, source: Literal["answers", "opt_outs"]) -> datetime | None:
-        last = self.ledger.last_refresh(source)
+        last = self.ledger.answers.last_refresh(source)
         # A clock that was ahead says nothing about where to read on: all is read again.
         return last[1] - _OVERLAP if last and last[1] and last[1] <= self.clock() + CLOCKS_DIFFER else None
 
@@ -171,7 +171,7 @@ class FeedbackReader:
     def _opt_out_senders(self, refusals: Iterable[tuple[str, str | None, str]]) -> int:
         """Opts out whom sends went to, under all their keys; without a channel, the one the send took."""
         wanted = pl.DataFrame(list(refusals), schema=("send_id", "asked", "source"), orient="row").cast(pl.String)
-        found = self.ledger.keys_of_sends(wanted.get_column("send_id")).join(wanted, on="send_id")
+        found = self.ledger.sends.keys_of(wanted.get_column("send_id")).join(wanted, on="send_id")
         rows = (
             found.with_columns(channel=pl.coalesce("asked", pl.col("channel").replace(OPT_OUT_OF_SEND)))
             .unpivot(KEY_COLUMNS, index=["channel", "source"], value_name="person_key")
@@ -181,7 +181,7 @@ class FeedbackReader:
 
     def _opt_out(self, rows: Iterable[tuple[str, ...]]) -> int:
         frame = pl.DataFrame(list(rows), schema=("person_key", "channel", "source"), orient="row").cast(pl.String)
-        return self.ledger.opt_out_many(frame)
+        return self.ledger.people.opt_out_many(frame)
 
 
 def is_fresh(read_at: datetime, now: datetime, age: timedelta) -> bool:

@@ -65,7 +65,7 @@ class Reconciler:
         """Compares, and settles what Track.co confirms. Raises SendFailure when Track.co cannot be read."""
         now = self.clock()
         since = now - timedelta(days=self.policy.feedback.status_days)
-        ours = self.ledger.messages(since, now - IN_FLIGHT)
+        ours = self.ledger.sends.messages(since, now - IN_FLIGHT)
         report = Reconciliation()
         listed = self._listed(since - _OVERLAP, report)
         known = ours.get_column("distribution_id").drop_nulls()
@@ -90,7 +90,7 @@ class Reconciler:
         if report.lists_distributions:
             report.absent = _by_hospital(both.filter(is_open & ~is_there))
             report.strangers = len(
-                set(theirs.get_column("send_id")) - self.ledger.known_sends(theirs.get_column("send_id"))
+                set(theirs.get_column("send_id")) - self.ledger.sends.known(theirs.get_column("send_id"))
             )
         return report
 
@@ -117,14 +117,14 @@ class Reconciler:
 
     def _confirm(self, found: pl.DataFrame) -> dict[str, int]:
         for (distribution,), sends in found.group_by("their_distribution"):
-            self.ledger.settle(
+            self.ledger.sends.settle(
                 sends.get_column("send_id"), SendState.SENT, reason="reconciled", distribution_id=str(distribution)
             )
         return _by_hospital(found)
 
     def _place(self, found: pl.DataFrame) -> None:
         for (distribution,), sends in found.group_by("their_distribution"):
-            self.ledger.place(sends.get_column("send_id"), str(distribution))
+            self.ledger.sends.record_distribution(sends.get_column("send_id"), str(distribution))
 
 
 def _by_hospital(sends: pl.DataFrame) -> dict[str, int]:

@@ -67,7 +67,7 @@ class Comparer:
         named = [each for each in self.registry.hospitals if each.code in set(listed.get_column("hospital"))]
         ours = _one_each(pl.concat(self._ours(hospital, day) for hospital in named))
         theirs = _by_encounter(_with_database(listed, ours, named))
-        days = set(self.ledger.extracted((day, day)).get_column("hospital"))
+        days = set(self.ledger.counts.extracted((day, day)).get_column("hospital"))
         rows = _judged(theirs, ours, [hospital.code for hospital in named if hospital.code in days])
         return {
             "date": day.isoformat(),
@@ -82,7 +82,7 @@ class Comparer:
         }
 
     def _ours(self, hospital: Hospital, day: date) -> pl.DataFrame:
-        rows = self.ledger.outcome_of_each(hospital.code, day)
+        rows = self.ledger.counts.outcome_of_each(hospital.code, day)
         own = pl.col("database") == hospital.database
         return rows.with_columns(hospital=pl.lit(hospital.code), is_own=own, is_sent=_is_sent())
 

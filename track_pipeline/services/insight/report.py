@@ -101,14 +101,14 @@ class DayReport:
 def day_report(ledger: Ledger, policy: Policy, day: date) -> DayReport:
     """The funnel of a day, and scores, responses and contacts of the month that ends with it."""
     month = (day - timedelta(days=SCORE_DAYS - 1), day)
-    rows, counts = status(ledger, (day, day)), ledger.response_counts(month)
+    rows, counts = status(ledger, (day, day)), ledger.counts.responses(month)
     return DayReport(
         day=day,
         totals={name: sum(row[name] for row in rows) for name in _FUNNEL_COLUMNS},
         outcomes=_outcomes(rows),
         scores_by_hospital=scores(counts, ["hospital"], policy.nps),
         responses_by_channel=scores(counts, ["channel"], policy.nps),
-        contacts=_contacts(ledger.outcomes(month)),
+        contacts=_contacts(ledger.counts.outcomes(month)),
         trend=scores(counts, ["date"], policy.nps).select("date", "sent", "answered", "response_rate"),
         tables=(
             _funnel_table(rows),

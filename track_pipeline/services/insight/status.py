@@ -19,8 +19,8 @@ def status(ledger: Ledger, dates: tuple[date, date] | None = None, hospital: str
     date, hospital, area, extracted, excluded, planned, sent, rejected, unknown, deferred, suppressed,
     excluded_by and held_by (reason to number), reminded_7d, reminded_14d, answered.
     """
-    reminded = {tuple(row[:4]): row[4] for row in ledger.reminded(dates, hospital).iter_rows()}
-    answered = {tuple(row[:3]): row[3] for row in ledger.answered(dates, hospital).iter_rows()}
+    reminded = {tuple(row[:4]): row[4] for row in ledger.counts.reminded(dates, hospital).iter_rows()}
+    answered = {tuple(row[:3]): row[3] for row in ledger.counts.answered(dates, hospital).iter_rows()}
 
     def row(funnel: Funnel) -> JsonObject:
         place = (date.fromisoformat(funnel.date), funnel.hospital, funnel.area)
@@ -30,14 +30,17 @@ def status(ledger: Ledger, dates: tuple[date, date] | None = None, hospital: str
             "answered": answered.get(place, 0),
         }
 
-    return [row(funnel) for funnel in funnels(ledger.outcomes(dates, hospital), ledger.extracted(dates, hospital))]
+    return [
+        row(funnel)
+        for funnel in funnels(ledger.counts.outcomes(dates, hospital), ledger.counts.extracted(dates, hospital))
+    ]
 
 
 def funnel_of(ledger: Ledger, day: date, hospital: str, area: str) -> Funnel:
     """The funnel of one partition; all zeros when nothing was extracted."""
     day_only = (day, day)
-    extracted = ledger.extracted(day_only, hospital).filter(pl.col("area") == area)
-    found = funnels(ledger.outcomes(day_only, hospital, area), extracted)
+    extracted = ledger.counts.extracted(day_only, hospital).filter(pl.col("area") == area)
+    found = funnels(ledger.counts.outcomes(day_only, hospital, area), extracted)
     return found[0] if found else Funnel(day.isoformat(), hospital, area)
 
 
@@ -54,7 +57,7 @@ def why(ledger: Ledger, hospital: str, encounter: int) -> JsonObject:
     reason, rule; oldest first), sends (wave, channel, state, send_id, at, answered_at). Where two databases of
     the hospital use the number, both stories are told; `database` tells them apart.
     """
-    history = ledger.history(hospital, encounter)
+    history = ledger.encounters.history(hospital, encounter)
     row = max(history.encounters, key=_telling, default=None)
     invitations = [send for send in history.sends if send["wave"] == "invite" and not send["extra"]]
     # What was sent about an encounter that the hospital does not deliver any more is told all the same.

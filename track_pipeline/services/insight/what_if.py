@@ -103,7 +103,7 @@ class WhatIf:
         return pl.concat(batches) if batches else pl.DataFrame(schema=raw_schema(hospital.his))
 
     def _asked(self, hospital: Hospital, day: date) -> pl.DataFrame:
-        asked = self.planner.ledger.asked(hospital.code, day).filter(pl.col("state") != "rejected")
+        asked = self.planner.ledger.sends.invitations(hospital.code, day).filter(pl.col("state") != "rejected")
         return asked.select(_ENCOUNTER).unique().with_columns(asked=pl.lit(value=True))
 
 

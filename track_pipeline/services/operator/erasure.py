@@ -49,7 +49,7 @@ class Eraser:
         # Extracts come first, so that plans can be told which extract they are of now.
         renamed: dict[str | None, str | None] = {}
         rows = sum(self._forget(place, theirs, renamed) for place in self.lake.places())
-        return {"lake_rows": rows, **self.ledger.erase_person(given)}
+        return {"lake_rows": rows, **self.ledger.erasure.erase_person(given)}
 
     def _whose(self, given: set[str]) -> tuple[set[str], pl.DataFrame]:
         """All keys of the person, and the encounters that any of them is on, in the lake or in the ledger."""
@@ -63,7 +63,7 @@ class Eraser:
 
     def _people(self, given: set[str]) -> Iterator[pl.DataFrame]:
         """Every extract and plan in the lake with person keys, and the person's sends."""
-        yield self.ledger.sends_of_person(given)
+        yield self.ledger.erasure.sends_of_person(given)
         for step, area, day, hospital in self.lake.places():
             if step == EXTRACT:
                 frame = with_contacts(self.lake.read(step, area, day, hospital), self.policy.placeholders)
@@ -92,9 +92,11 @@ class Eraser:
     def _drop(self, place: tuple[str, str, date, str], planned: pl.DataFrame) -> None:
         """What still waits to be sent never goes: nobody could be told apart by it any more."""
         _, area, day, hospital = place
-        asked = self.ledger.asked(hospital, day)
+        asked = self.ledger.sends.invitations(hospital, day)
         waiting = planned.join(asked, on=_ENCOUNTER, how="anti").select(*_ENCOUNTER)
-        self.ledger.hold(hospital, day, area, waiting.with_columns(held=pl.lit(f"suppressed:{Suppression.OPTED_OUT}")))
+        self.ledger.encounters.hold(
+            hospital, day, area, waiting.with_columns(held=pl.lit(f"suppressed:{Suppression.OPTED_OUT}"))
+        )
 
 
 def _has_any(keys: set[str]) -> pl.Expr:

@@ -44,7 +44,9 @@ class Importer:
         Returns how many person keys are newly opted out. Raises BadFile.
         """
         rows = self._read(path, ("channel", "source"), _opt_out_fields)
-        return self.ledger.opt_out_many(pl.DataFrame(rows, schema=("person_key", "channel", "source"), orient="row"))
+        return self.ledger.people.opt_out_many(
+            pl.DataFrame(rows, schema=("person_key", "channel", "source"), orient="row")
+        )
 
     def consents(self, path: Path) -> int:
         """Columns: cpf, phone, email (at least one filled), source, date (YYYY-MM-DD), text_version.
@@ -54,7 +56,7 @@ class Importer:
         rows = self._read(path, ("source", "date", "text_version"), _consent_fields)
         schema = ("person_key", "source", "given_at", "text_version")
         frame = pl.DataFrame(rows, schema=schema, orient="row").with_columns(channel=pl.lit("whatsapp"))
-        return self.ledger.record_consents(frame)
+        return self.ledger.people.record_consents(frame)
 
     def _read(
         self, path: Path, required: tuple[str, ...], fields: Callable[[Line], tuple[object, ...]]

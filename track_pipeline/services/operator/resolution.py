@@ -24,7 +24,7 @@ def resolve(
     that claimed it still sends: what is on its way would be sent again.
     """
     place = f"{hospital} {encounter}"
-    unknown = ledger.unresolved(hospital, encounter_id=encounter)
+    unknown = ledger.sends.unresolved(hospital, encounter_id=encounter)
     if send_id is not None:
         unknown = unknown.filter(pl.col("send_id") == send_id)
     if unknown.is_empty():
@@ -34,9 +34,9 @@ def resolve(
             f"{place}: {unknown.height} sends have an unknown outcome. Name one with --send: {_listed(unknown)}"
         )
     [send] = unknown.to_dicts()
-    if send["state"] == SendState.CLAIMED and ledger.is_dispatching(send["run_id"]):
+    if send["state"] == SendState.CLAIMED and ledger.sends.is_dispatching(send["run_id"]):
         raise NotResolved(f"{place}: run {send['run_id']} is still sending it; resolve it when that run has ended")
-    return ledger.resolve([send["send_id"]], verdict, reason, by="operator")
+    return ledger.sends.resolve([send["send_id"]], verdict, reason, by="operator")
 
 
 def _listed(sends: pl.DataFrame) -> str:

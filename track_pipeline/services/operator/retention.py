@@ -33,4 +33,4 @@ class Retention:
         days = [path for path in self.lake.root.glob("*/*/*") if path.is_dir() and (day_of(path) or date.max) < before]
         for path in days:
             shutil.rmtree(path)
-        return {"lake_days": len(days), **self.ledger.purge(before)}
+        return {"lake_days": len(days), **self.ledger.erasure.purge(before)}

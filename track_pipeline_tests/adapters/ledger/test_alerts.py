@@ -17,28 +17,28 @@ def row(key: str = "gate|HMS|2025-03-09", **changes: Any) -> dict[str, Any]:
 
 
 def untold(ledger: Ledger) -> list[str]:
-    return ledger.take_untold(DAY).get_column("key").to_list()
+    return ledger.alerts.take_unreported(DAY).get_column("key").to_list()
 
 
 def test_an_open_alert_keeps_its_words_and_the_time_it_began(ledger: Ledger, clock: FakeClock) -> None:
     began = clock.now
-    ledger.open_alerts([row()])
+    ledger.alerts.open([row()])
     clock.now += timedelta(hours=1)
-    ledger.open_alerts([row(text="Changed."), row("throttle||")])
-    known = ledger.alerts()
+    ledger.alerts.open([row(text="Changed."), row("throttle||")])
+    known = ledger.alerts.all()
     assert known.get_column("key").to_list() == ["gate|HMS|2025-03-09", "throttle||"]
     assert known.row(0, named=True) == {**row(), "opened_at": began, "told_at": None}
 
 
 def test_nothing_to_open_and_nothing_to_close_is_fine(ledger: Ledger) -> None:
-    ledger.open_alerts([])
-    assert ledger.alerts().is_empty()
+    ledger.alerts.open([])
+    assert ledger.alerts.all().is_empty()
     assert untold(ledger) == []
-    assert ledger.close_alerts(["run|HMS|2025-03-09 daily"]).is_empty()
+    assert ledger.alerts.close(["run|HMS|2025-03-09 daily"]).is_empty()
 
 
 def test_an_alert_is_handed_out_once_and_again_after_a_day(ledger: Ledger, clock: FakeClock) -> None:
-    ledger.open_alerts([row()])
+    ledger.alerts.open([row()])
     assert untold(ledger) == ["gate|HMS|2025-03-09"]
     clock.now += DAY - timedelta(seconds=1)
     assert untold(ledger) == []
@@ -48,27 +48,27 @@ def test_an_alert_is_handed_out_once_and_again_after_a_day(ledger: Ledger, clock
 
 
 def test_what_could_not_be_told_is_handed_out_again(ledger: Ledger) -> None:
-    ledger.open_alerts([row(), row("throttle||")])
+    ledger.alerts.open([row(), row("throttle||")])
     untold(ledger)
-    ledger.put_back_untold(["throttle||"])
+    ledger.alerts.return_unreported(["throttle||"])
     assert untold(ledger) == ["throttle||"]
 
 
 def test_closing_gives_what_was_open_and_takes_it_away(ledger: Ledger) -> None:
-    ledger.open_alerts([row(), row("throttle||")])
+    ledger.alerts.open([row(), row("throttle||")])
     untold(ledger)
-    closed = ledger.close_alerts(["throttle||", "unknown|HMS|2025-03-09"])
+    closed = ledger.alerts.close(["throttle||", "unknown|HMS|2025-03-09"])
     assert closed.get_column("key").to_list() == ["throttle||"]
     assert closed.get_column("told_at").null_count() == 0
-    assert ledger.alerts().get_column("key").to_list() == ["gate|HMS|2025-03-09"]
-    ledger.open_alerts([row("throttle||")])
+    assert ledger.alerts.all().get_column("key").to_list() == ["gate|HMS|2025-03-09"]
+    ledger.alerts.open([row("throttle||")])
     assert untold(ledger) == ["throttle||"]
 
 
 def test_of_many_who_take_or_close_an_alert_one_gets_it(ledger: Ledger) -> None:
-    ledger.open_alerts([row()])
+    ledger.alerts.open([row()])
     with ThreadPoolExecutor(4) as pool:
         taken = [keys for keys in pool.map(lambda _: untold(ledger), range(4)) if keys]
-        closed = [frame.height for frame in pool.map(lambda _: ledger.close_alerts([row()["key"]]), range(4))]
+        closed = [frame.height for frame in pool.map(lambda _: ledger.alerts.close([row()["key"]]), range(4))]
     assert taken == [["gate|HMS|2025-03-09"]]
     assert sorted(closed) == [0, 0, 0, 1]

@@ -55,10 +55,10 @@ def claim_all(url: str) -> list[int]:
         claimed = []
         with closing(open_ledger(url, clock=now)) as ledger:
             for round_number in range(ROUNDS):
-                answer = ledger.claim(batch(round_number * ENCOUNTERS), claim).filter(verdict="claimed")
+                answer = ledger.sends.claim(batch(round_number * ENCOUNTERS), claim).filter(verdict="claimed")
                 claimed += answer.get_column("encounter_id").to_list()
-                ledger.settle(answer.get_column("send_id"), SendState.SENT)
-                ledger.outcomes()
+                ledger.sends.settle(answer.get_column("send_id"), SendState.SENT)
+                ledger.counts.outcomes()
         return claimed
 
     with ThreadPoolExecutor(THREADS) as pool:
@@ -74,7 +74,7 @@ def test_threads_and_processes_never_claim_an_encounter_twice(ledger_url: str) -
     claimed += json.loads(output)
     assert sorted(claimed) == list(range(ROUNDS * ENCOUNTERS))
     with closing(open_ledger(ledger_url, clock=now)) as ledger:
-        assert ledger.settled("HMS", DAY, INVITE).get_column("state").to_list() == ["sent"] * len(claimed)
+        assert ledger.sends.of_wave("HMS", DAY, INVITE).get_column("state").to_list() == ["sent"] * len(claimed)
 
 
 def test_one_of_two_encounters_of_a_person_is_claimed(ledger_url: str) -> None:
@@ -90,7 +90,7 @@ def test_one_of_two_encounters_of_a_person_is_claimed(ledger_url: str) -> None:
             def work(ledger_and_encounter: tuple[Ledger, int], person: str = person, barrier: Barrier = barrier) -> str:
                 ledger, encounter = ledger_and_encounter
                 barrier.wait()
-                return str(ledger.claim(batch(encounter, person), claim).item(0, "verdict"))
+                return str(ledger.sends.claim(batch(encounter, person), claim).item(0, "verdict"))
 
             verdicts = pool.map(work, [(first, 2 * number), (second, 2 * number + 1)])
             assert sorted(verdicts) == ["claimed", "quarantine"]
@@ -105,23 +105,23 @@ def test_replacing_one_partition_at_once_leaves_one_of_the_replacements(ledger_u
     with closing(open_ledger(ledger_url, clock=now)) as ledger:
 
         def work(_: int) -> None:
-            ledger.replace_encounters("HMS", DAY, "exames", rows)
+            ledger.encounters.record_plan("HMS", DAY, "exames", rows)
 
         with ThreadPoolExecutor(4) as pool:
             assert list(pool.map(work, range(8))) == [None] * 8
-        assert ledger.outcomes().get_column("count").to_list() == [ENCOUNTERS]
+        assert ledger.counts.outcomes().get_column("count").to_list() == [ENCOUNTERS]
 
 
 def test_a_run_is_dispatching_until_it_ends_whoever_asks(ledger_url: str) -> None:
     with closing(open_ledger(ledger_url, clock=now)) as first, closing(open_ledger(ledger_url, clock=now)) as second:
-        with first.dispatching("a run"), first.dispatching("a run"):
-            assert second.is_dispatching("a run")
-            assert first.is_dispatching("a run")
-            assert not second.is_dispatching("another run")
-        assert not second.is_dispatching("a run")
-        with suppress(RuntimeError), first.dispatching("a run"):
+        with first.sends.dispatching("a run"), first.sends.dispatching("a run"):
+            assert second.sends.is_dispatching("a run")
+            assert first.sends.is_dispatching("a run")
+            assert not second.sends.is_dispatching("another run")
+        assert not second.sends.is_dispatching("a run")
+        with suppress(RuntimeError), first.sends.dispatching("a run"):
             raise RuntimeError
-        assert not first.is_dispatching("a run")
+        assert not first.sends.is_dispatching("a run")
 
 
 def test_a_run_that_was_killed_is_not_dispatching_any_more(ledger_url: str) -> None:
@@ -130,16 +130,16 @@ def test_a_run_that_was_killed_is_not_dispatching_any_more(ledger_url: str) -> N
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == "dispatching\n"
-            assert ledger.is_dispatching("until killed")
+            assert ledger.sends.is_dispatching("until killed")
             process.kill()
         deadline = time.monotonic() + 10
-        while ledger.is_dispatching("until killed"):
+        while ledger.sends.is_dispatching("until killed"):
             assert time.monotonic() < deadline
             time.sleep(0.05)
 
 
 def dispatch_until_killed(url: str, run_id: str) -> None:
-    with closing(open_ledger(url, clock=now)) as ledger, ledger.dispatching(run_id):
+    with closing(open_ledger(url, clock=now)) as ledger, ledger.sends.dispatching(run_id):
         print("dispatching", flush=True)  # noqa: T201
         time.sleep(60)
 

@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 from sqlalchemy import Table, select
 
 from track_pipeline.adapters.ledger import Ledger, Recorded
-from track_pipeline.adapters.ledger.consent import CONSENTS, OPT_OUTS
-from track_pipeline.adapters.ledger.feedback import ANSWERS, DELIVERIES
+from track_pipeline.adapters.ledger.answers import ANSWERS, DELIVERIES
 from track_pipeline.adapters.ledger.frames import fetch
-from track_pipeline.adapters.ledger.reminders import SEEN
+from track_pipeline.adapters.ledger.people import CONSENTS, OPT_OUTS, SEEN
 from track_pipeline.adapters.ledger.tables import answers, comments, consents, deliveries, opt_outs, sends, sightings
 from track_pipeline.domain.channels import Channel, OptOutChannel
 from track_pipeline.domain.nps import COUNTS
@@ -53,7 +52,7 @@ def kept_answers(ledger: Ledger) -> list[tuple[Any, ...]]:
 
 
 def candidates(ledger: Ledger) -> list[dict[str, Any]]:
-    found = ledger.reminder_candidates("HMS", DAY, "exames")
+    found = ledger.reminders.candidates("HMS", DAY, "exames")
     assert found.schema == CANDIDATES
     return found.to_dicts()
 
@@ -70,12 +69,12 @@ def see(ledger: Ledger, *rows: tuple[str | None, int, bool], day: date = DAY, ho
 
 def _see_in(ledger: Ledger, database: str, *rows: tuple[str | None, int, bool], day: date, hospital: str) -> None:
     frame = pl.DataFrame([(key, database, encounter, died) for key, encounter, died in rows], schema=SEEN, orient="row")
-    ledger.see(hospital, day, frame)
+    ledger.people.record_sightings(hospital, day, frame)
 
 
 def consent(ledger: Ledger, key: str, given_at: date = DAY, source: str = "form", channel: str = "whatsapp") -> int:
     row = {"person_key": key, "channel": channel, "source": source, "given_at": given_at, "text_version": "v1"}
-    return ledger.record_consents(pl.DataFrame([row], schema=CONSENTS))
+    return ledger.people.record_consents(pl.DataFrame([row], schema=CONSENTS))
 
 
 # --- answers
@@ -92,11 +91,11 @@ def test_an_answer_that_comes_again_counts_once(ledger: Ledger, clock: FakeClock
         schema=ANSWERS,
         orient="row",
     )  # fmt: skip
-    assert ledger.record_answers(frame) == Recorded(new=1, known=1, strangers=1)
+    assert ledger.answers.record(frame) == Recorded(new=1, known=1, strangers=1)
     assert kept_answers(ledger) == sorted([(first, NOW, 9, "i1"), (second, NOW, None, None)])
     assert dict(rows_of(ledger, answers, "send_id", "received_at")) == {first: NOW, second: LATER}
     assert rows_of(ledger, comments, "send_id", "comment") == [(first, "Muito bom")]
-    assert ledger.record_answers(frame.clear()) == Recorded(0, 0, 0)
+    assert ledger.answers.record(frame.clear()) == Recorded(0, 0, 0)
 
 
 def test_the_earliest_answer_stays_with_its_own_comment(ledger: Ledger, clock: FakeClock) -> None:
@@ -126,7 +125,7 @@ def test_answers_in_any_order_and_repetition_leave_the_same_table(
         new = 0
         for chunk in chunks:
             rows = [(send_ids[of], at, score, who, f"{at}{score}{who}") for of, at, score, who in chunk]
-            new += ledger.record_answers(pl.DataFrame(rows, schema=ANSWERS, orient="row")).new
+            new += ledger.answers.record(pl.DataFrame(rows, schema=ANSWERS, orient="row")).new
         assert new == len({of for of, *_ in told})
         said = dict(rows_of(ledger, comments, "send_id", "comment"))
         return sorted(
@@ -161,19 +160,19 @@ def test_a_status_is_kept_with_its_first_instant(ledger: Ledger) -> None:
         ("delivered", NOW),
         ("opened", LATER),
     ]
-    assert ledger.record_deliveries(pl.DataFrame(schema=DELIVERIES)) == Recorded(0, 0, 0)
+    assert ledger.answers.record_deliveries(pl.DataFrame(schema=DELIVERIES)) == Recorded(0, 0, 0)
 
 
 def test_a_refresh_is_remembered_by_source(ledger: Ledger, clock: FakeClock) -> None:
-    assert ledger.last_refresh("answers") is None
-    ledger.refreshed("answers", NOW - timedelta(minutes=5))
-    ledger.refreshed("statuses", None)
-    assert ledger.last_refresh("answers") == (NOW, NOW - timedelta(minutes=5))
-    assert ledger.last_refresh("statuses") == (NOW, None)
+    assert ledger.answers.last_refresh("answers") is None
+    ledger.answers.record_refresh("answers", NOW - timedelta(minutes=5))
+    ledger.answers.record_refresh("statuses", None)
+    assert ledger.answers.last_refresh("answers") == (NOW, NOW - timedelta(minutes=5))
+    assert ledger.answers.last_refresh("statuses") == (NOW, None)
     clock.now = LATER
-    ledger.refreshed("answers", NOW)
-    assert ledger.last_refresh("answers") == (LATER, NOW)
-    assert ledger.last_refresh("opt_outs") is None
+    ledger.answers.record_refresh("answers", NOW)
+    assert ledger.answers.last_refresh("answers") == (LATER, NOW)
+    assert ledger.answers.last_refresh("opt_outs") is None
 
 
 # --- claims after the invitation
@@ -194,7 +193,7 @@ def test_who_answered_by_whatever_send_is_not_asked_again(ledger: Ledger, answer
 
 def test_an_answer_to_a_rejected_invitation_counts_for_the_next_one(ledger: Ledger) -> None:
     (send_id,) = claim_ids(ledger, line(1))
-    ledger.settle([send_id], SendState.REJECTED)
+    ledger.sends.settle([send_id], SendState.REJECTED)
     answer(ledger, send_id, NOW)
     assert claim(ledger, line(1, channel="whatsapp")) == ["answered"]
 
@@ -202,15 +201,15 @@ def test_an_answer_to_a_rejected_invitation_counts_for_the_next_one(ledger: Ledg
 def test_reminders_know_no_quarantine_but_opt_outs(ledger: Ledger) -> None:
     strict = replace(REMINDER_7D, any_survey_since=NOW - timedelta(days=7), this_survey_since=NOW - timedelta(days=30))
     send(ledger, line(1), line(2, email_key="email-3"), line(3, cpf_key="cpf-1", email_key=None))
-    ledger.opt_out("email-3", OptOutChannel.EMAIL, "track")
+    ledger.people.opt_out("email-3", OptOutChannel.EMAIL, "track")
     lines = [line(1), line(2, email_key="email-3"), line(3, cpf_key="cpf-1", email_key=None)]
     assert claim(ledger, *lines, claim=strict) == ["claimed", "opted_out", "claimed"]
 
 
 def test_one_reminder_per_wave_whatever_its_outcome_but_a_rejection(ledger: Ledger) -> None:
     ids = claim_ids(ledger, line(1), line(2), claim=REMINDER_7D)
-    ledger.settle(ids[:1], SendState.UNKNOWN)
-    ledger.settle(ids[1:], SendState.REJECTED)
+    ledger.sends.settle(ids[:1], SendState.UNKNOWN)
+    ledger.sends.settle(ids[1:], SendState.REJECTED)
     lines = [line(1, channel="whatsapp"), line(2, channel="whatsapp")]
     assert claim(ledger, *lines, claim=REMINDER_7D) == ["already_asked", "claimed"]
 
@@ -219,8 +218,8 @@ def test_two_reminders_are_enough_even_if_nobody_saw_what_became_of_one(ledger: 
     another = replace(REMINDER_7D, wave=Wave(21))
     for wave in (REMINDER_7D, REMINDER_14D):
         ids = claim_ids(ledger, line(1), line(2), line(3), claim=wave)
-        ledger.settle(ids[:1], SendState.SENT if wave is REMINDER_7D else SendState.UNKNOWN)
-        ledger.settle(ids[1:2], SendState.REJECTED if wave is REMINDER_7D else SendState.SENT)
+        ledger.sends.settle(ids[:1], SendState.SENT if wave is REMINDER_7D else SendState.UNKNOWN)
+        ledger.sends.settle(ids[1:2], SendState.REJECTED if wave is REMINDER_7D else SendState.SENT)
     assert claim(ledger, line(1), line(2), line(3), claim=another) == ["too_many", "claimed", "too_many"]
 
 
@@ -229,7 +228,7 @@ def test_two_reminders_are_enough_even_if_nobody_saw_what_became_of_one(ledger: 
 
 def test_a_candidate_is_an_encounter_whose_invitation_was_sent(ledger: Ledger) -> None:
     send(ledger, line(1, phone_key="phone-1"))
-    ledger.settle(claim_ids(ledger, line(2), line(3)), SendState.REJECTED)
+    ledger.sends.settle(claim_ids(ledger, line(2), line(3)), SendState.REJECTED)
     send(ledger, line(2, channel="whatsapp"))
     send(ledger, line(4, channel="link", extra=True), line(5, area="internacao"), line(6, hospital="HMC"))
     send(ledger, line(7), claim=replace(INVITATION, cohort_date=NEXT_DAY))
@@ -256,7 +255,7 @@ def test_a_candidate_is_an_encounter_whose_invitation_was_sent(ledger: Ledger) -
         "reminders": [],
         "opted_out": [],
     }
-    assert ledger.reminder_candidates("HMS", DAY, "maternidade").schema == CANDIDATES
+    assert ledger.reminders.candidates("HMS", DAY, "maternidade").schema == CANDIDATES
 
 
 @pytest.mark.parametrize("by", ["invite", "reminder", "extra"])
@@ -319,8 +318,8 @@ def test_another_hospital_that_reads_the_same_database_sees_no_return(ledger: Le
 
 def test_what_the_hospital_says_of_a_candidate_now_counts_beside_what_it_said_then(ledger: Ledger) -> None:
     send(ledger, line(1), line(2), line(3), line(4))
-    ledger.opt_out("phone-1-new", OptOutChannel.WHATSAPP, "test")
-    ledger.opt_out("email-2", OptOutChannel.ALL, "test")
+    ledger.people.opt_out("phone-1-new", OptOutChannel.WHATSAPP, "test")
+    ledger.people.opt_out("email-2", OptOutChannel.ALL, "test")
     see(ledger, ("cpf-3-new", 9, True), day=NEXT_DAY)
     now = pl.DataFrame(
         [
@@ -330,7 +329,7 @@ def test_what_the_hospital_says_of_a_candidate_now_counts_beside_what_it_said_th
         ]
     ).with_columns(database=pl.lit("HMS"))
 
-    found = ledger.reminder_candidates("HMS", DAY, "exames", now).sort("encounter_id")
+    found = ledger.reminders.candidates("HMS", DAY, "exames", now).sort("encounter_id")
 
     assert found.select("cpf_key", "phone_key", "email_key").rows() == [
         ("cpf-1", "phone-1-new", "email-1"),
@@ -360,11 +359,11 @@ def test_what_was_seen_of_a_hospital_day_is_replaced(ledger: Ledger) -> None:
 def test_a_candidate_tells_the_reminders_it_got(ledger: Ledger, clock: FakeClock) -> None:
     send(ledger, line(1))
     clock.now = NOW + timedelta(days=7)
-    ledger.settle(claim_ids(ledger, line(1), claim=REMINDER_7D), SendState.REJECTED)
+    ledger.sends.settle(claim_ids(ledger, line(1), claim=REMINDER_7D), SendState.REJECTED)
     [rejected] = candidate(ledger)["reminders"]
     assert rejected == {"wave": "reminder_7d", "state": "rejected", "channel": "email", "at": clock.now}
     clock.now = NOW + timedelta(days=8)
-    ledger.settle(claim_ids(ledger, line(1, channel="whatsapp"), claim=REMINDER_7D), SendState.UNKNOWN)
+    ledger.sends.settle(claim_ids(ledger, line(1, channel="whatsapp"), claim=REMINDER_7D), SendState.UNKNOWN)
     first = {"wave": "reminder_7d", "state": "unknown", "channel": "whatsapp", "at": clock.now}
     assert candidate(ledger)["reminders"] == [first]
     clock.now = NOW + timedelta(days=14)
@@ -376,11 +375,11 @@ def test_a_candidate_tells_the_reminders_it_got(ledger: Ledger, clock: FakeClock
 
 def test_a_candidate_tells_what_any_of_its_keys_refuses(ledger: Ledger) -> None:
     send(ledger, line(1, phone_key="phone-1"), line(2))
-    ledger.opt_out("phone-1", OptOutChannel.WHATSAPP, "cli")
-    ledger.opt_out("email-1", OptOutChannel.EMAIL, "track")
-    ledger.opt_out("cpf-1", OptOutChannel.EMAIL, "track")
-    ledger.opt_out("cpf-2", OptOutChannel.ALL, "cli")
-    ledger.opt_in("cpf-2", OptOutChannel.ALL)
+    ledger.people.opt_out("phone-1", OptOutChannel.WHATSAPP, "cli")
+    ledger.people.opt_out("email-1", OptOutChannel.EMAIL, "track")
+    ledger.people.opt_out("cpf-1", OptOutChannel.EMAIL, "track")
+    ledger.people.opt_out("cpf-2", OptOutChannel.ALL, "cli")
+    ledger.people.opt_in("cpf-2", OptOutChannel.ALL)
     assert [row["opted_out"] for row in candidates(ledger)] == [["email", "whatsapp"], []]
 
 
@@ -388,14 +387,14 @@ def test_a_candidate_tells_what_any_of_its_keys_refuses(ledger: Ledger) -> None:
 
 
 def due(ledger: Ledger, first: date = date(2025, 3, 10), last: date | None = None) -> list[tuple[date, str]]:
-    return ledger.cohorts_due(Wave(7), first, last or first)
+    return ledger.reminders.cohorts_due(Wave(7), first, last or first)
 
 
 def test_due_are_the_partitions_with_a_silent_invitation(ledger: Ledger) -> None:
     send(ledger, line(1), line(2, hospital="HMC"))
     send(ledger, line(3), claim=replace(INVITATION, cohort_date=NEXT_DAY))
     send(ledger, line(4, channel="link", extra=True, hospital="HPC"))
-    ledger.settle(claim_ids(ledger, line(5, hospital="HSF")), SendState.UNKNOWN)
+    ledger.sends.settle(claim_ids(ledger, line(5, hospital="HSF")), SendState.UNKNOWN)
     # A clock that was behind invited the third on the day of the visit; by a right one that was the day after.
     assert due(ledger) == [(DAY, "HMC"), (DAY, "HMS")]
     assert due(ledger, date(2025, 3, 11)) == []
@@ -408,18 +407,18 @@ def test_an_invitation_counts_from_the_day_after_the_visit_at_the_earliest(ledge
     assert candidate(ledger)["invited_at"] == datetime(2025, 3, 10, 3, tzinfo=UTC)
     clock.now = NOW + timedelta(days=2)
     send(ledger, line(2))
-    assert ledger.reminder_candidates("HMS", DAY, "exames").get_column("invited_at")[-1] == clock.now
+    assert ledger.reminders.candidates("HMS", DAY, "exames").get_column("invited_at")[-1] == clock.now
 
 
 def test_who_died_in_the_encounter_itself_needs_no_contact_in_common(ledger: Ledger) -> None:
     send(ledger, line(1), line(2))
     died = pl.DataFrame([("encounter:HMS:1", "HMS", 1, True)], schema=SEEN, orient="row")
-    ledger.see("HMS", DAY + timedelta(days=4), died)
+    ledger.people.record_sightings("HMS", DAY + timedelta(days=4), died)
 
-    flags = ledger.reminder_candidates("HMS", DAY, "exames").sort("encounter_id").get_column("died_since")
+    flags = ledger.reminders.candidates("HMS", DAY, "exames").sort("encounter_id").get_column("died_since")
     assert flags.to_list() == [True, False]
     lines = [line(number, cpf_key=None, email_key="new") for number in (1, 2)]
-    assert ledger.claim(batch(*lines), REMINDER_7D).get_column("verdict").to_list() == ["deceased", "claimed"]
+    assert ledger.sends.claim(batch(*lines), REMINDER_7D).get_column("verdict").to_list() == ["deceased", "claimed"]
 
 
 @pytest.mark.parametrize(
@@ -446,9 +445,9 @@ def test_nothing_is_due_after_an_answer_or_a_send_of_the_wave(ledger: Ledger) ->
     answer(ledger, extra, NOW)
     assert due(ledger) == []
     send(ledger, *reminded)
-    ledger.settle(claim_ids(ledger, *reminded, claim=REMINDER_7D), SendState.REJECTED)
+    ledger.sends.settle(claim_ids(ledger, *reminded, claim=REMINDER_7D), SendState.REJECTED)
     assert due(ledger) == []
-    assert ledger.cohorts_due(Wave(14), NEXT_DAY, NEXT_DAY) == [(DAY, "HMS")]
+    assert ledger.reminders.cohorts_due(Wave(14), NEXT_DAY, NEXT_DAY) == [(DAY, "HMS")]
     send(ledger, *open_)
     assert due(ledger) == [(DAY, "HMS")]
 
@@ -463,28 +462,28 @@ def test_decisions_on_reminders_are_journaled_once(ledger: Ledger) -> None:
         orient="row",
     )
     for _ in range(2):
-        ledger.note("HMS", DAY, "reminder_7d", rows)
-    ledger.note("HMS", DAY, "reminder_7d", rows.clear())
-    (decision,) = ledger.history("HMS", 1).decisions
+        ledger.encounters.note("HMS", DAY, "reminder_7d", rows)
+    ledger.encounters.note("HMS", DAY, "reminder_7d", rows.clear())
+    (decision,) = ledger.encounters.history("HMS", 1).decisions
     assert [decision[name] for name in ("step", "result", "reason", "at")] == [
         "reminder_7d", "withheld", "answered", NOW,
     ]  # fmt: skip
-    assert [decision["reason"] for decision in ledger.history("HMS", 2).decisions] == [""]
+    assert [decision["reason"] for decision in ledger.encounters.history("HMS", 2).decisions] == [""]
 
 
 # --- opt-outs and consents
 
 
 def test_many_opt_outs_at_once_are_counted_when_new(ledger: Ledger) -> None:
-    ledger.opt_out("a", OptOutChannel.ALL, "cli")
+    ledger.people.opt_out("a", OptOutChannel.ALL, "cli")
     frame = pl.DataFrame(
         [("a", "all", "track"), ("a", "email", "track"), ("b", "all", "track"), ("b", "all", "csv")],
         schema=OPT_OUTS,
         orient="row",
     )
-    assert ledger.opt_out_many(frame) == 2
-    assert ledger.opt_out_many(frame) == 0
-    assert ledger.opt_out_many(frame.clear()) == 0
+    assert ledger.people.opt_out_many(frame) == 2
+    assert ledger.people.opt_out_many(frame) == 0
+    assert ledger.people.opt_out_many(frame.clear()) == 0
     assert rows_of(ledger, opt_outs, "person_key", "channel", "source") == [
         ("a", "all", "cli"), ("a", "email", "track"), ("b", "all", "track"),
     ]  # fmt: skip
@@ -492,11 +491,11 @@ def test_many_opt_outs_at_once_are_counted_when_new(ledger: Ledger) -> None:
 
 def test_the_keys_of_a_send_are_all_its_persons(ledger: Ledger) -> None:
     first, second = send(ledger, line(1, phone_key="phone-1"), line(2, channel="whatsapp"))
-    assert ledger.keys_of_sends([first, second, "nobody"]).sort("cpf_key").rows() == [
+    assert ledger.sends.keys_of([first, second, "nobody"]).sort("cpf_key").rows() == [
         (first, "email", "cpf-1", "phone-1", "email-1"),
         (second, "whatsapp", "cpf-2", None, "email-2"),
     ]
-    assert ledger.keys_of_sends([]).columns == ["send_id", "channel", "cpf_key", "phone_key", "email_key"]
+    assert ledger.sends.keys_of([]).columns == ["send_id", "channel", "cpf_key", "phone_key", "email_key"]
 
 
 def test_the_newest_consent_is_kept(ledger: Ledger) -> None:
@@ -508,15 +507,15 @@ def test_the_newest_consent_is_kept(ledger: Ledger) -> None:
     assert consent(ledger, "a", channel="email") == 1
     assert rows_of(ledger, consents, "source", "channel") == [("form", "email"), ("newer", "whatsapp")]
     assert consent(ledger, "b", channel="email") == 1
-    assert ledger.consented(["a", "b", "c"], Channel.WHATSAPP).rows() == [("a",)]
-    assert ledger.consented([], Channel.WHATSAPP).columns == ["person_key"]
+    assert ledger.people.consented(["a", "b", "c"], Channel.WHATSAPP).rows() == [("a",)]
+    assert ledger.people.consented([], Channel.WHATSAPP).columns == ["person_key"]
 
 
 # --- counts
 
 
 def counted(ledger: Ledger, *names: str, **kwargs: Any) -> list[tuple[Any, ...]]:
-    found = ledger.response_counts(**kwargs)
+    found = ledger.counts.responses(**kwargs)
     assert found.schema == COUNTS
     return found.select(names).rows()
 
@@ -549,7 +548,7 @@ def test_responses_by_place_and_channel_of_what_was_sent(ledger: Ledger) -> None
     send(ledger, line(1), line(2, channel="whatsapp"), line(3, unit="ING"), line(4, hospital="HMC"))
     send(ledger, line(5), claim=replace(INVITATION, cohort_date=NEXT_DAY))
     (unknown, _) = claim_ids(ledger, line(6), line(7))
-    ledger.settle([unknown], SendState.UNKNOWN)
+    ledger.sends.settle([unknown], SendState.UNKNOWN)
     answer(ledger, unknown, NOW, 10)
     assert counted(ledger, "date", "hospital", "unit", "area", "channel", "sent", "answered") == [
         (DAY, "HMC", "HMS", "exames", "email", 1, 0),
@@ -588,8 +587,8 @@ def test_purging_forgets_old_sightings_and_comments_and_no_send(ledger: Ledger) 
     answer(ledger, second, midnight, 9, "new")
     see(ledger, ("cpf-1", 1, False), ("email-1", 1, False), day=DAY)
     see(ledger, ("cpf-1", 2, False), day=NEXT_DAY)
-    assert ledger.purge(NEXT_DAY) == {"sightings": 2, "comments": 1}
-    assert ledger.purge(NEXT_DAY) == {"sightings": 0, "comments": 0}
+    assert ledger.erasure.purge(NEXT_DAY) == {"sightings": 2, "comments": 1}
+    assert ledger.erasure.purge(NEXT_DAY) == {"sightings": 0, "comments": 0}
     assert rows_of(ledger, comments, "comment") == [("new",)]
     assert rows_of(ledger, sightings, "encounter_id") == [(2,)]
     assert len(kept_answers(ledger)) == len(rows_of(ledger, sends, "send_id")) == 2
@@ -604,22 +603,22 @@ def test_an_erased_person_is_forgotten_and_never_written_to_again(ledger: Ledger
     see(ledger, ("cpf-1", 1, False), ("email-1", 1, False), ("phone", 1, False), ("cpf-2", 2, False))
     for key in ("email-1", "cpf-2"):
         consent(ledger, key)
-    ledger.opt_out("email-1", OptOutChannel.ALL, "track")
-    before = ledger.response_counts()
+    ledger.people.opt_out("email-1", OptOutChannel.ALL, "track")
+    before = ledger.counts.responses()
 
-    assert ledger.erase_person(["cpf-1", "phone-old"]) == {
+    assert ledger.erasure.erase_person(["cpf-1", "phone-old"]) == {
         "comments": 1, "sightings": 3, "consents": 1, "sends": 1, "opt_outs": 3,
     }  # fmt: skip
 
-    assert ledger.keys_of_sends([erased]).row(0)[2:] == (None, None, None)
-    assert ledger.keys_of_sends([other]).row(0)[2:] == ("cpf-2", "phone", "email-2")
+    assert ledger.sends.keys_of([erased]).row(0)[2:] == (None, None, None)
+    assert ledger.sends.keys_of([other]).row(0)[2:] == ("cpf-2", "phone", "email-2")
     assert rows_of(ledger, comments, "send_id") == [(other,)]
     assert rows_of(ledger, sightings, "person_key") == [("cpf-2",)]
     assert rows_of(ledger, consents, "person_key") == [("cpf-2",)]
     assert rows_of(ledger, opt_outs, "person_key", "channel") == [
         (key, "all") for key in ("cpf-1", "email-1", "phone", "phone-old")
     ]
-    assert ledger.response_counts().equals(before)
+    assert ledger.counts.responses().equals(before)
     assert [row["encounter_id"] for row in candidates(ledger)] == [2]
     assert claim(ledger, line(1, phone_key="phone")) == ["already"]
     assert claim(ledger, line(3, cpf_key=None, email_key="email-1")) == ["opted_out"]
@@ -628,10 +627,12 @@ def test_an_erased_person_is_forgotten_and_never_written_to_again(ledger: Ledger
 
 def test_a_comment_that_comes_after_an_erasure_is_not_kept(ledger: Ledger) -> None:
     (send_id,) = send(ledger, line(1))
-    ledger.erase_person(["email-1"])
+    ledger.erasure.erase_person(["email-1"])
     assert answer(ledger, send_id, NOW, 9, "Sou Fulana").new == 1
     assert rows_of(ledger, comments, "send_id") == []
-    assert ledger.erase_person([]) == dict.fromkeys(("comments", "sightings", "consents", "sends", "opt_outs"), 0)
+    assert ledger.erasure.erase_person([]) == dict.fromkeys(
+        ("comments", "sightings", "consents", "sends", "opt_outs"), 0
+    )
 
 
 def test_an_answer_a_moment_before_a_claim_stops_it(ledger: Ledger) -> None:
@@ -639,6 +640,6 @@ def test_an_answer_a_moment_before_a_claim_stops_it(ledger: Ledger) -> None:
     frame = pl.DataFrame({"send_id": ids[::2]}).with_columns(
         answered_at=pl.lit(NOW), score=pl.lit(10), interaction_id=pl.lit(None), comment=pl.lit(None)
     )
-    assert ledger.record_answers(frame).new == 500
-    verdicts = ledger.claim(batch(*(line(number) for number in range(1000))), REMINDER_7D).get_column("verdict")
+    assert ledger.answers.record(frame).new == 500
+    verdicts = ledger.sends.claim(batch(*(line(number) for number in range(1000))), REMINDER_7D).get_column("verdict")
     assert verdicts.to_list() == ["answered", "claimed"] * 500

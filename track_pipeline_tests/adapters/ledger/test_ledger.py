@@ -54,20 +54,20 @@ def row(encounter_id: int = 1, **changes: Any) -> dict[str, Any]:
 
 
 def decide(ledger: Ledger, *rows: dict[str, Any], hospital: str = "HMS", day: date = DAY, area: str = "exames") -> None:
-    ledger.replace_encounters(hospital, day, area, pl.DataFrame(rows, schema=DECIDED))
+    ledger.encounters.record_plan(hospital, day, area, pl.DataFrame(rows, schema=DECIDED))
 
 
 def register(ledger: Ledger, *rows: dict[str, Any], day: date = DAY) -> None:
-    ledger.register_encounters("HMS", day, "exames", pl.DataFrame(rows, schema=DECIDED).select(EXTRACTED.names()))
+    ledger.encounters.record_extract("HMS", day, "exames", pl.DataFrame(rows, schema=DECIDED).select(EXTRACTED.names()))
 
 
 def hold(ledger: Ledger, encounter_id: int, held: str) -> None:
     rows = pl.DataFrame({"database": ["HMS"], "encounter_id": [encounter_id], "held": [held]})
-    ledger.hold("HMS", DAY, "exames", rows)
+    ledger.encounters.hold("HMS", DAY, "exames", rows)
 
 
 def outcomes(ledger: Ledger, **kwargs: Any) -> list[tuple[str, str, int]]:
-    return ledger.outcomes(**kwargs).select("outcome", "reason", "count").rows()
+    return ledger.counts.outcomes(**kwargs).select("outcome", "reason", "count").rows()
 
 
 # --- claims
@@ -77,7 +77,7 @@ def outcomes(ledger: Ledger, **kwargs: Any) -> list[tuple[str, str, int]]:
 @pytest.mark.parametrize("wave", [INVITATION, REMINDER_7D])
 def test_nobody_who_was_seen_to_have_died_is_written_to(ledger: Ledger, wave: Any, days_ago: int) -> None:
     seen = {"person_key": "cpf-1", "database": "HSL", "encounter_id": 77, "died": True}
-    ledger.see("HSL", DAY - timedelta(days=days_ago), pl.DataFrame([seen]))
+    ledger.people.record_sightings("HSL", DAY - timedelta(days=days_ago), pl.DataFrame([seen]))
 
     assert claim(ledger, line(1), line(2), line(1, channel="link", extra=True), claim=wave) == [
         "deceased", "claimed", "deceased",
@@ -123,7 +123,7 @@ def test_what_a_later_plan_excludes_or_the_hospital_takes_back_is_not_sent(ledge
 
 def test_an_opt_out_by_a_key_of_an_earlier_send_to_the_encounter_holds(ledger: Ledger) -> None:
     send(ledger, line(1, email_key="old"), line(2, email_key="other"))
-    ledger.opt_out("old", OptOutChannel.EMAIL, "test")
+    ledger.people.opt_out("old", OptOutChannel.EMAIL, "test")
 
     corrected = [line(number, cpf_key=None, email_key=f"new-{number}") for number in (1, 2)]
 
@@ -134,13 +134,13 @@ def test_a_replay_claims_nothing(ledger: Ledger) -> None:
     lines = [line(number) for number in range(500)]
     assert claim(ledger, *lines) == ["claimed"] * 500
     assert claim(ledger, *lines) == ["already"] * 500
-    assert ledger.settled("HMS", DAY, INVITE).height == 500
+    assert ledger.sends.of_wave("HMS", DAY, INVITE).height == 500
 
 
 def test_a_claim_returns_the_lines_as_they_came_with_what_became_of_each(ledger: Ledger) -> None:
     send(ledger, line(2))
     lines = batch(line(3), line(2), line(1)).with_columns(template=pl.lit("t"))
-    claimed = ledger.claim(lines, INVITATION)
+    claimed = ledger.sends.claim(lines, INVITATION)
     assert_frame_equal(claimed.select(lines.columns), lines)
     assert claimed.get_column("verdict").to_list() == ["claimed", "already", "claimed"]
     for column in ("send_id", "batch_id"):
@@ -150,7 +150,7 @@ def test_a_claim_returns_the_lines_as_they_came_with_what_became_of_each(ledger:
 
 
 def test_an_empty_batch_is_an_empty_answer(ledger: Ledger) -> None:
-    assert ledger.claim(batch(), QUARANTINE).columns == [*LINES.names(), "verdict", "send_id", "batch_id"]
+    assert ledger.sends.claim(batch(), QUARANTINE).columns == [*LINES.names(), "verdict", "send_id", "batch_id"]
 
 
 def test_lines_without_any_key_are_claimed_each_for_itself(ledger: Ledger) -> None:
@@ -182,7 +182,7 @@ def test_waves_are_claimed_apart(ledger: Ledger) -> None:
 
 
 def test_after_a_rejection_another_channel_is_free_and_the_same_is_not(ledger: Ledger) -> None:
-    ledger.settle(claim_ids(ledger, line()), SendState.REJECTED, reason="invalid_email")
+    ledger.sends.settle(claim_ids(ledger, line()), SendState.REJECTED, reason="invalid_email")
     assert claim(ledger, line()) == ["already"]
     assert claim(ledger, line(channel="whatsapp")) == ["claimed"]
 
@@ -206,16 +206,16 @@ def test_an_extra_link_does_not_stand_in_the_way_of_the_invitation(ledger: Ledge
 def test_an_opt_out_is_of_a_channel_or_of_all(
     ledger: Ledger, refused: OptOutChannel, channel: str, verdict: str
 ) -> None:
-    ledger.opt_out("cpf-1", refused, "cli")
+    ledger.people.opt_out("cpf-1", refused, "cli")
     assert claim(ledger, line(1, channel=channel), line(2)) == [verdict, "claimed"]
     assert claim(ledger, line(4, channel=channel, cpf_key="cpf-1", extra=True)) == [verdict]
-    ledger.opt_in("cpf-1", refused)
+    ledger.people.opt_in("cpf-1", refused)
     assert claim(ledger, line(3, channel=channel, cpf_key="cpf-1")) == ["claimed"]
 
 
 @pytest.mark.parametrize("key", ["cpf_key", "phone_key", "email_key"])
 def test_an_opt_out_is_found_by_any_key(ledger: Ledger, key: str) -> None:
-    ledger.opt_out("person", OptOutChannel.ALL, "cli")
+    ledger.people.opt_out("person", OptOutChannel.ALL, "cli")
     assert claim(ledger, line() | {key: "person"}) == ["opted_out"]
 
 
@@ -242,7 +242,7 @@ def test_a_person_is_left_alone_for_a_while(
 
 
 def test_a_rejected_invitation_or_a_reminder_is_no_reason_for_quarantine(ledger: Ledger) -> None:
-    ledger.settle(claim_ids(ledger, line(1)), SendState.REJECTED)
+    ledger.sends.settle(claim_ids(ledger, line(1)), SendState.REJECTED)
     send(ledger, line(3, cpf_key="cpf-1"), claim=REMINDER_7D)
     assert claim(ledger, line(2, cpf_key="cpf-1"), claim=QUARANTINE) == ["claimed"]
 
@@ -306,7 +306,7 @@ def test_as_many_reminders_as_the_policy_has_are_enough_whatever_their_waves(led
 
 def test_the_first_verdict_that_applies_is_given(ledger: Ledger) -> None:
     send(ledger, line(1))
-    ledger.opt_out("cpf-1", OptOutChannel.ALL, "cli")
+    ledger.people.opt_out("cpf-1", OptOutChannel.ALL, "cli")
     verdicts = claim(
         ledger, line(1), line(1, channel="whatsapp"), line(2, cpf_key="cpf-1"), line(3, email_key="email-1"),
         claim=QUARANTINE,
@@ -316,11 +316,11 @@ def test_the_first_verdict_that_applies_is_given(ledger: Ledger) -> None:
 
 def test_more_keys_than_a_statement_may_bind(ledger: Ledger) -> None:
     ids = send(ledger, line(1))
-    ledger.opt_out("cpf-1", OptOutChannel.EMAIL, "cli")
+    ledger.people.opt_out("cpf-1", OptOutChannel.EMAIL, "cli")
     keys = [f"cpf-{number}" for number in range(70_000)]
-    assert ledger.opted_out(keys, NOW).rows() == [("cpf-1", "email")]
-    assert ledger.recent_contacts(keys, cohort_from=DAY, cohort_before=date.max).height == 1
-    assert ledger.settle([*keys, *ids], SendState.SENT) == 0
+    assert ledger.people.opted_out(keys, NOW).rows() == [("cpf-1", "email")]
+    assert ledger.people.recent_contacts(keys, cohort_from=DAY, cohort_before=date.max).height == 1
+    assert ledger.sends.settle([*keys, *ids], SendState.SENT) == 0
 
 
 # --- what becomes of sends
@@ -344,10 +344,10 @@ def test_more_keys_than_a_statement_may_bind(ledger: Ledger) -> None:
 def test_settling_goes_one_way(ledger: Ledger, clock: FakeClock, before: Any, after: Any, changed: bool) -> None:
     ids = claim_ids(ledger, line(1))
     if before != "claimed":
-        ledger.settle(ids, before, reason="first", distribution_id="d1")
+        ledger.sends.settle(ids, before, reason="first", distribution_id="d1")
     clock.now += timedelta(minutes=1)
-    assert ledger.settle(ids, after, reason="second") == int(changed)
-    found = ledger.settled("HMS", DAY, INVITE).row(0, named=True)
+    assert ledger.sends.settle(ids, after, reason="second") == int(changed)
+    found = ledger.sends.of_wave("HMS", DAY, INVITE).row(0, named=True)
     assert (found["state"], found["reason"]) == ((after, "second") if changed else (before, "first"))
     assert (found["settled_at"] == clock.now) is changed
     assert found["distribution_id"] == (None if before == "claimed" else "d1")
@@ -355,64 +355,64 @@ def test_settling_goes_one_way(ledger: Ledger, clock: FakeClock, before: Any, af
 
 def test_release_frees_claims_and_nothing_else(ledger: Ledger) -> None:
     first, second = claim_ids(ledger, line(1), line(2))
-    ledger.settle([second], SendState.UNKNOWN)
-    assert ledger.release([first, second]) == 1
+    ledger.sends.settle([second], SendState.UNKNOWN)
+    assert ledger.sends.release([first, second]) == 1
     assert claim(ledger, line(1), line(2)) == ["claimed", "already"]
 
 
 def test_resolving_as_sent_keeps_the_send_and_the_reason(ledger: Ledger) -> None:
     ids = claim_ids(ledger, line(1), line(2), line(3))
-    ledger.settle(ids[1:2], SendState.UNKNOWN, reason="timeout")
-    ledger.settle(ids[2:], SendState.SENT)
-    assert ledger.unresolved().get_column("encounter_id").to_list() == [1, 2]
-    assert ledger.resolve(ids, Verdict.SENT, "seen in the panel", by="ana") == 2
-    assert ledger.unresolved().is_empty()
-    (decision,) = ledger.history("HMS", 2).decisions
+    ledger.sends.settle(ids[1:2], SendState.UNKNOWN, reason="timeout")
+    ledger.sends.settle(ids[2:], SendState.SENT)
+    assert ledger.sends.unresolved().get_column("encounter_id").to_list() == [1, 2]
+    assert ledger.sends.resolve(ids, Verdict.SENT, "seen in the panel", by="ana") == 2
+    assert ledger.sends.unresolved().is_empty()
+    (decision,) = ledger.encounters.history("HMS", 2).decisions
     assert (decision["step"], decision["result"], decision["rule"]) == ("resolve", "sent", "by ana")
     assert (decision["reason"], decision["version"]) == ("seen in the panel", ids[1])
-    assert ledger.history("HMS", 3).decisions == []
+    assert ledger.encounters.history("HMS", 3).decisions == []
 
 
 def test_resolving_as_not_sent_lets_it_go_again(ledger: Ledger) -> None:
     for round_number in (1, 2):
         ids = claim_ids(ledger, line(1))
-        ledger.settle(ids, SendState.UNKNOWN)
-        assert ledger.resolve(ids, Verdict.NOT_SENT, "not in the panel", by="ana") == 1
-        assert len(ledger.history("HMS", 1).decisions) == round_number
+        ledger.sends.settle(ids, SendState.UNKNOWN)
+        assert ledger.sends.resolve(ids, Verdict.NOT_SENT, "not in the panel", by="ana") == 1
+        assert len(ledger.encounters.history("HMS", 1).decisions) == round_number
     assert claim(ledger, line(1)) == ["claimed"]
 
 
 def test_unresolved_is_by_place_channel_and_encounter(ledger: Ledger) -> None:
     claim(ledger, line(1))
     claim(ledger, line(2, hospital="HMC"), claim=replace(INVITATION, cohort_date=DAY + timedelta(days=1)))
-    assert ledger.unresolved("HMC").get_column("encounter_id").to_list() == [2]
-    assert ledger.unresolved(cohort_date=DAY).get_column("encounter_id").to_list() == [1]
-    assert ledger.unresolved("HMC", DAY).is_empty()
-    assert ledger.unresolved("HMS", DAY, area="exames", channel=Channel.EMAIL, encounter_id=1).height == 1
-    assert ledger.unresolved("HMS", DAY, area="internacao").is_empty()
+    assert ledger.sends.unresolved("HMC").get_column("encounter_id").to_list() == [2]
+    assert ledger.sends.unresolved(cohort_date=DAY).get_column("encounter_id").to_list() == [1]
+    assert ledger.sends.unresolved("HMC", DAY).is_empty()
+    assert ledger.sends.unresolved("HMS", DAY, area="exames", channel=Channel.EMAIL, encounter_id=1).height == 1
+    assert ledger.sends.unresolved("HMS", DAY, area="internacao").is_empty()
 
 
 def test_sends_of_a_partition_by_wave_and_channel(ledger: Ledger, clock: FakeClock) -> None:
     claim(ledger, line(1), line(2, channel="whatsapp"))
     claim(ledger, line(1), claim=REMINDER_7D)
-    found = ledger.settled("HMS", DAY, INVITE)
+    found = ledger.sends.of_wave("HMS", DAY, INVITE)
     assert found.select("encounter_id", "channel", "state").rows() == [
         (1, "email", "claimed"),
         (2, "whatsapp", "claimed"),
     ]
     assert found.get_column("claimed_at").to_list() == [clock.now] * 2
     assert found.get_column("cohort_date").to_list() == [DAY] * 2
-    assert ledger.settled("HMS", DAY, INVITE, Channel.WHATSAPP).height == 1
-    assert ledger.settled("HMS", DAY, Wave(7)).height == 1
-    assert ledger.settled("HMC", DAY, INVITE).is_empty()
+    assert ledger.sends.of_wave("HMS", DAY, INVITE, Channel.WHATSAPP).height == 1
+    assert ledger.sends.of_wave("HMS", DAY, Wave(7)).height == 1
+    assert ledger.sends.of_wave("HMC", DAY, INVITE).is_empty()
 
 
 def test_asked_leaves_out_extra_links_and_reminders_and_puts_the_standing_one_first(ledger: Ledger) -> None:
-    ledger.settle(claim_ids(ledger, line(1)), SendState.REJECTED)
+    ledger.sends.settle(claim_ids(ledger, line(1)), SendState.REJECTED)
     send(ledger, line(1, channel="whatsapp"))
     claim(ledger, line(1, channel="link", extra=True))
     claim(ledger, line(1), claim=REMINDER_7D)
-    assert ledger.asked("HMS", DAY).rows() == [
+    assert ledger.sends.invitations("HMS", DAY).rows() == [
         ("HMS", 1, "exames", "survey", "whatsapp", "sent"),
         ("HMS", 1, "exames", "survey", "email", "rejected"),
     ]
@@ -422,8 +422,8 @@ def test_only_what_was_dropped_for_good_is_suppressed(ledger: Ledger) -> None:
     decide(ledger, row(1), row(2), row(3))
     hold(ledger, 1, "suppressed:quarantine")
     hold(ledger, 2, "deferred:window")
-    assert ledger.suppressed("HMS", DAY).rows() == [("HMS", 1, "exames", "survey", "email")]
-    assert ledger.suppressed("HMC", DAY).is_empty()
+    assert ledger.encounters.suppressed("HMS", DAY).rows() == [("HMS", 1, "exames", "survey", "email")]
+    assert ledger.encounters.suppressed("HMC", DAY).is_empty()
 
 
 def test_recent_contacts_are_found_by_any_key_within_the_days(ledger: Ledger) -> None:
@@ -432,12 +432,12 @@ def test_recent_contacts_are_found_by_any_key_within_the_days(ledger: Ledger) ->
         ledger, line(2, cpf_key="cpf-1", hospital="HMC"), claim=replace(INVITATION, cohort_date=DAY - timedelta(days=1))
     )
     send(ledger, line(3, cpf_key="cpf-1"), claim=replace(INVITATION, cohort_date=DAY - timedelta(days=2)))
-    ledger.settle(claim_ids(ledger, line(4, cpf_key="cpf-1")), SendState.REJECTED)
+    ledger.sends.settle(claim_ids(ledger, line(4, cpf_key="cpf-1")), SendState.REJECTED)
     claim(ledger, line(5, cpf_key="cpf-1", channel="link", extra=True))
     (reminder,) = send(ledger, line(1), claim=REMINDER_7D)
     answer(ledger, reminder, datetime(2025, 3, 12, 1, tzinfo=UTC))
 
-    found = ledger.recent_contacts(
+    found = ledger.people.recent_contacts(
         ["cpf-1", "phone-1", "nobody"], cohort_from=DAY - timedelta(days=1), cohort_before=DAY + timedelta(days=1)
     )
     assert found.columns == [
@@ -448,8 +448,10 @@ def test_recent_contacts_are_found_by_any_key_within_the_days(ledger: Ledger) ->
         ("cpf-1", "HMS", "HMS", 1, "survey", DAY, date(2025, 3, 11)),
         ("phone-1", "HMS", "HMS", 1, "survey", DAY, date(2025, 3, 11)),
     ]
-    assert ledger.recent_contacts(["cpf-1"], cohort_from=DAY + timedelta(days=1), cohort_before=date.max).is_empty()
-    assert ledger.recent_contacts([], cohort_from=date.min, cohort_before=date.max).is_empty()
+    assert ledger.people.recent_contacts(
+        ["cpf-1"], cohort_from=DAY + timedelta(days=1), cohort_before=date.max
+    ).is_empty()
+    assert ledger.people.recent_contacts([], cohort_from=date.min, cohort_before=date.max).is_empty()
 
 
 # --- encounters
@@ -459,10 +461,10 @@ def test_replacing_encounters_again_changes_nothing(ledger: Ledger, clock: FakeC
     rows = [row(1), row(2, result="excluded", reason="newborn")]
     decide(ledger, *rows)
     hold(ledger, 1, "deferred:window")
-    before = ledger.history("HMS", 1)
+    before = ledger.encounters.history("HMS", 1)
     decide(ledger, *rows)
     hold(ledger, 1, "deferred:window")
-    assert ledger.history("HMS", 1) == before
+    assert ledger.encounters.history("HMS", 1) == before
     assert [(found["step"], found["result"], found["reason"]) for found in before.decisions] == [
         ("invitation", "planned", ""),
         ("dispatch", "deferred", "window"),
@@ -477,10 +479,10 @@ def test_replacing_encounters_touches_its_own_partition_and_area_only(ledger: Le
     decide(ledger, row(4), hospital="HMC")
     decide(ledger, row(5), day=DAY - timedelta(days=1))
     decide(ledger, row(2))
-    assert sum(ledger.outcomes().get_column("count")) == 4
-    assert ledger.history("HMS", 1).encounters == []
+    assert sum(ledger.counts.outcomes().get_column("count")) == 4
+    assert ledger.encounters.history("HMS", 1).encounters == []
     decide(ledger)
-    assert sum(ledger.outcomes().get_column("count")) == 3
+    assert sum(ledger.counts.outcomes().get_column("count")) == 3
 
 
 def test_an_encounter_that_is_no_longer_planned_is_no_longer_held(ledger: Ledger) -> None:
@@ -495,7 +497,7 @@ def test_an_encounter_that_is_no_longer_planned_is_no_longer_held(ledger: Ledger
 def test_an_extracted_row_waits_for_its_invitation(ledger: Ledger) -> None:
     register(ledger, row(1), row(2, result="excluded", reason="unclassified", setor=None))
     assert outcomes(ledger) == [("deferred", "not_dispatched", 1), ("excluded", "unclassified", 1)]
-    (decision,) = ledger.history("HMS", 1).decisions
+    (decision,) = ledger.encounters.history("HMS", 1).decisions
     assert (decision["step"], decision["result"], decision["version"]) == ("extract", "classified", "rules")
 
 
@@ -509,24 +511,24 @@ def test_a_new_extract_keeps_the_word_of_the_invitation_and_drops_what_is_gone(l
         ("excluded", "newborn", 1),
         ("suppressed", "opted_out", 1),
     ]
-    assert ledger.history("HMS", 1).encounters[0]["survey_uuid"] == "survey"
-    assert ledger.history("HMS", 3).encounters == []
+    assert ledger.encounters.history("HMS", 1).encounters[0]["survey_uuid"] == "survey"
+    assert ledger.encounters.history("HMS", 3).encounters == []
 
 
 def test_a_new_extract_corrects_rows_that_no_invitation_decided_on(ledger: Ledger) -> None:
     for reason in ("unclassified", "other_day"):
         register(ledger, row(1, result="excluded", reason=reason))
     assert outcomes(ledger) == [("excluded", "other_day", 1)]
-    assert [found["reason"] for found in ledger.history("HMS", 1).decisions] == ["unclassified", "other_day"]
+    assert [found["reason"] for found in ledger.encounters.history("HMS", 1).decisions] == ["unclassified", "other_day"]
 
 
 def test_history_keeps_to_the_hospital(ledger: Ledger) -> None:
     decide(ledger, row(1))
     send(ledger, line(1))
-    history = ledger.history("HMS", 1)
+    history = ledger.encounters.history("HMS", 1)
     assert [len(part) for part in (history.encounters, history.decisions, history.sends)] == [1, 1, 1]
     assert history.sends[0]["state"] == "sent"
-    assert ledger.history("HMC", 1).sends == []
+    assert ledger.encounters.history("HMC", 1).sends == []
 
 
 def test_volumes_count_the_rows_of_each_extract_also_of_an_empty_one(ledger: Ledger) -> None:
@@ -535,21 +537,21 @@ def test_volumes_count_the_rows_of_each_extract_also_of_an_empty_one(ledger: Led
     register(ledger, row(3), row(4), day=days[1])
     register(ledger, row(3), day=days[1])
     register(ledger, day=days[2])
-    assert ledger.volumes("HMS", "exames", days) == {days[0]: 2, days[1]: 1, days[2]: 0}
-    extracted = ledger.extracted((days[2], days[2]))
+    assert ledger.encounters.volumes("HMS", "exames", days) == {days[0]: 2, days[1]: 1, days[2]: 0}
+    extracted = ledger.counts.extracted((days[2], days[2]))
     assert extracted.select("date", "hospital", "area", "rows").rows() == [(days[2], "HMS", "exames", 0)]
-    assert ledger.volumes("HMS", "internacao", days) == {}
+    assert ledger.encounters.volumes("HMS", "internacao", days) == {}
 
 
 def test_unsent_partitions_have_planned_rows_without_send_or_suppression(ledger: Ledger) -> None:
     decide(ledger, row(1), row(2), row(3, result="excluded", reason="newborn"))
-    assert ledger.unsent_partitions(DAY, DAY) == [(DAY, "HMS")]
+    assert ledger.encounters.unsent_partitions(DAY, DAY) == [(DAY, "HMS")]
     send(ledger, line(1))
     hold(ledger, 2, "deferred:window")
-    assert ledger.unsent_partitions(DAY, DAY) == [(DAY, "HMS")]
+    assert ledger.encounters.unsent_partitions(DAY, DAY) == [(DAY, "HMS")]
     hold(ledger, 2, "suppressed:quarantine")
-    assert ledger.unsent_partitions(DAY, DAY) == []
-    assert ledger.unsent_partitions(DAY + timedelta(days=1), DAY + timedelta(days=2)) == []
+    assert ledger.encounters.unsent_partitions(DAY, DAY) == []
+    assert ledger.encounters.unsent_partitions(DAY + timedelta(days=1), DAY + timedelta(days=2)) == []
 
 
 # --- counts
@@ -558,9 +560,9 @@ def test_unsent_partitions_have_planned_rows_without_send_or_suppression(ledger:
 def test_every_outcome_has_its_word(ledger: Ledger) -> None:
     decide(ledger, *(row(number) for number in range(1, 8)), row(8, result="excluded", reason="newborn"))
     ids = claim_ids(ledger, line(1), line(2), line(3), line(4))
-    ledger.settle(ids[:1], SendState.SENT)
-    ledger.settle(ids[1:2], SendState.REJECTED, reason="invalid_email")
-    ledger.settle(ids[2:3], SendState.UNKNOWN, reason="timeout")
+    ledger.sends.settle(ids[:1], SendState.SENT)
+    ledger.sends.settle(ids[1:2], SendState.REJECTED, reason="invalid_email")
+    ledger.sends.settle(ids[2:3], SendState.UNKNOWN, reason="timeout")
     hold(ledger, 5, "deferred:window")
     hold(ledger, 6, "suppressed:quarantine")
     assert outcomes(ledger) == [
@@ -573,17 +575,17 @@ def test_every_outcome_has_its_word(ledger: Ledger) -> None:
         ("unknown", "no_outcome", 1),
         ("unknown", "timeout", 1),
     ]
-    assert ledger.outcomes().row(0) == (DAY, "HMS", "exames", "deferred", "not_dispatched", 1)
+    assert ledger.counts.outcomes().row(0) == (DAY, "HMS", "exames", "deferred", "not_dispatched", 1)
 
 
 def test_the_send_that_got_furthest_is_the_outcome(ledger: Ledger) -> None:
     decide(ledger, row(1))
     hold(ledger, 1, "deferred:window")
-    ledger.settle(claim_ids(ledger, line(1)), SendState.REJECTED, reason="invalid_email")
+    ledger.sends.settle(claim_ids(ledger, line(1)), SendState.REJECTED, reason="invalid_email")
     assert outcomes(ledger) == [("rejected", "invalid_email", 1)]
     (claimed,) = claim_ids(ledger, line(1, channel="whatsapp"))
     assert outcomes(ledger) == [("unknown", "no_outcome", 1)]
-    ledger.settle([claimed], SendState.SENT)
+    ledger.sends.settle([claimed], SendState.SENT)
     assert outcomes(ledger) == [("sent", "", 1)]
 
 
@@ -591,10 +593,10 @@ def test_every_encounter_of_a_day_has_one_outcome_and_its_channel(ledger: Ledger
     decide(ledger, row(1), row(2), row(3, result="excluded", reason="newborn", channel=None))
     decide(ledger, row(4), hospital="HMC")
     decide(ledger, row(5), day=DAY - timedelta(days=1))
-    ledger.settle(claim_ids(ledger, line(1)), SendState.REJECTED, reason="invalid_email")
-    ledger.settle(claim_ids(ledger, line(1, channel="whatsapp")), SendState.SENT)
+    ledger.sends.settle(claim_ids(ledger, line(1)), SendState.REJECTED, reason="invalid_email")
+    ledger.sends.settle(claim_ids(ledger, line(1, channel="whatsapp")), SendState.SENT)
 
-    each = ledger.outcome_of_each("HMS", DAY).select("encounter_id", "channel", "outcome", "reason")
+    each = ledger.counts.outcome_of_each("HMS", DAY).select("encounter_id", "channel", "outcome", "reason")
 
     assert each.rows() == [
         (1, "whatsapp", "sent", ""), (2, "email", "deferred", "not_dispatched"), (3, None, "excluded", "newborn")
@@ -605,8 +607,8 @@ def test_outcomes_by_days_and_hospital(ledger: Ledger) -> None:
     decide(ledger, row(1))
     decide(ledger, row(2), hospital="HMC")
     decide(ledger, row(3), day=DAY - timedelta(days=1))
-    assert ledger.outcomes((DAY, DAY)).get_column("hospital").to_list() == ["HMC", "HMS"]
-    assert ledger.outcomes((DAY - timedelta(days=1), DAY), "HMS").get_column("date").to_list() == [
+    assert ledger.counts.outcomes((DAY, DAY)).get_column("hospital").to_list() == ["HMC", "HMS"]
+    assert ledger.counts.outcomes((DAY - timedelta(days=1), DAY), "HMS").get_column("date").to_list() == [
         DAY - timedelta(days=1),
         DAY,
     ]
@@ -620,7 +622,7 @@ def test_what_left_has_left_whatever_is_decided_afterwards(ledger: Ledger) -> No
     # The deciding date of both was corrected: neither was sent under the other day.
     decide(ledger, row(1, result="excluded", reason="already_asked"), row(2), day=DAY + timedelta(days=1))
 
-    found = ledger.outcomes().select("date", "area", "outcome", "reason").rows()
+    found = ledger.counts.outcomes().select("date", "area", "outcome", "reason").rows()
 
     assert found == [
         (DAY, "exames", "excluded", "deceased"),
@@ -674,18 +676,18 @@ def test_the_funnel_counts_every_encounter_once(ledger: Ledger, found: list[dict
         key = {"hospital": hospital, "database": encounter["database"]}
         if encounter["held"]:
             held = pl.DataFrame([{name: encounter[name] for name in ("database", "encounter_id", "held")}])
-            ledger.hold(hospital, DAY, encounter["area"], held)
+            ledger.encounters.hold(hospital, DAY, encounter["area"], held)
         for channel, extra, state in encounter["sends"]:
             send_ids = claim_ids(ledger, line(encounter["encounter_id"], **key, channel=channel, extra=extra))
             if state != "claimed" and None not in send_ids:
-                ledger.settle(send_ids, state)
+                ledger.sends.settle(send_ids, state)
 
-    counted = ledger.outcomes(hospital=hospital)
+    counted = ledger.counts.outcomes(hospital=hospital)
     per_area = counted.group_by("area").agg(pl.col("count").sum()).rows()
     assert dict(per_area) == Counter(encounter["area"] for encounter in found)
     assert set(counted.get_column("outcome")) <= {"excluded", "sent", "rejected", "unknown", "deferred", "suppressed"}
     excluded = counted.filter(outcome="excluded").get_column("count").sum()
-    left = set(ledger.asked(hospital, DAY).select("database", "encounter_id").rows())
+    left = set(ledger.sends.invitations(hospital, DAY).select("database", "encounter_id").rows())
     never_left = [each for each in found if (each["database"], each["encounter_id"]) not in left]
     assert excluded == sum(encounter["result"] == "excluded" for encounter in never_left)
 
@@ -696,13 +698,13 @@ def test_reminders_and_answers_are_counted_by_the_day_of_the_encounter(ledger: L
     claim(ledger, line(2), claim=REMINDER_7D)
     for send_id in (*chain(*reminders), invited[1]):
         answer(ledger, send_id, NOW)
-    assert ledger.reminded().rows() == [
+    assert ledger.counts.reminded().rows() == [
         (DAY, "HMS", "exames", "reminder_14d", 1),
         (DAY, "HMS", "exames", "reminder_7d", 1),
     ]
-    assert ledger.answered((DAY, DAY), "HMS").rows() == [(DAY, "HMS", "exames", 2)]
-    assert ledger.answered(hospital="HMC").is_empty()
-    assert ledger.reminded((DAY + timedelta(days=1), date.max)).is_empty()
+    assert ledger.counts.answered((DAY, DAY), "HMS").rows() == [(DAY, "HMS", "exames", 2)]
+    assert ledger.counts.answered(hospital="HMC").is_empty()
+    assert ledger.counts.reminded((DAY + timedelta(days=1), date.max)).is_empty()
 
 
 # --- opt-outs and pauses
@@ -713,38 +715,44 @@ ODD_KEYS = ['a"b', "a\\b", "a,b", "{a}", "a\nb", "NULL", "", "ã", "'; --", "a"]
 
 def test_people_are_found_by_the_very_key_whatever_characters_it_has(ledger: Ledger) -> None:
     for key in ODD_KEYS:
-        assert ledger.opt_out(key, OptOutChannel.ALL, "cli")
-        assert ledger.opted_out([key, key, "nobody's"], NOW).get_column("person_key").to_list() == [key]
-    assert set(ledger.opted_out(ODD_KEYS, NOW).get_column("person_key")) == set(ODD_KEYS)
-    assert ledger.opted_out(["b", "a\\", 'a"'], NOW).is_empty()
+        assert ledger.people.opt_out(key, OptOutChannel.ALL, "cli")
+        assert ledger.people.opted_out([key, key, "nobody's"], NOW).get_column("person_key").to_list() == [key]
+    assert set(ledger.people.opted_out(ODD_KEYS, NOW).get_column("person_key")) == set(ODD_KEYS)
+    assert ledger.people.opted_out(["b", "a\\", 'a"'], NOW).is_empty()
 
 
 def test_an_opt_out_is_known_from_when_it_was_recorded(ledger: Ledger, clock: FakeClock) -> None:
-    ledger.opt_out("person", OptOutChannel.ALL, "track")
-    assert ledger.opted_out(["person"], clock.now - timedelta(seconds=1)).is_empty()
-    assert not ledger.opted_out(["person"], clock.now).is_empty()
+    ledger.people.opt_out("person", OptOutChannel.ALL, "track")
+    assert ledger.people.opted_out(["person"], clock.now - timedelta(seconds=1)).is_empty()
+    assert not ledger.people.opted_out(["person"], clock.now).is_empty()
 
 
 def test_an_opt_out_is_active_once_and_can_be_undone_and_done_again(ledger: Ledger, clock: FakeClock) -> None:
-    assert ledger.opt_out("person", OptOutChannel.EMAIL, "cli")
-    assert not ledger.opt_out("person", OptOutChannel.EMAIL, "track")
-    assert ledger.opt_out("person", OptOutChannel.ALL, "track")
-    assert ledger.opt_outs().rows() == [("person", "email", "cli", clock.now), ("person", "all", "track", clock.now)]
-    assert sorted(ledger.opted_out(["person", "nobody"], clock.now).rows()) == [("person", "all"), ("person", "email")]
-    assert ledger.opt_in("person", OptOutChannel.EMAIL)
-    assert not ledger.opt_in("person", OptOutChannel.EMAIL)
-    assert ledger.opted_out(["person"], clock.now).rows() == [("person", "all")]
-    assert ledger.opt_out("person", OptOutChannel.EMAIL, "cli")
-    assert ledger.opt_outs().height == 2
+    assert ledger.people.opt_out("person", OptOutChannel.EMAIL, "cli")
+    assert not ledger.people.opt_out("person", OptOutChannel.EMAIL, "track")
+    assert ledger.people.opt_out("person", OptOutChannel.ALL, "track")
+    assert ledger.people.opt_outs().rows() == [
+        ("person", "email", "cli", clock.now),
+        ("person", "all", "track", clock.now),
+    ]
+    assert sorted(ledger.people.opted_out(["person", "nobody"], clock.now).rows()) == [
+        ("person", "all"),
+        ("person", "email"),
+    ]
+    assert ledger.people.opt_in("person", OptOutChannel.EMAIL)
+    assert not ledger.people.opt_in("person", OptOutChannel.EMAIL)
+    assert ledger.people.opted_out(["person"], clock.now).rows() == [("person", "all")]
+    assert ledger.people.opt_out("person", OptOutChannel.EMAIL, "cli")
+    assert ledger.people.opt_outs().height == 2
 
 
 def test_a_pause_holds_until_it_is_resumed(ledger: Ledger, clock: FakeClock) -> None:
-    assert ledger.pause("hospital:HMS", "throttled", "track_api")
-    assert not ledger.pause("hospital:HMS", "holiday", "cli")
-    assert ledger.pauses().rows() == [("hospital:HMS", "throttled", "track_api", clock.now)]
-    assert ledger.resume("hospital:HMS")
-    assert not ledger.resume("hospital:HMS")
-    assert ledger.pauses().is_empty()
+    assert ledger.pauses.add("hospital:HMS", "throttled", "track_api")
+    assert not ledger.pauses.add("hospital:HMS", "holiday", "cli")
+    assert ledger.pauses.all().rows() == [("hospital:HMS", "throttled", "track_api", clock.now)]
+    assert ledger.pauses.remove("hospital:HMS")
+    assert not ledger.pauses.remove("hospital:HMS")
+    assert ledger.pauses.all().is_empty()
 
 
 # --- what an operator is told when its file is not in order -----------------------------------------------------------
@@ -792,7 +800,7 @@ def test_damage_that_is_found_later_is_no_matter_of_reach(path: Path, clock: Fak
         file.write(b"\xff" * (path.stat().st_size - 4096))
 
     with pytest.raises(LedgerError) as caught:
-        ledger.outcomes()
+        ledger.counts.outcomes()
 
     assert only_remedy(str(caught.value)) == BACKUP
     ledger.close()
@@ -827,10 +835,10 @@ def test_a_disk_that_fills_up_in_a_claim_leaves_none_of_it(path: Path, clock: Fa
     ledger = open_ledger(f"sqlite:///{path}", clock=clock)
 
     with room_for(10_000), pytest.raises(LedgerError, match="stays claimed") as caught:
-        ledger.claim(batch(*(line(encounter) for encounter in range(1, 50))), INVITATION)
+        ledger.sends.claim(batch(*(line(encounter) for encounter in range(1, 50))), INVITATION)
 
     assert only_remedy(str(caught.value)) == DISK
-    assert ledger.unresolved().is_empty()
+    assert ledger.sends.unresolved().is_empty()
     assert len(claim_ids(ledger, line(1))) == 1
     ledger.close()
 
@@ -841,7 +849,7 @@ def test_a_database_with_no_room_is_a_matter_of_room(path: Path, clock: FakeCloc
         connection.exec_driver_sql("PRAGMA max_page_count = 1")
 
     with pytest.raises(LedgerError) as caught:
-        ledger.claim(batch(*(line(encounter) for encounter in range(1, 200))), INVITATION)
+        ledger.sends.claim(batch(*(line(encounter) for encounter in range(1, 200))), INVITATION)
 
     assert only_remedy(str(caught.value)) == ROOM
     ledger.close()

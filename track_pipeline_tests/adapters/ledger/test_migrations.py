@@ -46,17 +46,17 @@ def test_the_newest_migration_is_the_one_that_opening_looks_for() -> None:
 
 def test_opening_again_keeps_what_is_there(ledger_url: str) -> None:
     with closing(open_ledger(ledger_url, clock=now)) as ledger:
-        ledger.pause("all", "holiday", "cli")
+        ledger.pauses.add("all", "holiday", "cli")
     with closing(open_ledger(ledger_url, clock=now)) as ledger:
-        assert ledger.pauses().get_column("scope").to_list() == ["all"]
+        assert ledger.pauses.all().get_column("scope").to_list() == ["all"]
 
 
 def test_many_may_open_a_new_ledger_at_once(ledger_url: str) -> None:
     with ThreadPoolExecutor(8) as pool:
         ledgers = list(pool.map(lambda _: open_ledger(ledger_url, clock=now), range(8)))
     for number, ledger in enumerate(ledgers):
-        assert ledger.pause(f"hospital:{number}", "test", "cli")
-    assert ledgers[0].pauses().height == 8
+        assert ledger.pauses.add(f"hospital:{number}", "test", "cli")
+    assert ledgers[0].pauses.all().height == 8
     for ledger in ledgers:
         ledger.close()
 
@@ -74,7 +74,7 @@ def test_sqlite_files_are_for_their_owner_alone(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
         with closing(open_ledger(f"sqlite:///{path}", clock=now)) as ledger:
-            ledger.pause("all", "holiday", "cli")
+            ledger.pauses.add("all", "holiday", "cli")
             modes = {file.name: file.stat().st_mode & 0o777 for file in path.parent.iterdir() if file.suffix != ".lock"}
     finally:
         os.umask(before)

@@ -79,7 +79,7 @@ def test_a_problem_that_is_over_is_told_once(desk: Desk) -> None:
     desk.watch()
     assert desk.channel.titles == ["track: HMS 2025-03-09: a gate tripped", "Over: HMS 2025-03-09: a gate tripped"]
     assert desk.channel.told[1][2]
-    assert desk.ledger.alerts().is_empty()
+    assert desk.ledger.alerts.all().is_empty()
 
 
 def test_a_problem_that_comes_back_is_told_again(desk: Desk) -> None:
@@ -95,7 +95,7 @@ def test_what_is_not_looked_at_is_left_open(desk: Desk) -> None:
     for alert in (run, elsewhere, GATE):
         desk.alerting.send(alert)
     desk.watch()
-    assert desk.ledger.alerts().get_column("key").to_list() == [elsewhere.key, run.key]
+    assert desk.ledger.alerts.all().get_column("key").to_list() == [elsewhere.key, run.key]
 
 
 def test_several_problems_are_one_message(desk: Desk) -> None:
@@ -130,7 +130,7 @@ def test_the_end_of_what_nobody_heard_of_is_told_to_nobody(desk: Desk) -> None:
     desk.channel.works = True
     desk.watch()
     assert desk.channel.told == []
-    assert desk.ledger.alerts().is_empty()
+    assert desk.ledger.alerts.all().is_empty()
 
 
 def test_without_a_ledger_a_problem_is_told_all_the_same(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:

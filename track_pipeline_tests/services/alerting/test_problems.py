@@ -34,7 +34,7 @@ def office(tmp_path: Path) -> Iterator[Office]:
 
 def extract(office: Office, day: date) -> None:
     """Reads a day of the hospital on which nobody came."""
-    office.ledger.register_encounters("HMS", day, AREA, pl.DataFrame(schema=EXTRACTED))
+    office.ledger.encounters.record_extract("HMS", day, AREA, pl.DataFrame(schema=EXTRACTED))
 
 
 def found(office: Office, registry: Registry = HMS) -> list[str]:
@@ -100,13 +100,13 @@ def test_a_throttle_is_a_problem_until_the_pause_is_taken_back(office: Office) -
     with pytest.raises(DispatchStopped):
         office.dispatch()
     assert found(office) == ["throttle||"]
-    office.ledger.resume("all")
+    office.ledger.pauses.remove("all")
     assert found(office) == []
 
 
 def test_a_pause_by_hand_is_no_problem(office: Office) -> None:
     office.plan({})
-    office.ledger.pause("all", "holiday", "operator")
+    office.ledger.pauses.add("all", "holiday", "operator")
     assert found(office) == []
 
 
@@ -119,7 +119,7 @@ def test_unknown_sends_are_a_problem_once_they_cannot_be_on_their_way_until_they
     assert found(office) == []
     office.now += timedelta(minutes=2)
     assert found(office) == [f"unknown|{PLACE}"]
-    office.ledger.resolve([office.send_id(1)], Verdict.SENT, "seen", by="test")
+    office.ledger.sends.resolve([office.send_id(1)], Verdict.SENT, "seen", by="test")
     assert found(office) == []
 
 
@@ -139,10 +139,10 @@ def test_every_kind_says_what_to_do_and_where_to_look(office: Office) -> None:
         with pytest.raises(DispatchStopped):
             office.dispatch(channel)
     office.plan({}, {"channel": "whatsapp"}, extract=3)
-    office.ledger.resume("all")
+    office.ledger.pauses.remove("all")
     with pytest.raises(GateTripped):
         office.dispatch(Channel.WHATSAPP)
-    office.ledger.pause("all", "throttled", "test")
+    office.ledger.pauses.add("all", "throttled", "test")
     office.now += timedelta(days=1)
     alerts = problems(office.ledger, HMS, office.now)
     assert {alert.kind for alert in alerts} == {

@@ -90,7 +90,7 @@ def test_no_turn_within_a_whole_window_defers_what_is_left_and_claims_none_of_it
     office.dispatch()
 
     assert office.funnel() == {"deferred": 2, "deferred:budget": 2}
-    assert office.ledger.history("HMS", 1).sends == []
+    assert office.ledger.encounters.history("HMS", 1).sends == []
 
 
 def test_who_says_no_or_pauses_while_a_turn_is_waited_for_is_heard(office: Office) -> None:
@@ -101,9 +101,9 @@ def test_who_says_no_or_pauses_while_a_turn_is_waited_for_is_heard(office: Offic
     def wait() -> None:
         turn = next(turns)
         if turn == 2:
-            office.ledger.opt_out(str(keys_of(2)["cpf_key"]), OptOutChannel.ALL, "Track.co")
+            office.ledger.people.opt_out(str(keys_of(2)["cpf_key"]), OptOutChannel.ALL, "Track.co")
         elif turn == 3:
-            office.ledger.pause("all", "an operator wants to look", "operator")
+            office.ledger.pauses.add("all", "an operator wants to look", "operator")
 
     office.track.on_turn = wait
     office.dispatch()
@@ -146,8 +146,8 @@ def test_an_operator_may_say_that_an_unknown_send_never_left(office: Office) -> 
     with pytest.raises(DispatchStopped):
         office.dispatch()
 
-    unknown = office.ledger.unresolved("HMS").get_column("send_id")
-    office.ledger.resolve(unknown, Verdict.NOT_SENT, "the screen shows no such distribution", by="test")
+    unknown = office.ledger.sends.unresolved("HMS").get_column("send_id")
+    office.ledger.sends.resolve(unknown, Verdict.NOT_SENT, "the screen shows no such distribution", by="test")
     office.dispatch()
 
     assert office.funnel() == {"sent": 1}
@@ -165,7 +165,7 @@ def test_the_throttle_pauses_everything_until_somebody_resumes(office: Office) -
     assert len(office.alerts) == 1
     assert "captcha" in office.alerts[0].text
 
-    office.ledger.resume("all")
+    office.ledger.pauses.remove("all")
     office.dispatch()
     assert office.funnel() == {"sent": 2}
 
@@ -178,7 +178,7 @@ def test_a_refused_token_stops_and_keeps_the_lines(office: Office) -> None:
         office.dispatch()
 
     assert office.funnel() == {"deferred": 2, "deferred:token_refused": 2}
-    assert office.ledger.pauses().is_empty()
+    assert office.ledger.pauses.all().is_empty()
 
 
 def test_lines_that_the_answer_names_are_rejected_and_the_others_sent(office: Office) -> None:
@@ -262,7 +262,7 @@ def test_the_window_closes_between_two_batches(office: Office) -> None:
 @pytest.mark.parametrize("scope", ["all", "hospital:HMS", "channel:email"])
 def test_a_pause_holds_everything_in_its_scope(office: Office, scope: str) -> None:
     office.plan({})
-    office.ledger.pause(scope, "audit", "test")
+    office.ledger.pauses.add(scope, "audit", "test")
     office.dispatch()
     assert office.funnel() == {"deferred": 1, "deferred:paused": 1}
 
@@ -270,7 +270,7 @@ def test_a_pause_holds_everything_in_its_scope(office: Office, scope: str) -> No
 @pytest.mark.parametrize("scope", ["hospital:HMC", "channel:whatsapp"])
 def test_a_pause_holds_nothing_else(office: Office, scope: str) -> None:
     office.plan({})
-    office.ledger.pause(scope, "audit", "test")
+    office.ledger.pauses.add(scope, "audit", "test")
     office.dispatch()
     assert office.funnel() == {"sent": 1}
 
@@ -297,7 +297,7 @@ def test_what_should_have_gone_long_ago_does_not_go(office: Office) -> None:
 def test_somebody_who_opted_out_after_the_plan_is_not_written_to(office: Office) -> None:
     office.plan({}, {})
     key = planned({}).get_column("phone_key").item()
-    office.ledger.opt_out(key, OptOutChannel.ALL, "test")
+    office.ledger.people.opt_out(key, OptOutChannel.ALL, "test")
 
     office.dispatch()
 
@@ -316,7 +316,7 @@ def test_a_line_that_was_dropped_keeps_its_reason_when_the_day_is_run_again(offi
     office.plan({}, {"cpf_key": planned({}).get_column("cpf_key").item()})
     office.dispatch()
     for key in ("cpf_key", "phone_key", "email_key"):
-        office.ledger.opt_out(planned({}, {}).get_column(key)[1], OptOutChannel.ALL, "test")
+        office.ledger.people.opt_out(planned({}, {}).get_column(key)[1], OptOutChannel.ALL, "test")
 
     report = office.dispatch()
 
@@ -327,9 +327,9 @@ def test_a_line_that_was_dropped_keeps_its_reason_when_the_day_is_run_again(offi
 def test_the_policy_that_something_was_sent_under_is_kept_with_its_legal_basis_and_fields(office: Office) -> None:
     office.plan({})
     office.dispatch()
-    [send] = office.ledger.history("HMS", 1).sends
+    [send] = office.ledger.encounters.history("HMS", 1).sends
 
-    kept = json.loads(office.ledger.policy(send["policy_version"]) or "")
+    kept = json.loads(office.ledger.policies.document(send["policy_version"]) or "")
 
     assert kept["legal_basis"]["email"] == office.policy.legal_basis[Channel.EMAIL]
     assert kept["line_fields"]["email"] == list(office.policy.line_fields[Channel.EMAIL])
@@ -387,7 +387,7 @@ def test_a_unit_without_a_whatsapp_template_stops_before_anything_is_claimed(off
     with pytest.raises(ConfigError, match="HMS has no whatsapp_template"):
         office.dispatch(Channel.WHATSAPP)
 
-    assert office.ledger.unresolved().is_empty()
+    assert office.ledger.sends.unresolved().is_empty()
 
 
 def test_links_for_people_without_a_contact_are_their_invitation(office: Office) -> None:
@@ -434,7 +434,7 @@ def test_a_link_that_is_missing_in_the_answer_is_not_called_sent(
 
 def test_what_was_dropped_with_a_batch_that_then_failed_stays_dropped(office: Office) -> None:
     office.plan({}, {}, {})
-    office.ledger.opt_out(str(keys_of(1)["cpf_key"]), OptOutChannel.ALL, "track")
+    office.ledger.people.opt_out(str(keys_of(1)["cpf_key"]), OptOutChannel.ALL, "track")
     office.track.script = [NotSent("unreachable", "Track.co did not answer.")]
 
     with pytest.raises(DispatchStopped):

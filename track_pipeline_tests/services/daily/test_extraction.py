@@ -59,7 +59,7 @@ def test_an_area_without_rows_is_written_too(office: Office) -> None:
     extract(office)
     for area in (*AREAS, UNCLASSIFIED):
         assert office.lake.read(EXTRACT, area, DAY, "HMS").schema == ENCOUNTERS
-    assert office.ledger.volumes("HMS", Area.EXAMES, [DAY]) == {DAY: 0}
+    assert office.ledger.encounters.volumes("HMS", Area.EXAMES, [DAY]) == {DAY: 0}
 
 
 def test_the_ledger_knows_every_row_before_anybody_is_planned(office: Office) -> None:

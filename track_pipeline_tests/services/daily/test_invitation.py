@@ -52,7 +52,7 @@ def extract(office: Office, areas: Rows, day: date = DAY) -> None:
             result=pl.when(pl.col("area").is_null()).then(pl.lit("excluded")).otherwise(pl.lit("planned")),
             rules_version=pl.lit("rules"),
         )  # fmt: skip
-        office.ledger.register_encounters("HMS", day, name, found)
+        office.ledger.encounters.record_extract("HMS", day, name, found)
 
 
 def invite(office: Office, *areas: Area, day: date = DAY) -> dict[Area, pl.DataFrame]:
@@ -136,7 +136,7 @@ def test_planning_again_at_the_same_instant_gives_the_same_plan_whoever_opted_ou
     extract(office, whole_day(internacao=[{}, {"person": 2}], exames=[{"person": 2, "encounter_id": 99}]))
     first = invite(office)
     office.now += timedelta(days=2)
-    office.ledger.opt_out(first[AREA].get_column("cpf_key")[1], OptOutChannel.ALL, "track")
+    office.ledger.people.opt_out(first[AREA].get_column("cpf_key")[1], OptOutChannel.ALL, "track")
 
     assert reasons(invite(office)[Area.EXAMES]) == {99: "opted_out"}
     office.now -= timedelta(days=2)
@@ -230,14 +230,14 @@ def test_the_cooldown_after_an_answer_that_came_late_is_as_long_as_any(office: O
 
 def test_looking_at_a_plan_writes_nothing(office: Office) -> None:
     extract(office, whole_day(internacao=[{}, {"died": True}]))
-    before = office.ledger.outcomes().to_dicts(), office.ledger.history("HMS", 1).decisions
+    before = office.ledger.counts.outcomes().to_dicts(), office.ledger.encounters.history("HMS", 1).decisions
 
     encounters_of_day = extract_of(office.lake, office.hospital, DAY)
     assert encounters_of_day is not None
     plan = planner(office).as_if_unsent(office.hospital, DAY, encounters_of_day)
 
     assert reasons(plan) == {1: None, 2: "deceased"}
-    assert (office.ledger.outcomes().to_dicts(), office.ledger.history("HMS", 1).decisions) == before
+    assert (office.ledger.counts.outcomes().to_dicts(), office.ledger.encounters.history("HMS", 1).decisions) == before
     assert office.lake.find(INVITATION, AREA, DAY, "HMS") is None
 
 

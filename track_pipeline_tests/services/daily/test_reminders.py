@@ -112,7 +112,7 @@ def test_an_opt_out_under_any_identity_stops_every_reminder(office: Office, cont
 
 def test_an_opt_out_of_one_channel_leaves_the_other(office: Office) -> None:
     invite(office, {})
-    office.ledger.opt_out(key_of("cpf", cpf(1)), OptOutChannel.WHATSAPP, "test")
+    office.ledger.people.opt_out(key_of("cpf", cpf(1)), OptOutChannel.WHATSAPP, "test")
     office.later(days=7)
     office.remind()
     assert channels(office) == ["email"]
@@ -152,7 +152,7 @@ def test_nobody_is_reminded_of_a_visit_after_a_death_or_a_new_visit_anywhere(off
 
 def test_a_corrected_number_whose_owner_has_opted_out_is_not_written_to(office: Office) -> None:
     invite(office, {}, {})
-    office.ledger.opt_out(key_of("phone", f"27{phone_of(77)[-8:]}"), OptOutChannel.WHATSAPP, "test")
+    office.ledger.people.opt_out(key_of("phone", f"27{phone_of(77)[-8:]}"), OptOutChannel.WHATSAPP, "test")
     office.plan({"phone_e164": phone_of(77), "phone_key": key_of("phone", f"27{phone_of(77)[-8:]}")}, {})
 
     office.later(days=7)
@@ -169,7 +169,7 @@ def test_an_opt_out_of_the_number_that_was_invited_holds_after_it_was_corrected(
     )
     office.dispatch(Channel.WHATSAPP)
     office.track.accepted.clear()
-    office.ledger.opt_out(key_of("phone", f"27{phone_of(1)[-8:]}"), OptOutChannel.ALL, "test")
+    office.ledger.people.opt_out(key_of("phone", f"27{phone_of(1)[-8:]}"), OptOutChannel.ALL, "test")
     office.plan({"phone_e164": phone_of(77), "phone_key": key_of("phone", f"27{phone_of(77)[-8:]}")})
 
     office.later(days=7)
@@ -187,7 +187,7 @@ def test_after_that_it_is_late_for_good_and_the_story_says_so(office: Office) ->
     invite(office, {})
     office.later(days=11)
     assert office.remind().sent == 0
-    late = office.ledger.history("HMS", 1).decisions[-1]
+    late = office.ledger.encounters.history("HMS", 1).decisions[-1]
     assert (late["step"], late["result"], late["reason"]) == ("reminder_7d", "suppressed", "late")
 
 
@@ -288,7 +288,7 @@ def test_an_opt_out_between_the_plan_and_the_claim_is_honoured(office: Office) -
     office.later(days=7)
 
     def refuse_meanwhile() -> None:
-        office.ledger.opt_out(key_of("cpf", cpf(2)), OptOutChannel.ALL, "test")
+        office.ledger.people.opt_out(key_of("cpf", cpf(2)), OptOutChannel.ALL, "test")
 
     office.track.on_request = refuse_meanwhile
     assert office.remind().held == {"suppressed:opted_out": 1}
@@ -299,7 +299,7 @@ def test_a_hospital_that_requires_consent_reminds_by_whatsapp_only_who_has_agree
     office.hospital = hospital(whatsapp_consent="required")
     invite(office, {}, {})
     agreed = {"person_key": key_of("phone", f"27{phone_of(2)[-8:]}"), "channel": "whatsapp", "source": "form"}
-    office.ledger.record_consents(pl.DataFrame([agreed | {"given_at": DAY, "text_version": "v1"}]))
+    office.ledger.people.record_consents(pl.DataFrame([agreed | {"given_at": DAY, "text_version": "v1"}]))
     office.later(days=7)
 
     office.remind()
@@ -351,8 +351,8 @@ def test_whoever_tries_both_waves_every_day_sends_two_reminders_a_week_apart(off
 def test_a_pause_holds_reminders_until_it_is_over(office: Office, scope: str) -> None:
     invite(office, {})
     office.later(days=7)
-    office.ledger.pause(scope, "audit", "test")
+    office.ledger.pauses.add(scope, "audit", "test")
     assert office.remind().held == {"deferred:paused": 1}
 
-    office.ledger.resume(scope)
+    office.ledger.pauses.remove(scope)
     assert office.remind().sent == 1

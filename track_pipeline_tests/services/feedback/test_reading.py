@@ -34,7 +34,7 @@ def answer(office: Office, encounter: int, score: int | None = 9, *, at: datetim
 
 
 def answered(office: Office) -> int:
-    return int(office.ledger.answered((DAY, DAY)).get_column("count").sum())
+    return int(office.ledger.counts.answered((DAY, DAY)).get_column("count").sum())
 
 
 def test_an_answer_counts_once_however_often_and_in_whatever_order_it_comes(office: Office) -> None:
@@ -108,7 +108,7 @@ def test_an_opt_out_by_send_reaches_every_key_of_the_person(office: Office) -> N
     office.reader.refused = [OptOut(office.send_id(1), None, None, OptOutChannel.ALL, None)]
     assert office.refresh().new_opt_outs == 3
     assert office.refresh().new_opt_outs == 0
-    keys = set(office.ledger.opt_outs().get_column("person_key"))
+    keys = set(office.ledger.people.opt_outs().get_column("person_key"))
     assert keys == {
         key_of("cpf", cpf(1)),
         key_of("email", email_of(1)),
@@ -121,7 +121,7 @@ def test_an_opt_out_by_contact_is_read_as_people_write_contacts(office: Office) 
         OptOut(None, f" {email_of(1).upper()} ", "27 " + phone_of(2)[-8:], OptOutChannel.EMAIL, None)
     ]
     office.refresh()
-    found = office.ledger.opt_outs().select("person_key", "channel").rows()
+    found = office.ledger.people.opt_outs().select("person_key", "channel").rows()
     assert set(found) == {
         (key_of("email", email_of(1)), "email"),
         (key_of("phone", f"27{phone_of(2)[-8:]}"), "email"),
@@ -142,7 +142,7 @@ def test_a_refusal_by_status_is_an_opt_out_of_the_channel_it_came_on(office: Off
     told = DeliveryStatus(office.send_id(1), status, office.now, status)  # type: ignore[arg-type]
     office.reader.delivered = {"distribution-1": [told]}
     office.refresh()
-    assert set(office.ledger.opt_outs().get_column("channel")) == {"email"}
+    assert set(office.ledger.people.opt_outs().get_column("channel")) == {"email"}
 
 
 def test_the_next_reading_begins_where_this_one_did_with_an_overlap(office: Office) -> None:
@@ -175,8 +175,8 @@ def test_an_unsubscribe_or_an_answer_without_a_readable_time_counts_from_now(off
     report = office.refresh()
 
     assert (report.new_answers, report.new_statuses, report.skipped) == (1, 1, {})
-    assert office.ledger.history("HMS", 1).answers[0]["answered_at"] == office.now
-    assert not office.ledger.opt_outs().is_empty()
+    assert office.ledger.encounters.history("HMS", 1).answers[0]["answered_at"] == office.now
+    assert not office.ledger.people.opt_outs().is_empty()
 
 
 @pytest.mark.parametrize(("rows", "skipped", "believed"), [(0, 5, False), (1, 50, True), (0, 4, True)])
@@ -191,7 +191,7 @@ def test_a_reading_in_which_nothing_could_be_read_is_none(
     else:
         with pytest.raises(Unreadable, match="none of 5 opt-outs"):
             office.refresh()
-    assert (office.ledger.last_refresh("opt_outs") is not None) == believed
+    assert (office.ledger.answers.last_refresh("opt_outs") is not None) == believed
 
 
 def test_a_distribution_that_track_cannot_tell_of_does_not_hide_the_others(office: Office) -> None:
@@ -200,7 +200,7 @@ def test_a_distribution_that_track_cannot_tell_of_does_not_hide_the_others(offic
     office.reader.failures = {"distribution-1": NotSent("http_500", "Track.co failed.")}
 
     assert office.refresh().skipped == {"distribution_http_500": 1}
-    assert not office.ledger.opt_outs().is_empty()
+    assert not office.ledger.people.opt_outs().is_empty()
 
 
 def test_a_track_that_can_tell_of_nothing_is_not_asked_about_everything(office: Office) -> None:
@@ -244,7 +244,7 @@ def test_what_could_not_be_read_counts_as_old_as_it_was(office: Office) -> None:
     office.reader.failures = {"answers": NotSent("unreachable", "Track.co cannot be reached.")}
     with pytest.raises(NotSent):
         office.refresh()
-    read = {source: office.ledger.last_refresh(source) for source in ("answers", "opt_outs")}
+    read = {source: office.ledger.answers.last_refresh(source) for source in ("answers", "opt_outs")}
     assert read["answers"] is not None
     assert read["answers"][0] == before
     assert read["opt_outs"] is not None
@@ -261,6 +261,9 @@ def test_comments_are_nowhere_but_in_their_own_table(office: Office, caplog: pyt
     with caplog.at_level(logging.DEBUG):
         report = office.refresh()
     told = [caplog.text, repr(report), repr(office.alerts), repr(office.reader.answered)]
-    told += [repr(office.ledger.history("HMS", 1)), repr(office.ledger.response_counts((DAY, DAY)).to_dicts())]
+    told += [
+        repr(office.ledger.encounters.history("HMS", 1)),
+        repr(office.ledger.counts.responses((DAY, DAY)).to_dicts()),
+    ]
     assert not [text for text in told if "Segredo" in text]
     assert AREA in told[-1]

@@ -42,20 +42,20 @@ def test_an_unknown_send_that_track_has_was_sent(office: Office) -> None:
 
     assert (report.compared, report.confirmed, report.absent) == (3, {"HMS": 2}, {"HMS": 1})
     assert office.funnel() == {"sent": 2, "unknown": 1, "unknown:read_timeout": 1}
-    sends = office.ledger.history("HMS", 1).sends
+    sends = office.ledger.encounters.history("HMS", 1).sends
     assert [(send["state"], send["distribution_id"]) for send in sends] == [("sent", "d-9")]
 
 
 def test_a_send_whose_distribution_nobody_saw_is_found_so_that_its_refusals_are_heard(office: Office) -> None:
     lose_sight(office)
-    office.ledger.resolve([office.send_id(1)], Verdict.SENT, "seen on the screen", by="operator")
+    office.ledger.sends.resolve([office.send_id(1)], Verdict.SENT, "seen on the screen", by="operator")
     track_has(office, office.send_id(1))
     office.reconcile()
     office.reader.delivered["d-9"] = [DeliveryStatus(office.send_id(1), "unsubscribed", office.now, "sair")]
 
     office.refresh()
 
-    assert not office.ledger.opt_outs().is_empty()
+    assert not office.ledger.people.opt_outs().is_empty()
 
 
 def test_a_distribution_that_track_cannot_tell_of_leaves_the_others_compared(office: Office) -> None:
@@ -91,7 +91,7 @@ def test_track_and_ledger_that_agree_are_said_to(office: Office) -> None:
     office.plan({}, {})
     office.dispatch()
     office.now += timedelta(hours=1)
-    [distribution] = office.ledger.distributions(office.now - timedelta(days=1))
+    [distribution] = office.ledger.sends.distributions(office.now - timedelta(days=1))
     track_has(office, office.send_id(1), office.send_id(2), distribution=distribution)
 
     report = office.reconcile()
@@ -104,7 +104,7 @@ def test_a_planted_loss_and_a_planted_double_are_found(office: Office) -> None:
     office.plan({}, {})
     office.dispatch()
     office.now += timedelta(hours=1)
-    [distribution] = office.ledger.distributions(office.now - timedelta(days=1))
+    [distribution] = office.ledger.sends.distributions(office.now - timedelta(days=1))
     track_has(office, office.send_id(1), "nobody-knows", distribution=distribution)
 
     report = office.reconcile()
@@ -137,7 +137,7 @@ def test_a_distribution_of_which_track_does_not_tell_says_nothing_about_its_send
     office.plan({})
     office.dispatch()
     office.now += timedelta(hours=1)
-    [distribution] = office.ledger.distributions(office.now - timedelta(days=1))
+    [distribution] = office.ledger.sends.distributions(office.now - timedelta(days=1))
     office.reader.failures = {distribution: Refused("http_404", "not found")}
 
     report = office.reconcile()
@@ -154,4 +154,4 @@ def test_a_track_that_cannot_be_read_settles_nothing(office: Office) -> None:
     with pytest.raises(NotSent):
         office.reconcile()
     assert office.funnel()["unknown"] == 3
-    assert office.ledger.unresolved("HMS", DAY).height == 3
+    assert office.ledger.sends.unresolved("HMS", DAY).height == 3

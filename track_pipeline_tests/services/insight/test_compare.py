@@ -101,8 +101,8 @@ def test_somebody_whom_they_asked_twice_is_named(office: Office) -> None:
 
 def test_what_only_they_sent_has_our_reason(office: Office) -> None:
     office.plan(EXCLUDED, {"channel": "whatsapp"}, {})
-    office.ledger.register_encounters("HMS", DAY, "exames", pl.DataFrame(schema=EXTRACTED))
-    office.ledger.pause("channel:email", "test", "test")
+    office.ledger.encounters.record_extract("HMS", DAY, "exames", pl.DataFrame(schema=EXTRACTED))
+    office.ledger.pauses.add("channel:email", "test", "test")
     office.dispatch()
 
     result = compare(office, *(f"HMS,{number},internacao,email" for number in (1, 2, 3, 4)))
@@ -139,7 +139,7 @@ def test_a_hospital_whose_day_was_never_extracted_is_told_apart(office: Office) 
 def test_hospitals_that_the_list_does_not_name_are_not_compared(office: Office) -> None:
     office.plan({}, {})
     office.dispatch()
-    office.ledger.replace_encounters("HPC", DAY, "internacao", decided())
+    office.ledger.encounters.record_plan("HPC", DAY, "internacao", decided())
     assert numbers(compare(office, "HPC,7,internacao,email")) == (0, {}, {"deferred:not_dispatched": 1}, {})
 
 
@@ -152,7 +152,7 @@ def decided() -> pl.DataFrame:
 
 
 def test_a_number_without_a_database_is_found_in_any_of_the_hospitals(office: Office) -> None:
-    office.ledger.replace_encounters("HPC", DAY, "internacao", decided())
+    office.ledger.encounters.record_plan("HPC", DAY, "internacao", decided())
 
     without = compare(office, "HPC,7,internacao,email")
     with_it = compare(office, "HPC,7,internacao,email,HPC", header=f"{HEADER},database")
@@ -192,6 +192,12 @@ def test_an_empty_list_is_no_list(office: Office) -> None:
 def test_comparing_writes_nothing(office: Office) -> None:
     office.plan({}, EXCLUDED)
     office.dispatch()
-    before = [office.ledger.history("HMS", number) for number in (1, 2)], office.ledger.outcomes().to_dicts()
+    before = (
+        [office.ledger.encounters.history("HMS", number) for number in (1, 2)],
+        office.ledger.counts.outcomes().to_dicts(),
+    )
     compare(office, "HMS,2,internacao,email")
-    assert ([office.ledger.history("HMS", number) for number in (1, 2)], office.ledger.outcomes().to_dicts()) == before
+    assert (
+        [office.ledger.encounters.history("HMS", number) for number in (1, 2)],
+        office.ledger.counts.outcomes().to_dicts(),
+    ) == before

@@ -105,7 +105,7 @@ def test_a_line_that_waited_and_was_settled_by_hand_is_told(office: Office) -> N
     assert explain(office).change_needed.startswith("Look at Track.co; track resolve HMS 1 not_sent")
 
     office.now += timedelta(minutes=5)
-    office.ledger.resolve([office.send_id(1)], Verdict.NOT_SENT, "not in the list", by="operator")
+    office.ledger.sends.resolve([office.send_id(1)], Verdict.NOT_SENT, "not in the list", by="operator")
     assert told(explain(office))[2:] == [
         "invitation waits: TRACK_DISPATCH is dry-run",
         "settled by hand as not sent: not in the list",
@@ -115,7 +115,7 @@ def test_a_line_that_waited_and_was_settled_by_hand_is_told(office: Office) -> N
 def test_what_was_dropped_or_refused_says_that_it_is_for_good(office: Office) -> None:
     morning(office, {}, {})
     office.now += timedelta(minutes=5)
-    office.ledger.opt_out(key_of("cpf", cpf(1)), OptOutChannel.ALL, "test")
+    office.ledger.people.opt_out(key_of("cpf", cpf(1)), OptOutChannel.ALL, "test")
     office.track.script = [Refused("http_400", "It was refused.")]
     office.dispatch()
 

@@ -98,7 +98,7 @@ def test_the_story_tells_why_somebody_was_not_reminded(office: Office) -> None:
     office.plan({}, {}, {}, {}, {})
     office.dispatch()
     office.reader.answered = [answer(office, 2)]
-    office.ledger.opt_out(key_of("cpf", cpf(3)), OptOutChannel.ALL, "test")
+    office.ledger.people.opt_out(key_of("cpf", cpf(3)), OptOutChannel.ALL, "test")
     office.see(4, key=key_of("cpf", cpf(4)), days=1, died=True)
     office.see(900, key=key_of("cpf", cpf(5)), days=2, code="HAT")
     office.later(days=7)
@@ -119,12 +119,12 @@ def test_the_story_tells_what_a_reminder_waited_for(office: Office, *, sends: bo
     office.later(days=7)
     office.sends = sends
     if paused:
-        office.ledger.pause("hospital:HMS", "audit", "test")
+        office.ledger.pauses.add("hospital:HMS", "audit", "test")
     assert office.remind().held == {f"deferred:{reason}": 1}
     assert reminders_in_the_story_of(office, 1) == [("reminder_7d", "deferred", reason)]
 
     office.sends = True
-    office.ledger.resume("hospital:HMS")
+    office.ledger.pauses.remove("hospital:HMS")
     office.later(days=1)
     assert office.remind().sent == 1
 

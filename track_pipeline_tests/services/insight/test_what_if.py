@@ -199,7 +199,7 @@ def test_what_has_an_outcome_keeps_no_place_that_the_policy_does_not_give_it(
     hospitals.batches["HMS"] = [raw_encounters({"cd_cid": "A00"}, {"cd_cid": "A00"})]
     Extractor(hospitals, RULES, office.lake, office.ledger).extract(office.hospital, DAY)
     planner(office).invite(office.hospital, DAY)
-    office.ledger.opt_out(key_of("cpf", cpf(2)), OptOutChannel.ALL, "before the dispatch")
+    office.ledger.people.opt_out(key_of("cpf", cpf(2)), OptOutChannel.ALL, "before the dispatch")
     office.dispatch()
     assert office.funnel() == {"sent": 1, "suppressed": 1, "suppressed:opted_out": 1}
 
@@ -242,11 +242,11 @@ def test_a_refused_invitation_asked_nobody(office: Office, hospitals: FakeHospit
 def test_an_old_day_is_judged_as_of_the_morning_after_it(office: Office, hospitals: FakeHospitals) -> None:
     hospitals.batches["HMS"] = [raw_encounters({}, {}, {})]
     office.now -= timedelta(hours=2)
-    office.ledger.opt_out(key_of("cpf", cpf(2)), OptOutChannel.ALL, "early")
+    office.ledger.people.opt_out(key_of("cpf", cpf(2)), OptOutChannel.ALL, "early")
     office.now += timedelta(hours=2)
     live(office, hospitals)
     office.now += timedelta(days=90)
-    office.ledger.opt_out(key_of("cpf", cpf(3)), OptOutChannel.ALL, "because of the survey")
+    office.ledger.people.opt_out(key_of("cpf", cpf(3)), OptOutChannel.ALL, "because of the survey")
 
     result = what_if(office, hospitals)
 
@@ -281,13 +281,13 @@ def test_nothing_is_written_to_ledger_or_lake(office: Office, hospitals: FakeHos
     hospitals.batches["HMS"] = [raw_encounters({}, {"cd_mot_alt": 6}, NOBODYS)]
     live(office, hospitals)
     lake = {path: path.read_bytes() for path in office.lake.root.rglob("*.parquet")}
-    before = [office.ledger.history("HMS", encounter) for encounter in (1, 2, 3)]
+    before = [office.ledger.encounters.history("HMS", encounter) for encounter in (1, 2, 3)]
     sent = office.track.accepted_encounters()
 
     what_if(office, hospitals, deaths_are_18(tmp_path))
 
     assert {path: path.read_bytes() for path in office.lake.root.rglob("*.parquet")} == lake
-    assert [office.ledger.history("HMS", encounter) for encounter in (1, 2, 3)] == before
+    assert [office.ledger.encounters.history("HMS", encounter) for encounter in (1, 2, 3)] == before
     assert office.track.accepted_encounters() == sent
 
 

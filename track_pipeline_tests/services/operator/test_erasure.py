@@ -86,7 +86,7 @@ def test_the_ledger_forgets_who_it_was_and_what_they_wrote_and_not_that_they_wer
     forgotten = erase(office, cpf=cpf(1))
 
     assert (forgotten["sends"], forgotten["comments"]) == (1, 1)
-    assert office.ledger.keys_of_sends([office.send_id(1)]).select(KEY_COLUMNS).row(0) == (None, None, None)
+    assert office.ledger.sends.keys_of([office.send_id(1)]).select(KEY_COLUMNS).row(0) == (None, None, None)
     assert office.funnel() == before
 
 

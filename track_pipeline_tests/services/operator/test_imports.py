@@ -44,7 +44,7 @@ def test_opt_outs_reach_a_person_under_every_contact_given(tmp_path: Path, ledge
     assert importer.opt_outs(path) == 0
 
     keys = {key_of("cpf", cpf(1)), key_of("email", email_of(1)), key_of("email", email_of(2))}
-    found = ledger.opt_outs()
+    found = ledger.people.opt_outs()
     assert keys < set(found.get_column("person_key"))
     assert set(found.select("channel", "source").unique().rows()) == {("all", "letter"), ("email", "by phone, twice")}
 
@@ -67,7 +67,7 @@ def test_every_bad_line_is_named_and_nothing_is_taken(tmp_path: Path, ledger: Le
     assert [line.split(":")[0].strip() for line in text.splitlines()[1:]] == ["line 3", "line 4", "line 5", "line 6"]
     assert "segredo" not in text
     assert email_of(2) not in text
-    assert ledger.opt_outs().is_empty()
+    assert ledger.people.opt_outs().is_empty()
 
 
 @pytest.mark.parametrize(
@@ -93,6 +93,6 @@ def test_consents_are_evidence_for_whatsapp(tmp_path: Path, ledger: Ledger, impo
     assert importer.consents(path) == 1
 
     key = key_of("phone", f"27{phone_of(1)[-8:]}")
-    assert ledger.consented([key], Channel.WHATSAPP).get_column("person_key").to_list() == [key]
+    assert ledger.people.consented([key], Channel.WHATSAPP).get_column("person_key").to_list() == [key]
     with pytest.raises(BadFile, match="line 2: date"):
         importer.consents(file(tmp_path, f"phone,source,date,text_version\n{phone_of(2)},form,05/01/2025,v2\n"))

@@ -36,27 +36,27 @@ def lose_answers(office: Office, *, sent: bool = False) -> None:
 def claim(office: Office, database: str = "HMS") -> None:
     """A run claims encounter 1, and is killed."""
     lines = pl.DataFrame([line(1, database=database, cpf_key=database, email_key=None)], schema=LINES)
-    office.ledger.claim(lines, INVITATION)
+    office.ledger.sends.claim(lines, INVITATION)
 
 
 @pytest.mark.parametrize(("verdict", "state"), [(Verdict.SENT, ["sent"]), (Verdict.NOT_SENT, [])])
 def test_the_one_send_is_settled(office: Office, verdict: Verdict, state: list[str]) -> None:
     lose_answers(office)
     assert resolve(office.ledger, "HMS", 1, verdict, "looked it up") == 1
-    assert [send["state"] for send in office.ledger.history("HMS", 1).sends] == state
+    assert [send["state"] for send in office.ledger.encounters.history("HMS", 1).sends] == state
 
 
 def test_of_several_sends_one_has_to_be_named_and_the_others_stay(office: Office) -> None:
     claim(office)
     claim(office, "HSL")
-    ours, theirs = office.ledger.unresolved("HMS").sort("database").get_column("send_id")
+    ours, theirs = office.ledger.sends.unresolved("HMS").sort("database").get_column("send_id")
 
     with pytest.raises(NotResolved, match=f"2 sends .*{ours}.*database HMS.*{theirs}.*database HSL"):
         resolve(office.ledger, "HMS", 1, Verdict.NOT_SENT, "looked it up")
-    assert office.ledger.unresolved("HMS").height == 2
+    assert office.ledger.sends.unresolved("HMS").height == 2
 
     resolve(office.ledger, "HMS", 1, Verdict.NOT_SENT, "looked it up", theirs)
-    assert office.ledger.unresolved("HMS").get_column("send_id").to_list() == [ours]
+    assert office.ledger.sends.unresolved("HMS").get_column("send_id").to_list() == [ours]
 
 
 def test_what_a_run_is_sending_at_this_moment_is_not_resolved(office: Office) -> None:

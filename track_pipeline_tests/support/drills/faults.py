@@ -487,7 +487,7 @@ def operator_pauses(round_: Round) -> None:
 
     def behave(exchange: Exchange) -> None:
         with scene.ledger() as ledger:
-            ledger.pause("all", "an operator wants to look", "a drill")
+            ledger.pauses.add("all", "an operator wants to look", "a drill")
         serve(exchange)
 
     _at_some_request(round_, behave)

@@ -93,7 +93,7 @@ class Scene:
                         "database", "encounter_id", "unit", "setor", "reason", "rule",
                         result=pl.lit(PLANNED), rules_version=pl.lit("rules"),
                     )  # fmt: skip
-                    ledger.register_encounters(self.hospital.code, day, area, found)
+                    ledger.encounters.record_extract(self.hospital.code, day, area, found)
         self.people |= {
             visit["encounter_id"]: cpf(visit["person"]) for visits in self.visits.values() for visit in visits
         }
@@ -120,7 +120,7 @@ class Scene:
         channel = self.chance.choice(_REFUSABLE)
         secret = load_settings({}, None).person_key_secret
         with self.ledger() as ledger:
-            ledger.opt_out(key_of("cpf", person, secret), channel, "a drill")
+            ledger.people.opt_out(key_of("cpf", person, secret), channel, "a drill")
         self.opt_outs.append(OptOut(person, channel, len(self.track.accepted)))
 
     def somebody_answers(self) -> None:
@@ -136,9 +136,9 @@ class Scene:
                 dict.fromkeys(ANSWERS) | {"send_id": send.send_id, "answered_at": self.now, "score": 9}
                 for send in answered
             ]
-            ledger.record_answers(pl.DataFrame(rows, schema=ANSWERS))
+            ledger.answers.record(pl.DataFrame(rows, schema=ANSWERS))
             for source in FRESH:
-                ledger.refreshed(source, self.now)
+                ledger.answers.record_refresh(source, self.now)
         self.ends += [End(send.encounter, "answered", len(self.track.accepted)) for send in answered]
 
     def somebody_dies(self) -> None:
@@ -156,7 +156,7 @@ class Scene:
             for encounter, cpf in encounters_of
         ]
         with self.ledger() as ledger:
-            ledger.see(self.hospital.code, self.now.date() - timedelta(days=1), pl.DataFrame(rows))
+            ledger.people.record_sightings(self.hospital.code, self.now.date() - timedelta(days=1), pl.DataFrame(rows))
         self.ends += [End(encounter, "died", len(self.track.accepted)) for encounter, _ in encounters_of]
 
     # --- the operator
@@ -164,16 +164,16 @@ class Scene:
     def resume(self) -> None:
         """The captcha is solved, the token renewed, the pause over."""
         with self.ledger() as ledger:
-            for scope in ledger.pauses().get_column("scope"):
-                ledger.resume(scope)
+            for scope in ledger.pauses.all().get_column("scope"):
+                ledger.pauses.remove(scope)
 
     def reconcile(self) -> int:
         """Looks up every send of unknown outcome at Track.co, and says what is seen there; returns how many."""
         accepted = {line.send_id for line in self.track.accepted}
         with self.ledger() as ledger:
-            unresolved = ledger.unresolved().get_column("send_id")
+            unresolved = ledger.sends.unresolved().get_column("send_id")
             for send_id in unresolved:
-                ledger.resolve(
+                ledger.sends.resolve(
                     [send_id], Verdict.SENT if send_id in accepted else Verdict.NOT_SENT, "seen at Track.co", "a drill"
                 )
         return unresolved.len()
@@ -193,7 +193,7 @@ class Scene:
                 refused=set(self.track.refused),
                 sends=self.sends(),
                 rows=[Row(row[0], str(row[1]), *row[2:]) for row in _rows(connection, _ENCOUNTERS)],
-                funnels=funnels(ledger.outcomes(), ledger.extracted()),
+                funnels=funnels(ledger.counts.outcomes(), ledger.counts.extracted()),
                 extracted=self._extracted(),
                 people=dict(self.people),
                 opt_outs=list(self.opt_outs),

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, delete, or_, select
 
 from track_pipeline.adapters.ledger.database import Store
 from track_pipeline.adapters.ledger.frames import fetch, insert_rows, one_of, put
-from track_pipeline.adapters.ledger.sends import PERSON
+from track_pipeline.adapters.ledger.queries import PERSON
 from track_pipeline.adapters.ledger.tables import answers, comments, deliveries, refreshes, sends
 from track_pipeline.domain.schema import UTC_TIME
 
@@ -47,10 +47,10 @@ class Recorded:
     strangers: int
 
 
-class Feedback(Store):
+class Answers(Store):
     """The part of the ledger that knows what came back."""
 
-    def record_answers(self, rows: pl.DataFrame) -> Recorded:
+    def record(self, rows: pl.DataFrame) -> Recorded:
         """Records finished answers (`ANSWERS`), the earliest per send; counts sends.
 
         A comment is kept only where the send has a key of the person, since nobody else's could ever be erased.
@@ -72,7 +72,7 @@ class Feedback(Store):
             _replace_comments(connection, changed)
         return _recorded(first.height, known.height, rows, ours)
 
-    def hospitals_of_answers(self, send_ids: Iterable[str], received_from: datetime) -> list[str]:
+    def hospitals_of(self, send_ids: Iterable[str], received_from: datetime) -> list[str]:
         """The hospitals of those answers that were new since an instant, one entry per answer."""
         with self._database.read() as connection:
             statement = (
@@ -95,7 +95,7 @@ class Feedback(Store):
             put(connection, deliveries, first.join(known, on=[*_DELIVERY, "at"], how="anti"))
         return _recorded(first.height, known.height, rows, ours)
 
-    def refreshed(self, source: Source, cursor: datetime | None) -> None:
+    def record_refresh(self, source: Source, cursor: datetime | None) -> None:
         """Notes that all there is of a source has been read just now; `cursor` is where to read on, None if nowhere."""
         with self._database.write() as connection:
             row = {"source": source, "refreshed_at": self._clock(), "cursor": cursor}
