@@ -191,7 +191,7 @@ class TestWebInterface:
 
     def test_the_page_of_the_day_opens_by_itself(self, screen: Screen, installation: Installation) -> None:
         page = installation.home / "reports" / f"{installation.demo.day}.html"
-        screen.open(page.as_uri(), "Pesquisa de pacientes", "enviados")
+        screen.open(page.as_uri(), "Pesquisa de satisfação", "enviados")
         assert screen.pictures() == 6
         screen.photograph("page")
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from track_pipeline.domain.outcomes import Deferral, Exclusion, Suppression, Withheld
+
 ROOT = Path(__file__).parent.parent
 ENGLISH, PORTUGUESE = ROOT / "README.md", ROOT / "README.pt-BR.md"
 FORMS = ROOT / ".github" / "ISSUE_TEMPLATE"
@@ -67,6 +69,18 @@ def test_a_form_for_issues_asks_for_the_place_and_never_for_patients(path: Path)
     assert "Never paste patient data" in first["attributes"]["value"]
     assert {"hospital", "partition", "run"} <= {field["id"] for field in asked}
     assert asked[-1]["attributes"]["options"][0]["required"]
+
+
+@pytest.mark.parametrize("name", ["glossary.md", "glossary.pt-BR.md"])
+def test_the_glossary_has_every_reason_once_per_outcome(name: str) -> None:
+    text = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    for outcome, reasons in (
+        ("excluded", set(Exclusion)),
+        ("deferred", set(Deferral)),
+        ("suppressed", {reason.value for reason in (*Suppression, *Withheld)}),
+    ):
+        section = text.split(f" `{outcome}`\n")[1].split("\n### ")[0]
+        assert sorted(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == sorted(reasons)
 
 
 def test_a_change_is_held_to_the_list_that_contributors_read() -> None:

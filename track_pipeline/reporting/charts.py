@@ -24,8 +24,8 @@ _OUTCOMES: Final[Mapping[str, tuple[str, str]]] = {
     "excluded": ("excluídos", "#bbbbbb"),
     "suppressed": ("suprimidos", "#56b4e9"),
     "deferred": ("adiados", "#f0e442"),
-    "rejected": ("recusados", "#d55e00"),
-    "unknown": ("desconhecidos", "#cc79a7"),
+    "rejected": ("rejeitados", "#d55e00"),
+    "unknown": ("sem resultado", "#cc79a7"),
 }
 _FAULTS: Final[Mapping[str, tuple[str, str]]] = {
     "no_contact": ("sem contato", "#999999"),
@@ -51,12 +51,12 @@ _MOST_DAYS_NAMED: Final = 10
 def charts(report: DayReport) -> dict[str, bytes]:
     """The charts of a report: title to PNG, in the order in which they are to be looked at."""
     drawn: Mapping[str, Callable[[Axes], None]] = {
-        "O que houve com os atendimentos do dia, por área": lambda axes: _funnel(axes, report.outcomes),
+        "Desfecho dos atendimentos do dia, por área": lambda axes: _funnel(axes, report.outcomes),
         "NPS por hospital nos últimos 30 dias": lambda axes: _scores(axes, report.scores_by_hospital),
         "Taxa de resposta por canal nos últimos 30 dias": lambda axes: _responses(axes, report.responses_by_channel),
-        "Contatos que não servem, por hospital, nos últimos 30 dias": lambda axes: _contacts(axes, report.contacts),
+        "Contatos não utilizáveis, por hospital, nos últimos 30 dias": lambda axes: _contacts(axes, report.contacts),
         "Convites enviados por dia": lambda axes: _trend(axes, report.trend, "sent", "convites"),
-        "Taxa de resposta por dia do atendimento": lambda axes: _trend(axes, report.trend, "response_rate", "%"),
+        "Taxa de resposta por data do atendimento": lambda axes: _trend(axes, report.trend, "response_rate", "%"),
     }
     return {title: _png(title, draw) for title, draw in drawn.items()}
 
@@ -70,7 +70,7 @@ def _png(title: str, draw: Callable[[Axes], None]) -> bytes:
         draw(axes)
         if not axes.has_data():
             axes.set_axis_off()
-            axes.text(0.5, 0.5, "ainda não há dados", ha="center", va="center", transform=axes.transAxes)
+            axes.text(0.5, 0.5, "Ainda não há dados", ha="center", va="center", transform=axes.transAxes)
         file = io.BytesIO()
         figure.savefig(file, format="png", dpi=110)
     return file.getvalue()
@@ -118,7 +118,7 @@ def _funnel(axes: Axes, outcomes: pl.DataFrame) -> None:
 def _contacts(axes: Axes, contacts: pl.DataFrame) -> None:
     shares = contacts.with_columns(pl.col(*CONTACT_FAULTS) * 100 / pl.col("candidates"))
     _stacked(axes, shares, _FAULTS, shares.get_column("hospital").to_list())
-    axes.set_xlabel("% dos atendimentos que poderiam receber convite")
+    axes.set_xlabel("% dos atendimentos aptos a receber convite")
 
 
 def _scores(axes: Axes, scores: pl.DataFrame) -> None:
@@ -133,7 +133,7 @@ def _scores(axes: Axes, scores: pl.DataFrame) -> None:
     axes.invert_yaxis()
     axes.set_xlim(-105, 105)
     axes.axvline(0, color=_INK, linewidth=0.5)
-    axes.set_xlabel("NPS, de -100 a 100, com intervalo de 95 %; vazio: menos de 30 respostas")
+    axes.set_xlabel("NPS, de -100 a 100, com intervalo de confiança de 95%; círculo vazio: menos de 30 respostas")
 
 
 def _responses(axes: Axes, responses: pl.DataFrame) -> None:
@@ -143,7 +143,7 @@ def _responses(axes: Axes, responses: pl.DataFrame) -> None:
     axes.bar_label(bars, [f" {answered} de {sent}" for answered, sent in shown.select("answered", "sent").rows()])
     axes.invert_yaxis()
     axes.margins(x=0.2)
-    axes.set_xlabel("% dos convites enviados que foram respondidos")
+    axes.set_xlabel("% dos convites enviados que tiveram resposta")
 
 
 def _trend(axes: Axes, trend: pl.DataFrame, column: str, unit: str) -> None:

@@ -149,7 +149,7 @@ def test_the_report_of_a_day_has_its_funnel_and_hides_scores_of_few(the_day_afte
     result = job.execute_in_process(instance=the_day_after.instance, partition_key=str(DAY))
     [report] = result.asset_materializations_for_node("daily_report")
     assert report.metadata["enviados"].value == len(the_day_after.sender.accepted)
-    assert "| HMS |" in str(report.metadata["O dia, por hospital"].value)
+    assert "| HMS |" in str(report.metadata["Funil do dia, por hospital"].value)
     assert "–" in str(report.metadata["Respostas dos últimos 30 dias, por hospital e área"].value)
     assert Path(str(report.metadata["page"].value)).is_file()
     pictures = [value for value in report.metadata.values() if "(data:image/png;base64," in str(value.value)]

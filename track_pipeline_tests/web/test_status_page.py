@@ -102,11 +102,11 @@ def test_the_page_shows_the_funnel_of_yesterdays_patients_and_who_is_missing(sit
     answer = site.get("/")
     assert answer.status_code == 200
     assert '<html lang="pt-BR">' in answer.text
-    assert "Pacientes de 10/03/2025" in answer.text
+    assert "Atendimentos de 10/03/2025" in answer.text
     row = answer.text.split("<td>Internação</td>")[1].split("</tr>")[0]
     numbers = [int(cell.split("<")[0]) for cell in row.split('">')[1:]]
     assert numbers == [3, 1, 2, 2, 0, 0, 0, 0, 0]
-    assert "Ainda sem extração: HMC" in answer.text
+    assert "Hospitais ainda sem extração: HMC" in answer.text
 
 
 def test_the_page_shows_what_is_wrong_and_links_to_dagster_where_its_address_is_known(site: Site) -> None:
@@ -114,7 +114,7 @@ def test_the_page_shows_what_is_wrong_and_links_to_dagster_where_its_address_is_
     row = {"key": "silence|HMS|", "kind": "silence", "hospital": "HMS", "part": ""}
     site.office.ledger.alerts.open([row | words])
     text = site.get("/").text
-    assert "Hospital em silêncio: HMS: silent" in text
+    assert "Hospital sem extração: HMS: silent" in text
     assert "Look at it." in text
     assert "href=" not in text.split("</head>")[1]
     with served(site.sources, ui_url="https://dagster.example/") as url:

@@ -33,25 +33,25 @@ _OUTCOMES: Final = ("excluded", "sent", "rejected", "unknown", "deferred", "supp
 _FUNNEL_COLUMNS: Final = ("extracted", "excluded", "planned", "sent", "rejected", "unknown", "deferred", "suppressed")
 _SCORE_COLUMNS: Final = ("sent", "delivered", "answered", "response_rate", "nps", "low", "high", "preliminary")
 
-# As the analysts of the hospitals say it.
+# The column names and units that hospital analysts read.
 _WORDS: Final[Mapping[str, str]] = {
     "hospital": "hospital",
     "area": "área",
     "channel": "canal",
-    "extracted": "atendimentos",
+    "extracted": "extraídos",
     "excluded": "excluídos",
     "planned": "planejados",
     "sent": "enviados",
-    "rejected": "recusados",
-    "unknown": "desconhecidos",
+    "rejected": "rejeitados",
+    "unknown": "sem resultado",
     "deferred": "adiados",
     "suppressed": "suprimidos",
     "delivered": "entregues",
     "answered": "respondidos",
     "response_rate": "taxa de resposta",
     "nps": "NPS",
-    "low": "de",
-    "high": "até",
+    "low": "limite inferior",
+    "high": "limite superior",
     "preliminary": "preliminar",
 }
 
@@ -167,7 +167,7 @@ def _funnel_table(rows: list[JsonObject]) -> Table:
         (code, *(sum(row[name] for row in rows if row["hospital"] == code) for name in _FUNNEL_COLUMNS))
         for code in hospitals
     ]
-    return _table("O dia, por hospital", ("hospital", *_FUNNEL_COLUMNS), lines, 1)
+    return _table("Funil do dia, por hospital", ("hospital", *_FUNNEL_COLUMNS), lines, 1)
 
 
 def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]], words: int) -> Table:

@@ -80,7 +80,7 @@ def test_from_five_answers_on_a_score_is_shown_and_below_thirty_it_is_preliminar
 
     assert (line["enviados"], line["respondidos"], line["taxa de resposta"]) == ("10", "5", "0,50")
     assert (line["NPS"], line["preliminar"]) == ("40,00", "sim")
-    assert float(line["de"].replace(",", ".")) < 40 < float(line["até"].replace(",", "."))
+    assert float(line["limite inferior"].replace(",", ".")) < 40 < float(line["limite superior"].replace(",", "."))
 
 
 def test_a_score_of_fewer_than_five_answers_is_hidden_in_every_table(office: Office) -> None:
@@ -92,7 +92,7 @@ def test_a_score_of_fewer_than_five_answers_is_hidden_in_every_table(office: Off
     for table in (by_area(made), by_channel(made)):
         [line] = table.values()
         assert (line["enviados"], line["respondidos"]) == ("10", "4")
-        assert (line["NPS"], line["de"], line["até"]) == ("–", "–", "–")
+        assert (line["NPS"], line["limite inferior"], line["limite superior"]) == ("–", "–", "–")
     assert made.scores_by_hospital.get_column("nps").to_list() == [None]
 
 
