@@ -126,7 +126,7 @@ def test_what_was_dropped_or_refused_says_that_it_is_for_good(office: Office) ->
 
 def test_an_encounter_that_was_never_extracted_has_neither_events_nor_a_path(office: Office) -> None:
     explanation = explain(office)
-    assert (explanation.outcome, explanation.events, explanation.path) == ("never extracted", [], [])
+    assert (explanation.outcome, explanation.events, explanation.path) == ("never extracted", (), ())
 
 
 # --- the path through the rules -------------------------------------------------------------------------------------
@@ -241,7 +241,7 @@ def test_a_path_whose_extract_is_purged_is_said_to_be_gone(office: Office) -> No
 
     explanation = explain(office)
 
-    assert explanation.path == []
+    assert explanation.path == ()
     assert explanation.path_note.startswith("gone: the lake keeps extracts for 30 days")
     assert told(explanation) == ["extracted for 2025-03-10, area internacao", "to be asked"]
 
