@@ -50,7 +50,7 @@ from track_pipeline.services.daily.invitation import Planner
 from track_pipeline.services.daily.sending import LINKS, SURVEY_LINK, Partition
 from track_pipeline.services.feedback.reading import FeedbackReader
 from track_pipeline.services.feedback.reconciliation import Reconciler
-from track_pipeline.services.insight.status import closes, status, why
+from track_pipeline.services.insight.status import status, why
 from track_pipeline.services.operator.imports import BadFile, Importer
 from track_pipeline.services.operator.links import export_links
 from track_pipeline_tests.support.builders import DAY, HASHER, Row, cpf, email_of, hospital, keys_of, raw_encounters
@@ -180,10 +180,10 @@ def test_every_bad_row_has_one_named_end_and_the_good_ones_go(office: Office, sp
 
     run_day(office, *spoilt, {}, {})
 
-    outcomes = [why(office.ledger, "HMS", number)["outcome"] for number in range(1, len(spoilt) + 3)]
+    outcomes = [str(why(office.ledger, "HMS", number).outcome) for number in range(1, len(spoilt) + 3)]
     assert set(outcomes) <= NAMED_ENDS
     assert outcomes[-2:] == ["sent", "sent"]
-    assert all(closes(row) for row in status(office.ledger))
+    assert all(row.closes for row in status(office.ledger))
     check_requests(office)
 
 
@@ -193,7 +193,7 @@ def test_on_postgresql_too_nothing_nasty_stops_the_day(office_on_postgresql: Off
 
     run_day(office, *rows, {})
 
-    outcomes = [why(office.ledger, "HMS", number)["outcome"] for number in range(1, len(rows) + 2)]
+    outcomes = [str(why(office.ledger, "HMS", number).outcome) for number in range(1, len(rows) + 2)]
     assert set(outcomes) <= NAMED_ENDS
     assert outcomes[-1] == "sent"
     assert "sent" in outcomes[:-1]

@@ -1,1 +1,1 @@
-"""The command line, `track`: a module per group of commands."""
+"""The command line, `track`: one module per group of commands, with what they share in `console` and `tables`."""

@@ -1,6 +1,6 @@
-"""What the commands of `track` share: how they read options, open a runtime, print, and fail.
+"""What the commands of `track` share: options, how to open a runtime, how to print and how to fail.
 
-Nothing here knows a command; what takes long to import is imported when it is called.
+No command is in this module. Functions import what takes long when they are called.
 """
 
 import json
@@ -8,7 +8,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, NoReturn
@@ -21,18 +21,18 @@ from track_pipeline.config.settings import load_settings
 from track_pipeline.logs.redaction import shown
 
 if TYPE_CHECKING:
-    from track_pipeline.runtime import Runtime
+    from track_pipeline.runtime import LedgerRuntime, Runtime
 
-# In a pipe nobody's window is too narrow: a row of a table stays one line.
+# A pipe has no window that could be too narrow: a row of a table stays one line.
 _PIPE_WIDTH: Final = 200
 _EXIT_CODES: Final = "Exit codes: 0 fine, 1 something failed or was missing, 2 wrong usage, settings or files."
 
-# Both leave out colours where NO_COLOR is set, or nobody looks.
+# Both leave out colours where NO_COLOR is set, or the output is no terminal.
 out = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else _PIPE_WIDTH)
 err = Console(stderr=True)
 
 Json = Annotated[bool, typer.Option("--json", help="print JSON instead of a table")]
-# What a database can count; a longer number is nobody's.
+# What a database can count; no encounter has a longer number.
 Encounter = Annotated[int, typer.Argument(min=0, max=2**63 - 1)]
 Contact = Annotated[str | None, typer.Option(help="- asks for it, so that no list of processes and no history has it")]
 Port = Annotated[int, typer.Option("--port", min=0, max=65535)]
@@ -41,39 +41,52 @@ OptionalDate = Annotated[str | None, typer.Option("--date", help="day of the enc
 
 
 def examples(*lines: str) -> str:
-    """The end of a command's help, a line each: how it is used, and what it exits with."""
+    """Return the end of a command's help: examples of use, a line each, and the exit codes."""
     return "\n\n".join(["Examples:", *lines, _EXIT_CODES])
 
 
 @contextmanager
 def open_runtime() -> "Iterator[Runtime]":
-    """An installation at work, closed afterwards."""
+    """Open an installation for the block."""
     from track_pipeline.runtime import Runtime
 
-    runtime = Runtime(load_settings())
-    try:
+    with closing(Runtime(load_settings())) as runtime:
         yield runtime
-    finally:
-        runtime.close()
+
+
+@contextmanager
+def open_ledger_runtime() -> "Iterator[LedgerRuntime]":
+    """Open the ledger alone for the block, for commands that only read it; it takes a fraction of the time."""
+    from track_pipeline.runtime import LedgerRuntime
+
+    with closing(LedgerRuntime(load_settings())) as runtime:
+        yield runtime
 
 
 def parse_date(text: str | None) -> date | None:
-    """A date as people type it. Raises BadParameter."""
+    """Return a date as people type it. Raises BadParameter."""
     try:
         return date.fromisoformat(text) if text else None
     except ValueError:
         raise typer.BadParameter(f"{text} is not a date; write it as 2026-11-23") from None
 
 
+def needed_date(text: str) -> date:
+    """Return a date that must be given. Raises BadParameter."""
+    if (day := parse_date(text)) is None:
+        raise typer.BadParameter("write the day of the encounters as 2026-11-23")
+    return day
+
+
 def fail(message: str) -> NoReturn:
-    """Ends the command with a message and exit code 1."""
+    """End the command with a message and exit code 1."""
     print_error(message)
     raise typer.Exit(1)
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Around the writing of a file that somebody named. Raises BadParameter when it cannot be written."""
+    """Wrap the writing of a file that the user named. Raises BadParameter when it cannot be written."""
     try:
         yield
     except OSError as error:
@@ -81,7 +94,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def check_port(host: str, port: int) -> None:
-    """Raises BadParameter when a server could not listen there, before it starts and says so in its own words."""
+    """Raise BadParameter when a server could not listen there."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         socket.create_server((host, port), family=family).close()
@@ -91,7 +104,7 @@ def check_port(host: str, port: int) -> None:
 
 @contextmanager
 def progress(what: str, total: int | None) -> Iterator[Callable[[str], None]]:
-    """A bar on a terminal, and nothing elsewhere; call what it gives with the name of each thing that is done."""
+    """Show a bar on a terminal; call the value with the name of each thing that is done."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task(what, total=total)
@@ -99,15 +112,15 @@ def progress(what: str, total: int | None) -> Iterator[Callable[[str], None]]:
 
 
 def print_json(value: object) -> None:
-    """JSON on the standard output, never wrapped or coloured."""
+    """Print JSON on the standard output, never wrapped or coloured."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
 
 
 def print_error(text: str) -> None:
-    """An error, in which nothing is taken for markup: it may name a path, a list, or what somebody typed."""
+    """Print an error. Nothing in it is taken for markup: it may quote a path, a list or typed text."""
     err.print(shown(text), style="red", markup=False, highlight=False, soft_wrap=not err.is_terminal)
 
 
 def print_line(text: str, style: str | None = None) -> None:
-    """A line that is not wrapped in a pipe, and in which nothing is taken for markup."""
+    """Print a line that is not wrapped in a pipe. Nothing in it is taken for markup."""
     out.print(shown(text), style=style, markup=False, highlight=False, soft_wrap=not out.is_terminal)

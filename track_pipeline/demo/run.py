@@ -30,7 +30,7 @@ from track_pipeline.domain.calendar import is_working_day
 from track_pipeline.domain.encounter import GROUP_TIME_ZONE
 from track_pipeline.domain.nps import scores
 from track_pipeline.hosting.instance import open_instance
-from track_pipeline.services.insight.status import JsonObject, closes, status
+from track_pipeline.services.insight.status import PartitionStatus, status
 
 # Of the invitations; with two reminders, about four in ten answer in the end.
 _RESPONSE_RATE: Final = 0.1
@@ -47,7 +47,7 @@ class DemoResult:
     """
 
     day: date
-    rows: list[JsonObject]
+    rows: list[PartitionStatus]
     failures: tuple[str, ...]
     new_sends: int
     scores: pl.DataFrame
@@ -55,7 +55,7 @@ class DemoResult:
     @property
     def succeeded(self) -> bool:
         """No partition failed and every funnel closes."""
-        return not self.failures and bool(self.rows) and all(closes(row) for row in self.rows)
+        return not self.failures and bool(self.rows) and all(row.closes for row in self.rows)
 
 
 def steps_of(settings: Settings, hospitals: int) -> int:

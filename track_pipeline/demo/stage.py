@@ -67,7 +67,7 @@ class Stage:
 
     def sent(self, day: date) -> int:
         """Invitations of a day that were sent, ever."""
-        return sum(row["sent"] for row in status(self.runtime.ledger, (day, day)))
+        return sum(row.sent for row in status(self.runtime.ledger, (day, day)))
 
     def close(self) -> None:
         """Gives back what was opened, but for the instance."""

@@ -8,7 +8,9 @@ from typing import Any, Final
 
 import polars as pl
 
-from track_pipeline.domain.outcomes import EXCLUDED
+from track_pipeline.domain.outcome_columns import outcome_kind, outcome_reason
+from track_pipeline.domain.outcomes import EXCLUDED, NO_OUTCOME, Deferral, OutcomeKind
+from track_pipeline.domain.sends import SendState
 
 _PLACE: Final = ("date", "hospital", "area")
 PLANNED_OUTCOMES: Final = ("sent", "rejected", "unknown", "deferred", "suppressed")
@@ -55,6 +57,54 @@ class Funnel:
 def _reasons(counts: dict[str, int]) -> list[str]:
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return [f"| &nbsp;&nbsp;{reason} | {count} |" for reason, count in ordered]
+
+
+# What the ledger knows of an encounter that decides its outcome; `state` and `send_reason` are null without invitation.
+DECIDED: Final = pl.Schema(
+    {
+        "result": pl.String(),
+        "reason": pl.String(),
+        "held": pl.String(),
+        "state": pl.String(),
+        "send_reason": pl.String(),
+    }
+)
+# The order in which several invitations of one encounter tell its outcome.
+TELLING: Final = {SendState.SENT: 0, SendState.CLAIMED: 1, SendState.UNKNOWN: 1, SendState.REJECTED: 2}
+
+
+def with_outcome(rows: pl.DataFrame) -> pl.DataFrame:
+    """Add `outcome` (an `OutcomeKind`) and `reason` to encounters; the one place where an outcome is decided.
+
+    `rows` (`DECIDED`): what the last plan decided, and the most telling of the encounter's invitations. An invitation
+    that left counts before every later decision.
+    """
+    state = pl.col("state")
+    is_excluded, was_claimed, is_held = pl.col("result") == EXCLUDED, state.is_not_null(), pl.col("held") != ""
+    outcome = (
+        # Whatever was decided afterwards, by another area's rule or another plan: what left has left.
+        pl.when(was_claimed)
+        .then(state.replace(SendState.CLAIMED.value, OutcomeKind.UNKNOWN.value))
+        .when(is_excluded)
+        .then(pl.lit(OutcomeKind.EXCLUDED.value))
+        .when(is_held)
+        .then(outcome_kind("held"))
+        .otherwise(pl.lit(OutcomeKind.DEFERRED.value))
+    )
+    reason = (
+        pl.when(state == SendState.CLAIMED.value)
+        .then(pl.lit(NO_OUTCOME))
+        .when(state == SendState.SENT.value)
+        .then(pl.lit(""))
+        .when(was_claimed)
+        .then("send_reason")
+        .when(is_excluded)
+        .then("reason")
+        .when(is_held)
+        .then(outcome_reason("held"))
+        .otherwise(pl.lit(Deferral.NOT_DISPATCHED.value))
+    )
+    return rows.with_columns(outcome=outcome, reason=reason)
 
 
 def funnels(outcomes: pl.DataFrame, extracted: pl.DataFrame) -> list[Funnel]:

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Self
 
-import polars as pl
-
 
 class PlanResult(StrEnum):
     """What a plan decides on an encounter."""
@@ -70,21 +68,6 @@ class Outcome:
     def suppressed(cls, reason: "Suppression") -> Self:
         """A planned line that was dropped at the moment of sending."""
         return cls(OutcomeKind.SUPPRESSED, reason.value)
-
-
-def outcome_kind(column: str) -> pl.Expr:
-    """The kind in a column of printed outcomes."""
-    return pl.col(column).str.split_exact(":", 1).struct.field("field_0")
-
-
-def outcome_reason(column: str) -> pl.Expr:
-    """The reason in a column of printed outcomes; null where there is none."""
-    return pl.col(column).str.split_exact(":", 1).struct.field("field_1")
-
-
-def outcome_text(kind: str, reason: str) -> pl.Expr:
-    """The printed outcome of two columns; the kind alone where the reason is null."""
-    return pl.concat_str(kind, pl.col(reason), separator=":", ignore_nulls=True)
 
 
 class Exclusion(StrEnum):

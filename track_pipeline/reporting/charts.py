@@ -49,14 +49,15 @@ _MOST_DAYS_NAMED: Final = 10
 
 
 def charts(report: DayReport) -> dict[str, bytes]:
-    """The charts of a report: title to PNG, in the order in which they are to be looked at."""
+    """Draw the charts of a report: title to PNG, in the order of the page."""
+    data = report.chart_data
     drawn: Mapping[str, Callable[[Axes], None]] = {
-        "Desfecho dos atendimentos do dia, por área": lambda axes: _funnel(axes, report.outcomes),
-        "NPS por hospital nos últimos 30 dias": lambda axes: _scores(axes, report.scores_by_hospital),
-        "Taxa de resposta por canal nos últimos 30 dias": lambda axes: _responses(axes, report.responses_by_channel),
-        "Contatos não utilizáveis, por hospital, nos últimos 30 dias": lambda axes: _contacts(axes, report.contacts),
-        "Convites enviados por dia": lambda axes: _trend(axes, report.trend, "sent", "convites"),
-        "Taxa de resposta por data do atendimento": lambda axes: _trend(axes, report.trend, "response_rate", "%"),
+        "Desfecho dos atendimentos do dia, por área": lambda axes: _funnel(axes, data.outcomes),
+        "NPS por hospital nos últimos 30 dias": lambda axes: _scores(axes, data.scores_by_hospital),
+        "Taxa de resposta por canal nos últimos 30 dias": lambda axes: _responses(axes, data.responses_by_channel),
+        "Contatos não utilizáveis, por hospital, nos últimos 30 dias": lambda axes: _contacts(axes, data.contacts),
+        "Convites enviados por dia": lambda axes: _trend(axes, data.trend, "sent", "convites"),
+        "Taxa de resposta por data do atendimento": lambda axes: _trend(axes, data.trend, "response_rate", "%"),
     }
     return {title: _png(title, draw) for title, draw in drawn.items()}
 

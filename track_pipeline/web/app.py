@@ -20,8 +20,8 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from track_pipeline.config.settings import Settings
 from track_pipeline.logs.redaction import told_of
+from track_pipeline.runtime import LedgerRuntime
 from track_pipeline.web.guard import LOOPBACK_HOSTS, known_hosts
 from track_pipeline.web.health import health
 from track_pipeline.web.metrics import metrics
@@ -39,17 +39,17 @@ _HEADERS: Final = {
 }
 
 
-def serve(settings: Settings, host: str, port: int, *, ui_url: str = "", hosts: Sequence[str] = ()) -> None:
-    """Serves until interrupted.
+def serve(runtime: LedgerRuntime, host: str, port: int, *, ui_url: str = "", hosts: Sequence[str] = ()) -> None:
+    """Serve until interrupted, then close the runtime.
 
     Args:
-        settings: the installation.
+        runtime: the installation.
         host: the address to listen on; browsers may ask for it by this name.
         port: where to listen.
         ui_url: where Dagster's web interface is; without it the page has no links to it.
         hosts: more names that browsers may ask for.
     """
-    application = app(Sources(settings), ui_url=ui_url, hosts=(*LOOPBACK_HOSTS, host, *hosts))
+    application = app(Sources(runtime), ui_url=ui_url, hosts=(*LOOPBACK_HOSTS, host, *hosts))
     uvicorn.run(application, host=host, port=port, log_level="warning", access_log=False, server_header=False)
 
 
@@ -66,7 +66,7 @@ def app(sources: Sources, *, ui_url: str = "", hosts: Sequence[str] = LOOPBACK_H
 
     def healthz(_request: Request) -> Response:
         found = health(sources)
-        return JSONResponse(found, 200 if found["healthy"] else 503)
+        return JSONResponse(found.as_json(), 200 if found.healthy else 503)
 
     def numbers(_request: Request) -> Response:
         try:

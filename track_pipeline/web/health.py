@@ -1,47 +1,93 @@
-"""`/healthz`: whether the installation works, for whoever watches it from outside.
+"""`/healthz`: whether the installation works, for a monitor outside of it.
 
-It is the way to notice what no alert of ours can tell: that the daemon which sends the alerts has died.
+A monitor notices what no alert can report: that the daemon which sends the alerts has stopped.
 """
 
-from datetime import timedelta
-from typing import Any, Final
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import Final
 
 import polars as pl
 
 from track_pipeline.logs.redaction import told_of
 from track_pipeline.services.alerting.problems import due_day
+from track_pipeline.services.insight.serialise import Json, to_json
 from track_pipeline.web.sources import Sources
 
 _LOOK_BACK: Final = timedelta(days=30)
 
 
-def health(sources: Sources) -> dict[str, Any]:
-    """What was found: healthy, ledger, last_extract, daemons.
+@dataclass(frozen=True)
+class LastExtract:
+    """The newest extracted day, and when an extract was last made."""
 
-    Unhealthy is: the ledger or Dagster cannot be read; and in production, where both are expected, a daemon that was
-    not heard of lately, or that no hospital's due extract is there although there were extracts before.
+    day: date
+    at: datetime
+
+
+@dataclass(frozen=True)
+class LedgerHealth:
+    """The ledger; `error` says why it cannot be read. `is_current`: due extracts are there, or none ever was."""
+
+    last_extract: LastExtract | None = None
+    is_current: bool = True
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class DaemonHealth:
+    """Dagster's daemons, and whether each reported recently; `error` says why Dagster cannot be read."""
+
+    daemons: Mapping[str, bool] = field(default_factory=dict)
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Health:
+    """What the health check found."""
+
+    healthy: bool
+    ledger: LedgerHealth
+    dagster: DaemonHealth
+
+    def as_json(self) -> Json:
+        """Return the body of the answer; its keys are an interface."""
+        return {
+            "healthy": self.healthy,
+            "ledger": {**_reachable(self.ledger.error), "last_extract": to_json(self.ledger.last_extract)},
+            "dagster": {**_reachable(self.dagster.error), "daemons": to_json(self.dagster.daemons)},
+        }
+
+
+def health(sources: Sources) -> Health:
+    """Check the ledger and Dagster.
+
+    The installation is unhealthy when the ledger or Dagster cannot be read. In production it is also unhealthy when a
+    daemon has not reported recently, or when there were extracts before and no hospital's due extract is there.
     """
-    ledger = _ledger(sources)
-    daemons = _daemons(sources)
-    expected = [*ledger.pop("expected"), *daemons.pop("expected")]
-    is_healthy = ledger["reachable"] and daemons["reachable"] and (sources.is_demo or all(expected))
-    return {"healthy": is_healthy, "ledger": ledger, "dagster": daemons}
+    ledger, dagster = _ledger(sources), _daemons(sources)
+    is_reachable = ledger.error is None and dagster.error is None
+    is_at_work = ledger.is_current and all(dagster.daemons.values())
+    return Health(is_reachable and (sources.is_demo or is_at_work), ledger, dagster)
 
 
-def _ledger(sources: Sources) -> dict[str, Any]:
+def _reachable(error: str | None) -> dict[str, Json]:
+    return {"reachable": True} if error is None else {"reachable": False, "error": error}
+
+
+def _ledger(sources: Sources) -> LedgerHealth:
     try:
         newest = sources.ledger.counts.extracted((sources.day - _LOOK_BACK, sources.day))
     except Exception as error:  # noqa: BLE001 - that it cannot be read is the answer
-        return {"reachable": False, "error": told_of(error), "last_extract": None, "expected": []}
-    last = newest.select(pl.col("date").max(), pl.col("extracted_at").max()).row(0)
+        return LedgerHealth(error=told_of(error))
+    day, at = newest.select(pl.col("date").max(), pl.col("extracted_at").max()).row(0)
     due = min(due_day(hospital, sources.clock()) for hospital in sources.registry.hospitals)
-    found = {"day": last[0].isoformat(), "at": last[1].isoformat()} if last[0] else None
-    return {"reachable": True, "last_extract": found, "expected": [last[0] is None or last[0] >= due]}
+    return LedgerHealth(LastExtract(day, at) if day else None, is_current=day is None or day >= due)
 
 
-def _daemons(sources: Sources) -> dict[str, Any]:
+def _daemons(sources: Sources) -> DaemonHealth:
     try:
-        daemons = sources.daemons()
+        return DaemonHealth(dict(sources.daemons()))
     except Exception as error:  # noqa: BLE001 - as above
-        return {"reachable": False, "error": told_of(error), "daemons": {}, "expected": []}
-    return {"reachable": True, "daemons": dict(daemons), "expected": list(daemons.values())}
+        return DaemonHealth(error=told_of(error))

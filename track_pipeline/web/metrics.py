@@ -1,6 +1,6 @@
 """`/metrics`: numbers for Prometheus, read from the ledger at every scrape.
 
-Gauges all, since what is deferred today is sent tomorrow: nothing here only ever grows.
+All are gauges: a line that is deferred today is sent tomorrow, so no number only grows.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ _LOOK_BACK: Final = timedelta(days=30)
 
 
 def metrics(sources: Sources) -> bytes:
-    """All metrics in Prometheus' text format. Raises LedgerError, which makes the scrape fail, as it should."""
+    """Return all metrics in Prometheus' text format. Raises LedgerError, so that the scrape fails."""
     # A registry of its own: the default one would add this process's memory and threads.
     registry = CollectorRegistry()
     registry.register(_LedgerCollector(sources))
@@ -50,10 +50,10 @@ class _LedgerCollector(Collector):
             "track_encounters_answered", "Those of them that answered.", labels=("hospital", "area")
         )
         for row in status(self._sources.ledger, (day, day)):
-            place = (row["hospital"], row["area"])
+            place = (row.hospital, row.area)
             for outcome in _OUTCOMES:
-                encounters.add_metric((*place, outcome), row[outcome])
-            answered.add_metric(place, row["answered"])
+                encounters.add_metric((*place, outcome), row.count(outcome))
+            answered.add_metric(place, row.answered)
         yield encounters
         yield answered
 

@@ -1,20 +1,21 @@
 """What the page shows: the day's funnel, open alerts, the last runs and the end of the log.
 
-Counts, our own words, names of partitions: nothing of a patient. What cannot be read leaves its part of the page empty,
-with the reason in its place.
+It has counts, texts of this project and names of partitions, and nothing of a patient. A part that cannot be read is
+empty and shows the reason.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import dagster as dg
 
+from track_pipeline.adapters.ledger import Ledger
 from track_pipeline.domain.encounter import GROUP_TIME_ZONE
 from track_pipeline.logs.redaction import told_of
 from track_pipeline.logs.system_log import last_lines
-from track_pipeline.services.insight.status import JsonObject, status
+from track_pipeline.services.insight.status import PartitionStatus, status
 from track_pipeline.web.sources import Sources
 
 COUNTS: Final = (
@@ -43,8 +44,19 @@ class Part(Generic[T]):
 
 
 @dataclass(frozen=True)
+class OpenAlert:
+    """An alert that is open; `opened_at` is in the group's time zone."""
+
+    kind: str
+    subject: str
+    text: str
+    link: str
+    opened_at: datetime
+
+
+@dataclass(frozen=True)
 class Run:
-    """A run of Dagster's."""
+    """A run of Dagster."""
 
     run_id: str
     job: str
@@ -60,27 +72,27 @@ class Overview:
 
     day: date
     now: datetime
-    funnel: Part[list[JsonObject]]
-    alerts: Part[list[JsonObject]]
+    funnel: Part[list[PartitionStatus]]
+    alerts: Part[list[OpenAlert]]
     runs: Part[list[Run]]
     log: Part[list[str]]
     not_extracted: list[str]
 
     @property
     def totals(self) -> dict[str, int]:
-        """Of all hospitals and areas."""
-        return {name: sum(row[name] for row in self.funnel.content) for name in COUNTS}
+        """The sums over all hospitals and areas."""
+        return {name: sum(row.count(name) for row in self.funnel.content) for name in COUNTS}
 
 
 def overview(sources: Sources) -> Overview:
-    """Reads all of it; never raises."""
+    """Read all parts of the page; never raises."""
     funnel = _part(lambda: status(sources.ledger, (sources.day, sources.day)))
-    seen = {row["hospital"] for row in funnel.content}
+    seen = {row.hospital for row in funnel.content}
     return Overview(
         day=sources.day,
         now=sources.clock().astimezone(GROUP_TIME_ZONE),
         funnel=funnel,
-        alerts=_part(lambda: [_local(row) for row in sources.ledger.alerts.all().iter_rows(named=True)]),
+        alerts=_part(lambda: _alerts(sources.ledger)),
         runs=_part(lambda: _runs(sources.instance)),
         log=_part(lambda: last_lines(sources.log, _MOST_LINES)),
         not_extracted=[] if funnel.error else [code for code in sources.registry.codes if code not in seen],
@@ -94,8 +106,9 @@ def _part(read: Callable[[], list[T]]) -> Part[list[T]]:
         return Part([], told_of(error))
 
 
-def _local(row: dict[str, Any]) -> JsonObject:
-    return row | {"opened_at": row["opened_at"].astimezone(GROUP_TIME_ZONE)}
+def _alerts(ledger: Ledger) -> list[OpenAlert]:
+    rows = ledger.alerts.all().select("kind", "subject", "text", "link", "opened_at").iter_rows(named=True)
+    return [OpenAlert(**row | {"opened_at": row["opened_at"].astimezone(GROUP_TIME_ZONE)}) for row in rows]
 
 
 def _runs(instance: dg.DagsterInstance) -> list[Run]:

@@ -1,6 +1,6 @@
-"""Where the page, the health check and the metrics read: the ledger, Dagster's instance and the log.
+"""What the page, the health check and the metrics read: the ledger, Dagster's instance and the log.
 
-Each is opened when it is first asked for, and again when that failed: the page has to be there when they are not.
+Each is opened on first use, and again after a failure: the page works while they do not.
 """
 
 import os
@@ -11,48 +11,43 @@ from threading import Lock
 
 import dagster as dg
 
-from track_pipeline.adapters.clock import clock_for
-from track_pipeline.adapters.ledger import Ledger, open_ledger
-from track_pipeline.config.hospitals import load_registry
-from track_pipeline.config.settings import Settings
+from track_pipeline.adapters.ledger import Ledger
 from track_pipeline.domain.encounter import GROUP_TIME_ZONE
 from track_pipeline.domain.hospital import Registry
 from track_pipeline.hosting.instance import open_instance
 from track_pipeline.logs.system_log import system_log
+from track_pipeline.runtime import LedgerRuntime
 
 
 class Sources:
-    """What an installation knows of itself. Thread-safe."""
+    """The records of an installation. Thread-safe; owns the runtime and closes it."""
 
-    def __init__(self, settings: Settings, *, clock: Callable[[], datetime] | None = None) -> None:
-        self.is_demo = settings.is_demo
-        self.registry: Registry = load_registry().only(settings.hospitals)
-        self.clock = clock or clock_for(settings)
-        self.log: Path = system_log(settings.home)
-        self._settings = settings
+    def __init__(self, runtime: LedgerRuntime) -> None:
+        self.is_demo = runtime.settings.is_demo
+        self.registry: Registry = runtime.registry
+        self.clock: Callable[[], datetime] = runtime.clock
+        self.log: Path = system_log(runtime.settings.home)
+        self._runtime = runtime
         self._lock = Lock()
-        self._ledger: Ledger | None = None
         self._instance: dg.DagsterInstance | None = None
 
     @property
     def day(self) -> date:
-        """The day whose patients are being asked today: yesterday."""
+        """The cohort date of today's invitations: yesterday."""
         return self.clock().astimezone(GROUP_TIME_ZONE).date() - timedelta(days=1)
 
     @property
     def ledger(self) -> Ledger:
         """Raises LedgerError as long as it cannot be opened."""
         with self._lock:
-            if self._ledger is None:
-                self._ledger = open_ledger(self._settings.ledger, clock=self.clock)
-            return self._ledger
+            return self._runtime.ledger
 
     @property
     def instance(self) -> dg.DagsterInstance:
         """That which `DAGSTER_HOME` names, else the embedded default's. May raise anything of Dagster's."""
         with self._lock:
             if self._instance is None:
-                home = self._settings.home
+                home = self._runtime.settings.home
                 self._instance = dg.DagsterInstance.get() if os.environ.get("DAGSTER_HOME") else open_instance(home)
             return self._instance
 
@@ -61,8 +56,7 @@ class Sources:
         return {name: bool(status.healthy) for name, status in self.instance.get_daemon_statuses().items()}
 
     def close(self) -> None:
-        """Gives back what was opened."""
-        if self._ledger is not None:
-            self._ledger.close()
+        """Close what was opened."""
+        self._runtime.close()
         if self._instance is not None:
             self._instance.dispose()

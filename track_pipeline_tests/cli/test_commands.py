@@ -214,3 +214,13 @@ def test_a_home_that_cannot_be_made_is_one_message(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match=r"TRACK_HOME: .* cannot be made"):
         prepare_instance(tmp_path / "file" / "home")
+
+
+def test_the_status_loads_neither_dagster_nor_what_only_writing_needs(home: Path) -> None:
+    status = "from track_pipeline.cli.app import app; app(['status'], standalone_mode=False)"
+    code = f"import sys; {status}; print('LOADED', *sys.modules)"
+    environment = os.environ | {"TRACK_HOME": str(home)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.partition("LOADED")[2].split())
+    assert "track_pipeline.adapters.ledger" in loaded
+    assert not loaded & {"dagster", "holidays", "requests", "concurrent_log_handler", "oracledb", "matplotlib"}

@@ -15,7 +15,7 @@ from track_pipeline.definitions import build_defs
 from track_pipeline.domain.areas import AREAS, Area
 from track_pipeline.ports import Refused
 from track_pipeline.services.alerting.alerting import Alerting
-from track_pipeline.services.insight.status import closes, status
+from track_pipeline.services.insight.status import status
 from track_pipeline_tests.defs.conftest import DAY, MORNING, Installation, down
 from track_pipeline_tests.support.fake_channel import FakeChannel
 from track_pipeline_tests.support.production import SCRIPTS, WEBSERVER, Process, Webserver, free_port, listens, wait
@@ -79,7 +79,7 @@ def test_what_a_hub_makes_is_made_in_that_hub_alone(es: Installation, ne: Instal
     assert evaluated == {("ne", name) for name in names}
     rows = status(ne.runtime.ledger, (DAY, DAY))
     assert rows
-    assert all(closes(row) for row in rows)
+    assert all(row.closes for row in rows)
     assert ne.sender.accepted
     report = ne.defs.resolve_job_def("report").execute_in_process(instance=ne.instance, partition_key=str(DAY))
     for result, name in (

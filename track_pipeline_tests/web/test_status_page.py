@@ -22,6 +22,7 @@ from track_pipeline.domain.waves import INVITE
 from track_pipeline.hosting.instance import open_instance
 from track_pipeline.logs.system_log import system_log
 from track_pipeline.ports import Unknown
+from track_pipeline.runtime import LedgerRuntime
 from track_pipeline.services.daily.sending import DispatchStopped
 from track_pipeline.web.app import app
 from track_pipeline.web.sources import Sources
@@ -82,7 +83,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     office = Office(tmp_path)
     settings = load_settings({"TRACK_HOME": str(tmp_path), "TRACK_HOSPITALS": "HMS,HMC"}, None)
     with open_instance(tmp_path):
-        site = Site(office, Sources(settings, clock=lambda: office.now))
+        site = Site(office, Sources(LedgerRuntime(settings, clock=lambda: office.now)))
         with served(site.sources) as site.url:
             yield site
     office.ledger.close()

@@ -13,8 +13,8 @@ from track_pipeline.adapters.ledger.database import Store, between, matches
 from track_pipeline.adapters.ledger.frames import fetch
 from track_pipeline.adapters.ledger.queries import IS_INVITATION, IS_INVITATION_OF_ROW, OUTCOME_ORDER
 from track_pipeline.adapters.ledger.tables import answers, deliveries, encounters, extracts, sends
+from track_pipeline.domain.funnel import with_outcome
 from track_pipeline.domain.nps import COUNTS, band
-from track_pipeline.domain.outcomes import EXCLUDED, NO_OUTCOME, Deferral, OutcomeKind, outcome_kind, outcome_reason
 from track_pipeline.domain.sends import SendState
 from track_pipeline.domain.waves import INVITE
 
@@ -63,7 +63,7 @@ class Counts(Store):
         with self._database.read() as connection:
             counted = fetch(connection, select(*rows.c, func.count().label("count")).group_by(*rows.c))
         kinds = ("date", "hospital", "area", "outcome", "reason")
-        return _with_outcome(counted).group_by(kinds).agg(pl.col("count").sum()).sort(kinds)
+        return with_outcome(counted).group_by(kinds).agg(pl.col("count").sum()).sort(kinds)
 
     def outcome_of_each(self, hospital: str, cohort_date: date) -> pl.DataFrame:
         """What became of every encounter of a hospital-day: `OUTCOME_OF_EACH`, sorted by area, database, encounter.
@@ -75,7 +75,7 @@ class Counts(Store):
         with self._database.read() as connection:
             rows = fetch(connection, _with_invitation(which, *columns, sends.c.channel.label("send_channel")))
         channel = pl.coalesce("send_channel", pl.col("channel").replace("", None))
-        decided = _with_outcome(rows).with_columns(channel=channel)
+        decided = with_outcome(rows).with_columns(channel=channel)
         return decided.select(OUTCOME_OF_EACH.names()).sort(_ENCOUNTER[:3])
 
     def extracted(self, dates: Days | None = None, hospital: str | None = None) -> pl.DataFrame:
@@ -152,36 +152,6 @@ def _with_invitation(which: ColumnElement[bool], *columns: ColumnElement[Any]) -
         .subquery()
     )
     return select(*(column for column in ranked.c if column.name != "place")).where(ranked.c.place == 1)
-
-
-def _with_outcome(rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows with their `outcome` (a kind) and `reason`. This is where the outcome of an encounter is decided."""
-    state = pl.col("state")
-    is_excluded, was_claimed, is_held = pl.col("result") == EXCLUDED, state.is_not_null(), pl.col("held") != ""
-    outcome = (
-        # Whatever was decided afterwards, by another area's rule or another plan: what left has left.
-        pl.when(was_claimed)
-        .then(state.replace(SendState.CLAIMED.value, OutcomeKind.UNKNOWN.value))
-        .when(is_excluded)
-        .then(pl.lit(OutcomeKind.EXCLUDED.value))
-        .when(is_held)
-        .then(outcome_kind("held"))
-        .otherwise(pl.lit(OutcomeKind.DEFERRED.value))
-    )
-    reason = (
-        pl.when(state == SendState.CLAIMED.value)
-        .then(pl.lit(NO_OUTCOME))
-        .when(state == SendState.SENT.value)
-        .then(pl.lit(""))
-        .when(was_claimed)
-        .then("send_reason")
-        .when(is_excluded)
-        .then("reason")
-        .when(is_held)
-        .then(outcome_reason("held"))
-        .otherwise(pl.lit(Deferral.NOT_DISPATCHED.value))
-    )
-    return rows.with_columns(outcome=outcome, reason=reason)
 
 
 def _sent(connection: Connection, of_interest: ColumnElement[bool]) -> pl.DataFrame:

@@ -16,7 +16,8 @@ from track_pipeline.adapters.ledger.frames import fetch, insert_new, insert_rows
 from track_pipeline.adapters.ledger.queries import IS_INVITATION_OF_ROW
 from track_pipeline.adapters.ledger.tables import answers, decisions, encounters, extracts, sends
 from track_pipeline.domain.encounter import ENCOUNTER_KEY
-from track_pipeline.domain.outcomes import PLANNED, Outcome, OutcomeKind, outcome_kind, outcome_reason
+from track_pipeline.domain.outcome_columns import outcome_kind, outcome_reason
+from track_pipeline.domain.outcomes import PLANNED, Outcome, OutcomeKind
 
 # The rows of a partition and area as the extract found them, and as the invitation decided on them.
 # Nulls are kept as empty strings.

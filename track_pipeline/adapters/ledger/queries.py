@@ -9,14 +9,15 @@ from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, sele
 
 from track_pipeline.adapters.ledger.frames import fetch, one_of, one_of_pairs
 from track_pipeline.adapters.ledger.tables import answers, encounters, opt_outs, sends, sightings
+from track_pipeline.domain.funnel import TELLING
 from track_pipeline.domain.identity import KEY_COLUMNS
-from track_pipeline.domain.sends import OPEN_STATES, SendState
+from track_pipeline.domain.sends import SendState
 from track_pipeline.domain.waves import INVITE
 
 PERSON: Final = tuple(sends.c[name] for name in KEY_COLUMNS)
 
 # Of several sends to one encounter, the one that tells what became of it comes first.
-OUTCOME_ORDER: Final = case((sends.c.state == SendState.SENT, 0), (sends.c.state.in_(OPEN_STATES), 1), else_=2)
+OUTCOME_ORDER: Final = case({state.value: rank for state, rank in TELLING.items()}, value=sends.c.state)
 IS_INVITATION: Final = and_(sends.c.wave == INVITE.key, ~sends.c.extra)
 # The invitation of an encounter under the day of its row. No index of days is wanted here: by its number an encounter
 # has a handful of sends, by its day it has everybody's.

@@ -35,7 +35,8 @@ from track_pipeline.domain.channels import CONTACT_CHANNELS, Channel
 from track_pipeline.domain.claims import LINES, Claim, ClaimVerdict, Known, judge
 from track_pipeline.domain.encounter import LEDGER_ENCOUNTER_KEY
 from track_pipeline.domain.identity import ENCOUNTER_PERSON_KEY, KEY_COLUMNS
-from track_pipeline.domain.outcomes import PLANNED, OutcomeKind, outcome_kind
+from track_pipeline.domain.outcome_columns import outcome_kind
+from track_pipeline.domain.outcomes import PLANNED, OutcomeKind
 from track_pipeline.domain.sends import OPEN_STATES, SendState, Verdict
 from track_pipeline.domain.waves import Wave
 

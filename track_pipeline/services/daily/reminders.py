@@ -16,7 +16,8 @@ from track_pipeline.domain.channels import Channel
 from track_pipeline.domain.encounter import ENCOUNTER_KEY
 from track_pipeline.domain.hospital import Hospital
 from track_pipeline.domain.identity import KEY_COLUMNS
-from track_pipeline.domain.outcomes import PLANNED, OutcomeKind, outcome_text
+from track_pipeline.domain.outcome_columns import outcome_text
+from track_pipeline.domain.outcomes import PLANNED, OutcomeKind
 from track_pipeline.domain.plan import may_get_whatsapp
 from track_pipeline.domain.reminders import CONTACTS, DUE, WITHHELD, decide
 from track_pipeline.domain.waves import Wave

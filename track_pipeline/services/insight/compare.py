@@ -1,15 +1,15 @@
-"""Another system's sends of a day beside ours, every difference with its reason: for the days when both run.
+"""Compares another system's sends of a day with ours, every difference with its reason: for days when both run.
 
-Ours are the invitations that left, or may have, and what a dry run would have sent: while the other system sends,
-this one must not. The list is read whole, and nothing is written anywhere.
+Ours are the invitations that were sent, or may have been, and those that a dry run would have sent: while the other
+system sends, this one must not. The list is read whole, and nothing is written.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import polars as pl
 
@@ -17,9 +17,8 @@ from track_pipeline.adapters.ledger import Ledger
 from track_pipeline.domain.areas import AREAS
 from track_pipeline.domain.hospital import Hospital, Registry
 from track_pipeline.domain.outcomes import EXCLUDED, Deferral, Exclusion
+from track_pipeline.services.insight.serialise import INLINE, Counted
 from track_pipeline.services.operator.imports import BadFile, Line, filled, read_whole
-
-JsonObject = dict[str, Any]
 
 COLUMNS: Final = ("hospital", "encounter", "area", "channel")
 CHANNELS: Final = ("email", "whatsapp", "link")
@@ -43,22 +42,73 @@ _AREAS: Final = {name.casefold(): area.value for area in AREAS for name in (area
 
 
 @dataclass(frozen=True)
+class TheirSends:
+    """What the list has of an encounter."""
+
+    areas: list[str]
+    channels: list[str]
+    lines: int
+
+
+@dataclass(frozen=True)
+class OurSend:
+    """What the ledger has of an encounter; `outcome` is `outcome:reason`."""
+
+    area: str
+    channel: str | None
+    outcome: str
+
+
+@dataclass(frozen=True)
+class ComparedEncounter:
+    """An encounter that is not the same on both sides; `result` is different, only_theirs or only_ours."""
+
+    hospital: str
+    database: str
+    result: str
+    reason: str
+    encounter: int
+    theirs: TheirSends | None
+    ours: OurSend | None
+
+
+@dataclass(frozen=True)
+class ComparedCounts:
+    """A comparison in numbers: the encounters of each side, and those that differ by reason."""
+
+    theirs: int
+    ours: int
+    same: int
+    different: Counted
+    only_theirs: Counted
+    only_ours: Counted
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A day of the hospitals that the list names."""
+
+    date: date
+    hospitals: tuple[str, ...]
+    counts: ComparedCounts = field(metadata=INLINE)
+    encounters: tuple[ComparedEncounter, ...]
+
+
+@dataclass(frozen=True)
 class Comparer:
     """Compares lists with the ledger."""
 
     ledger: Ledger
     registry: Registry
 
-    def compare(self, path: Path, day: date) -> JsonObject:
-        """A CSV of the other system's sends for the encounters of a day, beside our own.
+    def compare(self, path: Path, day: date) -> Comparison:
+        """Compare a CSV of the other system's sends for the encounters of a day with our own.
 
         Columns: hospital (a code of the registry), encounter, area (as ours, or the survey's label), channel (email,
         whatsapp, link); database is optional, else the hospital's own counts first. Hospitals that the list does not
         name are not compared.
 
-        date, hospitals, theirs and ours (encounters), same; different, only_theirs and only_ours, each with the
-        numbers by reason; encounters (hospital, database, encounter, result, reason, theirs, ours), those that are
-        not the same. Raises BadFile with a line per problem, LedgerError.
+        Raises BadFile with a line per problem, LedgerError.
         """
         lines = read_whole(path, partial(_line, self.registry), COLUMNS)
         if not lines:
@@ -69,17 +119,16 @@ class Comparer:
         theirs = _by_encounter(_with_database(listed, ours, named))
         days = set(self.ledger.counts.extracted((day, day)).get_column("hospital"))
         rows = _judged(theirs, ours, [hospital.code for hospital in named if hospital.code in days])
-        return {
-            "date": day.isoformat(),
-            "hospitals": [hospital.code for hospital in named],
-            "theirs": theirs.height,
-            "ours": ours.filter("is_sent").height,
-            "same": rows.filter(pl.col("result") == "same").height,
-            **_counts(rows, "different"),
-            **_counts(rows, "only_theirs"),
-            **_counts(rows, "only_ours"),
-            "encounters": _objects(rows.filter(pl.col("result") != "same")),
-        }
+        counts = ComparedCounts(
+            theirs=theirs.height,
+            ours=ours.filter("is_sent").height,
+            same=rows.filter(pl.col("result") == "same").height,
+            different=_counted(rows, "different"),
+            only_theirs=_counted(rows, "only_theirs"),
+            only_ours=_counted(rows, "only_ours"),
+        )
+        different = rows.filter(pl.col("result") != "same")
+        return Comparison(day, tuple(hospital.code for hospital in named), counts, _encounters(different))
 
     def _ours(self, hospital: Hospital, day: date) -> pl.DataFrame:
         rows = self.ledger.counts.outcome_of_each(hospital.code, day)
@@ -179,15 +228,18 @@ def _judged(theirs: pl.DataFrame, ours: pl.DataFrame, extracted: Sequence[str]) 
     )
 
 
-def _counts(rows: pl.DataFrame, result: str) -> JsonObject:
+def _counted(rows: pl.DataFrame, result: str) -> Counted:
     found = rows.filter(pl.col("result") == result)
     by_reason = found.group_by("reason").len().sort("len", "reason", descending=[True, False])
-    return {result: found.height, f"{result}_by": dict(by_reason.iter_rows())}
+    return Counted(found.height, dict(by_reason.iter_rows()))
 
 
-def _objects(rows: pl.DataFrame) -> list[JsonObject]:
+def _encounters(rows: pl.DataFrame) -> tuple[ComparedEncounter, ...]:
     theirs = pl.when(pl.col("lines").is_not_null()).then(pl.struct("areas", "channels", "lines"))
     ours = pl.when(pl.col("outcome").is_not_null()).then(pl.struct("area", "channel", outcome="our_outcome"))
-    return rows.select(
-        "hospital", "database", "result", "reason", encounter="encounter_id", theirs=theirs, ours=ours
-    ).to_dicts()
+    shown = rows.select("hospital", "database", "result", "reason", encounter="encounter_id", theirs=theirs, ours=ours)
+    sides = {"theirs": TheirSends, "ours": OurSend}
+    return tuple(
+        ComparedEncounter(**row | {side: kind(**row[side]) if row[side] else None for side, kind in sides.items()})
+        for row in shown.iter_rows(named=True)
+    )

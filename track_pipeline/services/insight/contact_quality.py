@@ -4,8 +4,8 @@ Counts only, made to be given back to the front desk. The verdicts are those of 
 lake's extracts, since a plan does not keep them; so it reaches back as far as the lake does.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Final
 
@@ -18,6 +18,7 @@ from track_pipeline.domain.hospital import Hospital
 from track_pipeline.domain.identity import cpf_digits
 from track_pipeline.domain.policy import Policy
 from track_pipeline.services.daily.extraction import extract_of
+from track_pipeline.services.insight.serialise import INLINE
 
 # One row per hospital, area, contact (`email`, `phone`) and verdict (`ok` is usable). `count` of `encounters` got the
 # verdict, `share` is the one by the other; `previous_share` is that of the days before, `change` the difference.
@@ -36,6 +37,30 @@ QUALITY: Final = pl.Schema(
         "change": pl.Float64(),
     }
 )
+
+
+@dataclass(frozen=True)
+class ContactGroup:
+    """The contacts of one kind in an area of a hospital-day."""
+
+    date: date
+    hospital: str
+    area: str
+    contact: str
+
+
+@dataclass(frozen=True)
+class VerdictShare:
+    """A row of `QUALITY`."""
+
+    group: ContactGroup = field(metadata=INLINE)
+    verdict: str
+    encounters: int | None
+    count: int | None
+    share: float | None
+    previous_share: float | None
+    change: float | None
+
 
 # An e-mail address can be neither a landline nor foreign.
 _VERDICTS: Final = {
@@ -77,6 +102,16 @@ class ContactQuality:
             .select(pl.col(name).cast(kind) for name, kind in QUALITY.items())
         )
 
+    def of_each(
+        self, hospitals: Iterable[Hospital], day: date, days: int, on_hospital: Callable[[str], None]
+    ) -> pl.DataFrame:
+        """Return the quality (`QUALITY`) of several hospitals; calls `on_hospital` with each code that is done."""
+        frames = [QUALITY.to_frame()]
+        for hospital in hospitals:
+            frames.append(self.of(hospital, day, days))
+            on_hospital(hospital.code)
+        return pl.concat(frames)
+
     def _counted(self, hospital: Hospital, days: Sequence[date]) -> pl.DataFrame:
         """Verdicts of several days as area, contact, verdict, encounters, count, share, too small numbers hidden."""
         judged = pl.concat([_JUDGED.to_frame(), *(self._judged(hospital, day) for day in days)])
@@ -106,6 +141,11 @@ class ContactQuality:
         return frame.select(
             pl.col("area").replace_strict(keys, return_dtype=pl.String), email="email_verdict", phone="phone_verdict"
         ).unpivot(index="area", variable_name="contact", value_name="verdict")
+
+
+def verdict_shares(quality: pl.DataFrame) -> list[VerdictShare]:
+    """Return the rows of a frame of contact quality (`QUALITY`)."""
+    return [VerdictShare(ContactGroup(*row[:4]), *row[4:]) for row in quality.iter_rows()]
 
 
 def _without_small_numbers(rows: pl.DataFrame, least: int) -> pl.DataFrame:

@@ -1,31 +1,31 @@
-"""The story of an encounter in plain sentences: what was decided when, by which rule, and what would change it.
+"""The history of an encounter in plain sentences: what was decided when, by which rule, and what would change it.
 
-Nothing is decided here and nobody is named: it puts words to what the ledger says, and walks the rules again as far
-as the lake still has the row they saw.
+This module decides nothing and names no patient. It puts the ledger's records into words, and applies the rules again
+where the lake still has the row that they judged.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime
-from typing import Any, Final
+from typing import Final
 
 import polars as pl
 
 from track_pipeline.adapters.lake import Lake
+from track_pipeline.domain.channels import Channel
 from track_pipeline.domain.contacts import mark_shared, with_contacts
 from track_pipeline.domain.eligibility import ELIGIBILITY_RULES
 from track_pipeline.domain.hospital import Hospital
 from track_pipeline.domain.identity import cpf_digits
-from track_pipeline.domain.outcomes import EXCLUDED, PLANNED, Deferral, Exclusion
+from track_pipeline.domain.outcomes import EXCLUDED, PLANNED, Deferral, Exclusion, OutcomeKind
 from track_pipeline.domain.policy import Policy
 from track_pipeline.domain.ruleset import Condition, Rule, RuleSet
+from track_pipeline.domain.sends import SendState
+from track_pipeline.domain.waves import INVITE, Wave, is_reminder
 from track_pipeline.services.daily.extraction import extract_of
 from track_pipeline.services.insight.meanings import DEFERRALS, EXCLUSIONS, meaning
+from track_pipeline.services.insight.status import Story, StoryDecision
 
-JsonObject = dict[str, Any]
-
-_WAVES: Final = {"invite": "invitation", "reminder_7d": "first reminder", "reminder_14d": "second reminder"}
-_CHANNELS: Final = {"email": "e-mail", "whatsapp": "WhatsApp", "link": "personal link"}
 # What a plan looks for after eligibility, in its order. The first of the reasons names the check; of those about
 # contacts at most one is given.
 _LATER_CHECKS: Final[Mapping[Exclusion, Sequence[Exclusion]]] = {
@@ -71,52 +71,60 @@ class Event:
 
 @dataclass(frozen=True)
 class Explanation:
-    """A story told: events oldest first, the path through the rules and what to know about it, what would change it."""
+    """An explained history: events oldest first, the path through the rules with a note on it, what would change it."""
 
     outcome: str
-    events: list[Event]
-    path: list[PathStep]
+    events: tuple[Event, ...]
+    path: tuple[PathStep, ...]
     path_note: str
     change_needed: str
 
-    def as_json(self) -> JsonObject:
-        """What `track why --json` has besides the story: path, path_note, change_needed."""
-        path = [asdict(step) for step in self.path]
-        return {"path": path, "path_note": self.path_note, "change_needed": self.change_needed}
+
+@dataclass(frozen=True)
+class _Extracted:
+    """The encounter as extracted; `holds` are the ids of the eligibility rules that exclude it."""
+
+    database: str
+    unit: str | None
+    rule: str | None
+    reason: str | None
+    email_verdict: str
+    phone_verdict: str
+    holds: frozenset[str]
 
 
 @dataclass(frozen=True)
 class Explainer:
-    """Explains stories (`status.why`) of encounters."""
+    """Explains the histories of encounters."""
 
     lake: Lake
     rules: Mapping[str, RuleSet]
     policy: Policy
 
-    def explain(self, hospital: Hospital, story: JsonObject) -> Explanation:
-        """The story in sentences. Raises LakeError when the extract is damaged."""
+    def explain(self, hospital: Hospital, story: Story) -> Explanation:
+        """Return a history (`status.why`) in sentences. Raises LakeError when the extract is damaged."""
         outcome, change_needed = _outcome(hospital, story)
         path, note = self._path(hospital, story)
         happened = sorted(_events(self.rules[hospital.code], story), key=lambda event: event.at)
-        events = [replace(event, at=event.at.astimezone(hospital.zone)) for event in happened]
-        return Explanation(outcome, events, path, note, change_needed)
+        events = tuple(replace(event, at=event.at.astimezone(hospital.zone)) for event in happened)
+        return Explanation(outcome, events, tuple(path), note, change_needed)
 
-    def _path(self, hospital: Hospital, story: JsonObject) -> tuple[list[PathStep], str]:
+    def _path(self, hospital: Hospital, story: Story) -> tuple[list[PathStep], str]:
         decisions = _decisions_that_count(story)
         if not decisions:
             return [], ""
-        day = date.fromisoformat(decisions[0]["date"])
-        row = self._row(hospital, day, decisions[0]["database"], story["encounter"])
+        day = decisions[0].date
+        row = self._row(hospital, day, decisions[0].database, story.encounter)
         if row is None:
             days = self.policy.retention_days
             return [], f"gone: the lake keeps extracts for {days} days, and has none of {day} with this encounter"
         path = [*_classification(hospital, self.rules[hospital.code], row, decisions)]
-        if row["rule"] is not None:
+        if row.rule is not None:
             path += _eligibility(row) or [*_contacts_and_plan(row, decisions)]
         return path, self._note(story, path, decisions)
 
-    def _row(self, hospital: Hospital, day: date, database: str, encounter: int) -> JsonObject | None:
-        """The encounter as extracted: unit, rule, reason, verdicts on contacts, each eligibility rule's word."""
+    def _row(self, hospital: Hospital, day: date, database: str, encounter: int) -> _Extracted | None:
+        """Return the encounter as extracted, with the verdicts on its contacts and of each eligibility rule."""
         extract = extract_of(self.lake, hospital, day)
         if extract is None:
             return None
@@ -129,49 +137,53 @@ class Explainer:
         ]
         columns = ("database", "unit", "rule", "reason", "email_verdict", "phone_verdict")
         rows = found.sort("rule", nulls_last=True).select(*columns, *words)
-        return rows.row(0, named=True) if rows.height else None
+        if rows.is_empty():
+            return None
+        row = rows.row(0, named=True)
+        holds = frozenset(rule.id for rule in ELIGIBILITY_RULES if row[rule.id])
+        return _Extracted(**{name: row[name] for name in columns}, holds=holds)
 
-    def _note(self, story: JsonObject, path: list[PathStep], decisions: list[JsonObject]) -> str:
-        """What keeps the path from being exactly the one that was gone at the time; empty when nothing does."""
+    def _note(self, story: Story, path: Sequence[PathStep], decisions: Sequence[StoryDecision]) -> str:
+        """Return how the path may differ from the one applied at the time; empty when it cannot."""
         notes = []
-        versions = [each["version"] for each in decisions if each["step"] == "invitation"]
+        versions = [each.version for each in decisions if each.step == "invitation"]
         if versions and self.policy.version not in versions:
             notes.append(
                 f"the policy was {versions[-1]} then and is {self.policy.version} now: the path is by the latter"
             )
         is_out = any(step.result == EXCLUDED for step in path)
-        if is_out and not str(story["outcome"]).startswith(EXCLUDED):
+        if is_out and not (story.outcome and story.outcome.kind == EXCLUDED):
             notes.append("the hospital's data, or the policy, changed since; what was asked or dropped stays so")
         return "; ".join(notes)
 
 
-def _decisions_that_count(story: JsonObject) -> list[JsonObject]:
-    """What extract and invitation decided on the hospital-day, of those that saw the encounter, that tells most."""
-    decisions = [each for each in story["decisions"] if each["step"] in ("extract", "invitation")]
+def _decisions_that_count(story: Story) -> list[StoryDecision]:
+    """Return the decisions of extract and invitation on the most relevant hospital-day of the encounter."""
+    decisions = [each for each in story.decisions if each.step in ("extract", "invitation")]
     if not decisions:
         return []
-    telling = max(
-        decisions, key=lambda each: (each["result"] == PLANNED, each["reason"] != Exclusion.OTHER_DAY, each["date"])
+    most_relevant = max(
+        decisions, key=lambda each: (each.result == PLANNED, each.reason != Exclusion.OTHER_DAY, each.date)
     )
-    place = (telling["date"], telling["database"])
-    return [each for each in decisions if (each["date"], each["database"]) == place]
+    place = (most_relevant.date, most_relevant.database)
+    return [each for each in decisions if (each.date, each.database) == place]
 
 
 def _classification(
-    hospital: Hospital, rules: RuleSet, row: JsonObject, decisions: list[JsonObject]
+    hospital: Hospital, rules: RuleSet, row: _Extracted, decisions: Sequence[StoryDecision]
 ) -> Iterator[PathStep]:
     """The hospital's rules in the order in which they are tried, up to the one that took the encounter."""
-    if row["unit"] is None:
+    if row.unit is None:
         yield PathStep("classification", "", EXCLUDED, f"its company belongs to no unit of {hospital.code}")
         return
-    extracted = [each for each in decisions if each["step"] == "extract"]
-    if rules.version not in {each["version"] for each in extracted}:
-        versions = f"{extracted[-1]['version'] if extracted else 'unknown'} then, {rules.version} now"
+    extracted = [each for each in decisions if each.step == "extract"]
+    if rules.version not in {each.version for each in extracted}:
+        versions = f"{extracted[-1].version if extracted else 'unknown'} then, {rules.version} now"
         text = f"the rules have changed since ({versions}), so which were looked at before cannot be told"
         yield _end_of_classification(row, text)
         return
-    mine = [rule for rule in rules.rules if rule.database == (row["database"] if _is_other(rules, row) else None)]
-    reason = None if row["rule"] else row["reason"]
+    mine = [rule for rule in rules.rules if rule.database == (row.database if _is_other(rules, row) else None)]
+    reason = None if row.rule else row.reason
     suspects = [exclusion for exclusion in rules.exclusions if exclusion.reason == reason]
     barring = [rule for rule in mine if reason is not None and any(bar.reason == reason for bar in rule.unless)]
     word = EXCLUDED if len(suspects) + len(barring) == 1 else "possible"
@@ -180,21 +192,21 @@ def _classification(
         text = f"{exclusion.reason} in every area, when {_all_of(exclusion.when)}"
         yield PathStep("classification", "exclusion", result, text)
     for rule in mine:
-        if rule.id == row["rule"]:
+        if rule.id == row.rule:
             yield PathStep("classification", rule.id, "took", _said(rule))
             return
         yield PathStep("classification", rule.id, word if rule in barring else "passed", _said(rule))
     yield _end_of_classification(row, "")
 
 
-def _is_other(rules: RuleSet, row: JsonObject) -> bool:
-    return row["database"] in rules.other_databases
+def _is_other(rules: RuleSet, row: _Extracted) -> bool:
+    return row.database in rules.other_databases
 
 
-def _end_of_classification(row: JsonObject, text: str) -> PathStep:
-    if row["rule"] is not None:
-        return PathStep("classification", row["rule"], "took", text)
-    meaning = EXCLUSIONS[Exclusion(row["reason"])][0]
+def _end_of_classification(row: _Extracted, text: str) -> PathStep:
+    if row.rule is not None:
+        return PathStep("classification", row.rule, "took", text)
+    meaning = EXCLUSIONS[Exclusion(str(row.reason))][0]
     return PathStep("classification", "", EXCLUDED, f"{meaning}; {text}" if text else meaning)
 
 
@@ -220,10 +232,10 @@ def _condition(condition: Condition) -> str:
     return f"{condition.column} is {condition.state}"
 
 
-def _eligibility(row: JsonObject) -> list[PathStep]:
+def _eligibility(row: _Extracted) -> list[PathStep]:
     """The eligibility rules up to the one that holds; empty when none does."""
     ids = [rule.id for rule in ELIGIBILITY_RULES]
-    holding = next((place for place, name in enumerate(ids) if row[name]), None)
+    holding = next((place for place, name in enumerate(ids) if name in row.holds), None)
     if holding is None:
         return []
     return [
@@ -232,16 +244,16 @@ def _eligibility(row: JsonObject) -> list[PathStep]:
     ]
 
 
-def _contacts_and_plan(row: JsonObject, decisions: list[JsonObject]) -> Iterator[PathStep]:
+def _contacts_and_plan(row: _Extracted, decisions: Sequence[StoryDecision]) -> Iterator[PathStep]:
     """The rest of the path of who may be asked: contacts, and what the plan looked for until it found something."""
     for rule in ELIGIBILITY_RULES:
         yield PathStep("eligibility", rule.id, "passed", EXCLUSIONS[rule.reason][0])
-    verdicts = f"e-mail: {row['email_verdict']}, telephone: {row['phone_verdict']}"
+    verdicts = f"e-mail: {row.email_verdict}, telephone: {row.phone_verdict}"
     yield PathStep("contact", "", "fact", verdicts)
-    planned = [each for each in decisions if each["step"] == "invitation"]
+    planned = [each for each in decisions if each.step == "invitation"]
     if not planned:
         return
-    reason = planned[-1]["reason"]
+    reason = planned[-1].reason
     if reason in _OF_PERSON:
         yield PathStep("plan", reason, EXCLUDED, "so says another encounter of the person")
         return
@@ -252,70 +264,62 @@ def _contacts_and_plan(row: JsonObject, decisions: list[JsonObject]) -> Iterator
         yield PathStep("plan", str(name), "passed", EXCLUSIONS[name][0])
 
 
-def _events(rules: RuleSet, story: JsonObject) -> Iterator[Event]:
-    for each in story["decisions"]:
-        yield Event(datetime.fromisoformat(each["at"]), _decision_said(rules, each), _decided_by(each))
-    for send in story["sends"]:
-        wave = _WAVES[send["wave"]]
-        text = f"{wave} by {_CHANNELS[send['channel']]}: {_state_said(send['state'], send['reason'])}"
-        yield Event(datetime.fromisoformat(send["at"]), text, f"send {send['send_id']}")
-        if send["answered_at"]:
-            yield Event(datetime.fromisoformat(send["answered_at"]), f"answered, to the {wave}")
+def _events(rules: RuleSet, story: Story) -> Iterator[Event]:
+    for each in story.decisions:
+        yield Event(each.at, _decision_said(rules, each), _decided_by(each))
+    for send in story.sends:
+        wave = Wave.parse(send.wave).label
+        text = f"{wave} by {Channel(send.channel).label}: {_state_said(send.state, send.reason)}"
+        yield Event(send.at, text, f"send {send.send_id}")
+        if send.answered_at:
+            yield Event(send.answered_at, f"answered, to the {wave}")
 
 
-def _decided_by(decision: JsonObject) -> str:
-    kind = {"extract": "rules", "invitation": "policy"}.get(decision["step"])
-    version = f"{kind} {decision['version']}" if kind and decision["version"] else ""
-    return ", ".join(filter(None, [decision["rule"], version]))
+def _decided_by(decision: StoryDecision) -> str:
+    kind = {"extract": "rules", "invitation": "policy"}.get(decision.step)
+    version = f"{kind} {decision.version}" if kind and decision.version else ""
+    return ", ".join(filter(None, [decision.rule, version]))
 
 
-def _decision_said(rules: RuleSet, decision: JsonObject) -> str:
-    step, result = decision["step"], decision["result"]
-    why = meaning(result, decision["reason"])
+def _decision_said(rules: RuleSet, decision: StoryDecision) -> str:
+    step, result = decision.step, decision.result
+    why = meaning(result, decision.reason)
     if step == "extract":
-        area = next((f", area {rule.area}" for rule in rules.rules if rule.id == decision["rule"]), "")
-        return f"extracted for {decision['date']}{f', in no area: {why}' if result == EXCLUDED else area}"
+        area = next((f", area {rule.area}" for rule in rules.rules if rule.id == decision.rule), "")
+        return f"extracted for {decision.date}{f', in no area: {why}' if result == EXCLUDED else area}"
     if step == "invitation":
         return f"not to be asked: {why}" if result == EXCLUDED else "to be asked"
     if step == "resolve":
         return f"settled by hand as {result.replace('_', ' ')}: {why}"
-    wave = _WAVES.get(step, _WAVES["invite"])
-    return f"{wave} waits: {why}" if result == "deferred" else f"no {wave}: {why}"
+    wave = Wave.parse(step) if is_reminder(step) else INVITE
+    return f"{wave.label} waits: {why}" if result == OutcomeKind.DEFERRED else f"no {wave.label}: {why}"
 
 
 def _state_said(state: str, reason: str) -> str:
     why = f" ({reason})" if reason else ""
     return {
-        "sent": "Track.co took it",
-        "rejected": f"Track.co refused it{why}",
-        "unknown": f"nobody saw whether Track.co took it{why}",
-        "claimed": "on its way, or its process ended before the outcome was seen",
-    }[state]
+        SendState.SENT: "Track.co accepted it",
+        SendState.REJECTED: f"Track.co refused it{why}",
+        SendState.UNKNOWN: f"its outcome is unknown{why}",
+        SendState.CLAIMED: "on its way, or its process ended before it recorded the outcome",
+    }[SendState(state)]
 
 
-def _outcome(hospital: Hospital, story: JsonObject) -> tuple[str, str]:
-    """What became of the encounter, and what would have to change for it to be sent."""
-    code, number = hospital.code, story["encounter"]
-    word, _, reason = (story["outcome"] or "none").partition(":")
-    why = meaning(word, reason)
-    needed = {
-        "none": f"Its day would have to be extracted; check that the number is one of {code}.",
-        "sent": "Nothing: it was sent, and nobody is asked twice.",
-        "rejected": "Nothing: what Track.co refused is not sent again.",
-        "unknown": f"Look at Track.co; track resolve {code} {number} not_sent lets it go again, sent closes it.",
-        "suppressed": "Nothing: what was dropped at the moment of sending stays dropped.",
+def _outcome(hospital: Hospital, story: Story) -> tuple[str, str]:
+    """The outcome of the encounter in words, and what would have to change for it to be sent."""
+    code, number, found = hospital.code, story.encounter, story.outcome
+    if found is None:
+        return "never extracted", f"Its day would have to be extracted; check that the number is one of {code}."
+    why = meaning(found.kind, found.reason)
+    refused = f"Track.co refused it ({found.reason})"
+    settle = f"Look at Track.co; track resolve {code} {number} not_sent lets it go again, sent closes it."
+    said: dict[OutcomeKind, Callable[[], tuple[str, str]]] = {
+        OutcomeKind.EXCLUDED: lambda: (f"not asked: {why}", EXCLUSIONS[Exclusion(found.reason)][1]),
+        OutcomeKind.SENT: lambda: ("asked", "Nothing: it was sent, and no patient is asked twice."),
+        OutcomeKind.REJECTED: lambda: (refused, "Nothing: what Track.co refused is not sent again."),
+        OutcomeKind.UNKNOWN: lambda: ("its outcome is unknown", settle),
+        OutcomeKind.DEFERRED: lambda: (f"to be asked, but it waits: {why}", DEFERRALS[Deferral(found.reason)][1]),
+        OutcomeKind.SUPPRESSED: lambda: (f"not asked: {why}", "Nothing: a line that was dropped stays dropped."),
     }
-    said = {
-        "none": "never extracted",
-        "sent": "asked",
-        "rejected": f"Track.co refused it ({reason})",
-        "unknown": "nobody saw whether it was sent",
-        "suppressed": f"not asked: {why}",
-        "excluded": f"not asked: {why}",
-        "deferred": f"to be asked, but it waits: {why}",
-    }
-    if word == "excluded":
-        return said[word], EXCLUSIONS[Exclusion(reason)][1].replace("{hospital}", code)
-    if word == "deferred":
-        return said[word], DEFERRALS[Deferral(reason)][1]
-    return said[word], needed[word]
+    outcome, needed = said[found.kind]()
+    return outcome, needed.replace("{hospital}", code)

@@ -6,7 +6,7 @@ One sentence per word of `domain.outcomes`; who uses them puts the capital lette
 from collections.abc import Mapping
 from typing import Final
 
-from track_pipeline.domain.outcomes import Deferral, Exclusion, Suppression, Withheld
+from track_pipeline.domain.outcomes import Deferral, Exclusion, Outcome, OutcomeKind, Suppression, Withheld
 
 # Why somebody is not asked, and what would have to be otherwise. `{hospital}` is the hospital's code.
 EXCLUSIONS: Final[Mapping[Exclusion, tuple[str, str]]] = {
@@ -150,16 +150,25 @@ WITHHELD: Final[Mapping[Withheld, str]] = {
     Withheld.NO_CONTACT: "there was no usable contact in the lake any more",
 }
 
-_MEANINGS: Final[Mapping[str, Mapping[str, str]]] = {
-    "excluded": {reason.value: meaning for reason, (meaning, _) in EXCLUSIONS.items()},
-    "deferred": {reason.value: meaning for reason, (meaning, _) in DEFERRALS.items()},
-    "suppressed": {
+_MEANINGS: Final[Mapping[OutcomeKind, Mapping[str, str]]] = {
+    OutcomeKind.EXCLUDED: {reason.value: meaning for reason, (meaning, _) in EXCLUSIONS.items()},
+    OutcomeKind.DEFERRED: {reason.value: meaning for reason, (meaning, _) in DEFERRALS.items()},
+    OutcomeKind.SUPPRESSED: {
         **{reason.value: meaning for reason, meaning in WITHHELD.items()},
         **{reason.value: meaning for reason, meaning in SUPPRESSIONS.items()},
     },
 }
 
 
-def meaning(result: str, reason: str) -> str:
-    """What a reason means on what was excluded, deferred or suppressed; the reason itself where it is not ours."""
-    return _MEANINGS.get(result, {}).get(reason, reason)
+def meaning(kind: str, reason: str) -> str:
+    """The meaning of a reason of what was excluded, deferred or suppressed; the reason itself where it has none."""
+    return _MEANINGS[OutcomeKind(kind)].get(reason, reason) if kind in _MEANINGS else reason
+
+
+def meaning_of(text: str) -> str:
+    """The meaning of a printed outcome, such as `excluded:no_contact`; empty where it has none, or is no outcome."""
+    try:
+        outcome = Outcome.parse(text)
+    except ValueError:
+        return ""
+    return _MEANINGS.get(outcome.kind, {}).get(outcome.reason, "")

@@ -1,6 +1,6 @@
-"""The report of a day: its funnel, and how the people who were asked lately answered. Counts only.
+"""The report of a day: its funnel, and how recently invited people answered. Counts only.
 
-How a score is counted, and when it is too few to be shown, is `domain.nps`'s; how it is drawn is `reporting`'s.
+`domain.nps` counts the scores and hides those of too few answers; `reporting` draws them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from track_pipeline.domain.areas import AREAS, UNCLASSIFIED
 from track_pipeline.domain.nps import scores
 from track_pipeline.domain.outcomes import Exclusion
 from track_pipeline.domain.policy import Policy
-from track_pipeline.services.insight.status import JsonObject, status
+from track_pipeline.services.insight.status import PartitionStatus, status
 
 # An answer may come until the survey's validity ends; a month of cohorts is enough answers for a score.
 SCORE_DAYS: Final = 30
@@ -72,22 +72,33 @@ class Table:
 
 
 @dataclass(frozen=True)
-class DayReport:
-    """A day in numbers: what became of its encounters, and the month of cohorts that ends with it.
+class ChartData:
+    """What the charts of a report show.
 
-    totals: outcome to encounters of the day. outcomes: area and one column per outcome, a row per area that has any.
-    scores_by_hospital: hospital and `domain.nps.SCORES`; responses_by_channel: channel and the same. contacts:
-    hospital, candidates (who could have been asked) and how many of them had each of `CONTACT_FAULTS`. trend: date,
-    sent, answered, response_rate, a row per day of the month that has any.
+    outcomes: area and one column per outcome, a row per area that has any. scores_by_hospital: hospital and
+    `domain.nps.SCORES`; responses_by_channel: channel and the same. contacts: hospital, candidates (encounters that
+    could have been invited) and how many of them had each of `CONTACT_FAULTS`. trend: date, sent, answered,
+    response_rate, a row per day of the month that has any.
     """
 
-    day: date
-    totals: Mapping[str, int]
     outcomes: pl.DataFrame
     scores_by_hospital: pl.DataFrame
     responses_by_channel: pl.DataFrame
     contacts: pl.DataFrame
     trend: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class DayReport:
+    """A day in numbers: what became of its encounters, and the month of cohorts that ends with it.
+
+    totals: outcome to encounters of the day. least_shown, least_firm: the answers that a score needs to be shown, and
+    to be more than preliminary.
+    """
+
+    day: date
+    totals: Mapping[str, int]
+    chart_data: ChartData
     tables: tuple[Table, ...]
     least_shown: int
     least_firm: int
@@ -104,12 +115,14 @@ def day_report(ledger: Ledger, policy: Policy, day: date) -> DayReport:
     rows, counts = status(ledger, (day, day)), ledger.counts.responses(month)
     return DayReport(
         day=day,
-        totals={name: sum(row[name] for row in rows) for name in _FUNNEL_COLUMNS},
-        outcomes=_outcomes(rows),
-        scores_by_hospital=scores(counts, ["hospital"], policy.nps),
-        responses_by_channel=scores(counts, ["channel"], policy.nps),
-        contacts=_contacts(ledger.counts.outcomes(month)),
-        trend=scores(counts, ["date"], policy.nps).select("date", "sent", "answered", "response_rate"),
+        totals={name: sum(row.count(name) for row in rows) for name in _FUNNEL_COLUMNS},
+        chart_data=ChartData(
+            outcomes=_outcomes(rows),
+            scores_by_hospital=scores(counts, ["hospital"], policy.nps),
+            responses_by_channel=scores(counts, ["channel"], policy.nps),
+            contacts=_contacts(ledger.counts.outcomes(month)),
+            trend=scores(counts, ["date"], policy.nps).select("date", "sent", "answered", "response_rate"),
+        ),
         tables=(
             _funnel_table(rows),
             score_table(counts, ("hospital", "area"), policy),
@@ -140,10 +153,10 @@ def _with_cover(table: pl.DataFrame, policy: Policy) -> pl.DataFrame:
     return table.with_columns(pl.when(~is_cover).then(name).alias(name) for name in ("nps", "low", "high"))
 
 
-def _outcomes(rows: list[JsonObject]) -> pl.DataFrame:
+def _outcomes(rows: list[PartitionStatus]) -> pl.DataFrame:
     """Area and one column per outcome, over all hospitals, in the order of the areas; areas without rows left out."""
     order = [*(area.value for area in AREAS), UNCLASSIFIED]
-    found = [(row["area"], *(row[name] for name in _OUTCOMES)) for row in rows if row["extracted"]]
+    found = [(row.area, *(row.count(name) for name in _OUTCOMES)) for row in rows if row.extracted]
     frame = pl.DataFrame(found, schema={"area": pl.Enum(order), **dict.fromkeys(_OUTCOMES, pl.Int64)}, orient="row")
     return frame.group_by("area").sum().sort("area").cast({"area": pl.String})
 
@@ -161,10 +174,10 @@ def _contacts(outcomes: pl.DataFrame) -> pl.DataFrame:
     return per_hospital.filter(pl.col("candidates") > 0).sort("hospital")
 
 
-def _funnel_table(rows: list[JsonObject]) -> Table:
-    hospitals = dict.fromkeys(row["hospital"] for row in rows)
+def _funnel_table(rows: list[PartitionStatus]) -> Table:
+    hospitals = dict.fromkeys(row.hospital for row in rows)
     lines = [
-        (code, *(sum(row[name] for row in rows if row["hospital"] == code) for name in _FUNNEL_COLUMNS))
+        (code, *(sum(row.count(name) for row in rows if row.hospital == code) for name in _FUNNEL_COLUMNS))
         for code in hospitals
     ]
     return _table("Funil do dia, por hospital", ("hospital", *_FUNNEL_COLUMNS), lines, 1)

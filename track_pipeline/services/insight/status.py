@@ -1,105 +1,159 @@
-"""What the ledger can tell a person: the funnel of every partition, and the story of one encounter."""
+"""What the ledger says to people: the funnel of every hospital-day and area, and the history of one encounter."""
 
-from dataclasses import asdict
-from datetime import date
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
 from typing import Any
 
 import polars as pl
 
-from track_pipeline.adapters.ledger import Ledger
-from track_pipeline.domain.funnel import Funnel, funnels
-from track_pipeline.domain.outcomes import EXCLUDED, NO_OUTCOME, PLANNED, Deferral, Exclusion
+from track_pipeline.adapters.ledger import EncounterHistory, Ledger
+from track_pipeline.domain.funnel import DECIDED, TELLING, Funnel, funnels, with_outcome
+from track_pipeline.domain.outcomes import PLANNED, Exclusion, Outcome, OutcomeKind
+from track_pipeline.domain.sends import SendState
+from track_pipeline.domain.waves import ALWAYS_SHOWN, INVITE, Wave
+from track_pipeline.services.insight.serialise import INLINE
 
-JsonObject = dict[str, Any]
+# A row of a table of the ledger.
+_Row = Mapping[str, Any]
 
 
-def status(ledger: Ledger, dates: tuple[date, date] | None = None, hospital: str | None = None) -> list[JsonObject]:
-    """One object per date, hospital and area; its shape is an interface others rely on.
+@dataclass(frozen=True)
+class PartitionStatus(Funnel):
+    """The funnel of a hospital-day and area, the reminders that were sent for it and the encounters that answered.
 
-    date, hospital, area, extracted, excluded, planned, sent, rejected, unknown, deferred, suppressed,
-    excluded_by and held_by (reason to number), reminded_7d, reminded_14d, answered.
+    `reminded` has a number per wave, by `Wave.column`; as JSON its keys are fields of the object.
     """
+
+    reminded: Mapping[str, int] = field(default_factory=dict, metadata=INLINE)
+    answered: int = 0
+
+    def count(self, name: str) -> int:
+        """Return the number that a column counts, such as `sent` or `answered`."""
+        return self.reminded[name] if name in self.reminded else int(getattr(self, name))
+
+
+@dataclass(frozen=True)
+class StoryDecision:
+    """What one step decided about an encounter; `version` is that of the rules or the policy."""
+
+    step: str
+    result: str
+    reason: str
+    rule: str
+    version: str
+    database: str
+    at: datetime
+    date: date
+
+
+@dataclass(frozen=True)
+class StorySend:
+    """One send to an encounter; `at` is when its outcome was recorded, else when it was claimed."""
+
+    wave: str
+    channel: str
+    state: str
+    reason: str
+    send_id: str
+    database: str
+    at: datetime
+    answered_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Story:
+    """The history of an encounter, oldest first.
+
+    `outcome` is None when the encounter was never extracted. Where two databases of the hospital use the number,
+    the history has both; `database` tells them apart.
+    """
+
+    hospital: str
+    encounter: int
+    area: str | None
+    setor: str | None
+    outcome: Outcome | None
+    decisions: tuple[StoryDecision, ...]
+    sends: tuple[StorySend, ...]
+
+
+def status(
+    ledger: Ledger, dates: tuple[date, date] | None = None, hospital: str | None = None
+) -> list[PartitionStatus]:
+    """Return the status of every date, hospital and area; its JSON is an interface that others rely on."""
     reminded = {tuple(row[:4]): row[4] for row in ledger.counts.reminded(dates, hospital).iter_rows()}
+    waves = sorted({*ALWAYS_SHOWN, *(Wave.parse(wave) for *_, wave in reminded)})
     answered = {tuple(row[:3]): row[3] for row in ledger.counts.answered(dates, hospital).iter_rows()}
 
-    def row(funnel: Funnel) -> JsonObject:
+    def with_replies(funnel: Funnel) -> PartitionStatus:
         place = (date.fromisoformat(funnel.date), funnel.hospital, funnel.area)
-        return asdict(funnel) | {
-            "reminded_7d": reminded.get((*place, "reminder_7d"), 0),
-            "reminded_14d": reminded.get((*place, "reminder_14d"), 0),
-            "answered": answered.get(place, 0),
-        }
+        return PartitionStatus(
+            **vars(funnel),
+            reminded={wave.column: reminded.get((*place, wave.key), 0) for wave in waves},
+            answered=answered.get(place, 0),
+        )
 
-    return [
-        row(funnel)
-        for funnel in funnels(ledger.counts.outcomes(dates, hospital), ledger.counts.extracted(dates, hospital))
-    ]
+    found = funnels(ledger.counts.outcomes(dates, hospital), ledger.counts.extracted(dates, hospital))
+    return [with_replies(funnel) for funnel in found]
 
 
 def funnel_of(ledger: Ledger, day: date, hospital: str, area: str) -> Funnel:
-    """The funnel of one partition; all zeros when nothing was extracted."""
+    """Return the funnel of one hospital-day and area; all zeros when nothing was extracted."""
     day_only = (day, day)
     extracted = ledger.counts.extracted(day_only, hospital).filter(pl.col("area") == area)
     found = funnels(ledger.counts.outcomes(day_only, hospital, area), extracted)
     return found[0] if found else Funnel(day.isoformat(), hospital, area)
 
 
-def closes(row: JsonObject) -> bool:
-    """Whether a row of `status` adds up (see Funnel.closes)."""
-    names = Funnel.__dataclass_fields__
-    return Funnel(**{name: value for name, value in row.items() if name in names}).closes
-
-
-def why(ledger: Ledger, hospital: str, encounter: int) -> JsonObject:
-    """The story of an encounter; its shape is an interface others rely on.
-
-    hospital, encounter, area, setor, outcome (None when it was never extracted), decisions (at, step, result,
-    reason, rule; oldest first), sends (wave, channel, state, send_id, at, answered_at). Where two databases of
-    the hospital use the number, both stories are told; `database` tells them apart.
-    """
+def why(ledger: Ledger, hospital: str, encounter: int) -> Story:
+    """Return the history of an encounter; its JSON is an interface that others rely on."""
     history = ledger.encounters.history(hospital, encounter)
-    row = max(history.encounters, key=_telling, default=None)
-    invitations = [send for send in history.sends if send["wave"] == "invite" and not send["extra"]]
-    # What was sent about an encounter that the hospital does not deliver any more is told all the same.
+    row = max(history.encounters, key=_relevance, default=None)
+    invitations = [send for send in history.sends if send["wave"] == INVITE.key and not send["extra"]]
+    # A send stays in the history when the hospital no longer delivers its encounter.
     place = row or next(iter(invitations), None)
-    answered = {answer["send_id"]: answer["answered_at"].isoformat() for answer in history.answers}
-    return {
-        "hospital": hospital,
-        "encounter": encounter,
-        "area": place and place["area"],
-        "setor": place and place["setor"],
-        "outcome": place and _outcome(row, [send for send in invitations if send["database"] == place["database"]]),
-        "decisions": [
-            {name: decision[name] for name in ("step", "result", "reason", "rule", "version", "database")}
-            | {"at": decision["at"].isoformat(), "date": decision["cohort_date"].isoformat()}
-            for decision in history.decisions
-        ],
-        "sends": [
-            {name: send[name] for name in ("wave", "channel", "state", "reason", "send_id", "database")}
-            | {
-                "at": (send["settled_at"] or send["claimed_at"]).isoformat(),
-                "answered_at": answered.get(send["send_id"]),
-            }
-            for send in history.sends
-        ],
-    }
+    of_place = [send for send in invitations if place and send["database"] == place["database"]]
+    return Story(
+        hospital=hospital,
+        encounter=encounter,
+        area=place["area"] if place else None,
+        setor=place["setor"] if place else None,
+        outcome=_outcome(row, of_place),
+        decisions=tuple(map(_decision, history.decisions)),
+        sends=_sends(history),
+    )
 
 
-def _telling(row: JsonObject) -> tuple[bool, bool, date]:
-    """Of several hospital-days that saw an encounter: the one that planned it, else the newest that judged it."""
+def _outcome(row: _Row | None, invitations: Sequence[_Row]) -> Outcome | None:
+    """The outcome of an encounter; None when the ledger has neither a decision nor an invitation."""
+    if row is None and not invitations:
+        return None
+    told = min(invitations, key=lambda send: TELLING[SendState(send["state"])], default={})
+    known = {name: (row or {}).get(name) for name in ("result", "reason", "held")}
+    known |= {"state": told.get("state"), "send_reason": told.get("reason")}
+    [(kind, reason)] = with_outcome(pl.DataFrame([known], schema=DECIDED)).select("outcome", "reason").rows()
+    return Outcome(OutcomeKind(kind), reason)
+
+
+def _relevance(row: _Row) -> tuple[bool, bool, date]:
+    """Order the hospital-days that saw an encounter: a planned row counts most, then the newest that judged it."""
     return row["result"] == PLANNED, row["reason"] != Exclusion.OTHER_DAY, row["cohort_date"]
 
 
-def _outcome(row: JsonObject | None, invitations: list[JsonObject]) -> str | None:
-    """What left has left, whatever was decided afterwards; else what the row says, None where there is none."""
-    states = {send["state"]: send["reason"] for send in invitations}
-    for state in ("sent", "unknown", "rejected"):
-        if state in states:
-            return f"{state}:{states[state]}" if states[state] else state
-    if states:
-        return f"unknown:{NO_OUTCOME}"
-    if row is None:
-        return None
-    if row["result"] == EXCLUDED:
-        return f"{EXCLUDED}:{row['reason']}"
-    return str(row["held"]) or f"deferred:{Deferral.NOT_DISPATCHED}"
+def _decision(row: _Row) -> StoryDecision:
+    names = ("step", "result", "reason", "rule", "version", "database", "at")
+    return StoryDecision(**{name: row[name] for name in names}, date=row["cohort_date"])
+
+
+def _sends(history: EncounterHistory) -> tuple[StorySend, ...]:
+    answered = {answer["send_id"]: answer["answered_at"] for answer in history.answers}
+    names = ("wave", "channel", "state", "reason", "send_id", "database")
+    return tuple(
+        StorySend(
+            **{name: send[name] for name in names},
+            at=send["settled_at"] or send["claimed_at"],
+            answered_at=answered.get(send["send_id"]),
+        )
+        for send in history.sends
+    )

@@ -1,18 +1,19 @@
-"""What other rules, or another policy, would have decided about a day, beside what the present ones do.
+"""Compares the plan of a day by the present rules and policy with the plan by other rules or another policy.
 
-Nothing is sent and nothing is written. Both sides judge the same rows with the same knowledge of the ledger, as it
-was on the morning after the day, and as if nothing of the day had left: what left keeps its place in a real plan, so
-a rule that was wrong and live would look right. Who was in fact asked is told beside it.
+Nothing is sent or written. Both plans use the same rows and the ledger as it was on the morning after the day, as if
+no line of the day had been sent: a sent line keeps its place in a real plan, so a wrong rule in use would look right.
+The comparison also says which encounters were in fact invited.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import polars as pl
 
+from track_pipeline.config.policy import load_policy
 from track_pipeline.config.rules import load_rules
 from track_pipeline.domain.classification import classify
 from track_pipeline.domain.hospital import Hospital, Registry
@@ -20,12 +21,11 @@ from track_pipeline.domain.outcomes import EXCLUDED, PLANNED
 from track_pipeline.domain.policy import Policy
 from track_pipeline.domain.ruleset import RuleSet
 from track_pipeline.domain.schema import DATABASE_COLUMN, raw_schema
-from track_pipeline.errors import ConfigError
+from track_pipeline.errors import ConfigError, TrackPipelineError
 from track_pipeline.ports import HospitalReader
 from track_pipeline.services.daily.extraction import extract_of
 from track_pipeline.services.daily.invitation import Planner
-
-JsonObject = dict[str, Any]
+from track_pipeline.services.insight.serialise import INLINE, Counted
 
 # The reason on the side that has no row of an encounter: its rules do not read that database, or the hospital has
 # no such encounter on that day any more.
@@ -46,25 +46,115 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class Versions:
+    """The versions of what both sides of a comparison apply."""
+
+    present: str
+    candidate: str
+
+
+@dataclass(frozen=True)
+class PlanBasis:
+    """What both plans start from; `source` is `lake` or `hospital`: where the rows were read."""
+
+    hospital: str
+    source: str
+    as_of: datetime
+    rules: Versions
+    policy: Versions
+    extracted: int
+
+
+@dataclass(frozen=True)
+class PlanCounts:
+    """A plan in numbers: planned by area and channel, excluded by reason."""
+
+    planned: Counted
+    excluded: Counted
+
+
+@dataclass(frozen=True)
+class PlanDecision:
+    """What one side decided about an encounter."""
+
+    result: str
+    reason: str | None
+    unit: str | None
+    area: str | None
+    setor: str | None
+    channel: str | None
+
+
+@dataclass(frozen=True)
+class ComparedEncounter:
+    """An encounter on both sides; `change` is added, removed, changed or None, `asked` that an invitation was sent."""
+
+    database: str
+    change: str | None
+    asked: bool
+    encounter: int
+    present: PlanDecision
+    candidate: PlanDecision
+
+
+@dataclass(frozen=True)
+class PlanDifference:
+    """How two plans differ.
+
+    added, removed: by the reason of the side that excludes. changed: by field and values. asked: encounters with an
+    invitation; asked_not_planned: those of them that the candidate excludes, by reason. encounters: those with a
+    change, and those of asked_not_planned.
+    """
+
+    added: Counted
+    removed: Counted
+    changed: Counted
+    asked: int
+    asked_not_planned: Counted
+    encounters: tuple[ComparedEncounter, ...]
+
+
+@dataclass(frozen=True)
+class PlanComparison:
+    """The plan of a hospital-day by the present rules and policy, the plan by the candidate's, and the difference."""
+
+    basis: PlanBasis = field(metadata=INLINE)
+    present: PlanCounts
+    candidate: PlanCounts
+    difference: PlanDifference = field(metadata=INLINE)
+
+
+@dataclass(frozen=True)
+class PlanFailure:
+    """A hospital whose day could not be planned, and the error."""
+
+    hospital: str
+    error: str
+
+
+@dataclass(frozen=True)
+class DayComparison:
+    """The comparisons of a day, one per hospital, and the hospitals that failed."""
+
+    date: date
+    hospitals: tuple[PlanComparison, ...]
+    failures: tuple[PlanFailure, ...]
+
+
+@dataclass(frozen=True)
 class WhatIf:
-    """Plans days twice."""
+    """Plans days by the present rules and policy and by a candidate's."""
 
     planner: Planner
     reader: HospitalReader
 
-    def compare(self, hospital: Hospital, day: date, candidate: Candidate) -> JsonObject:
-        """The plan of a day by the present rules and policy and by the candidate's, and how they differ.
+    def compare(self, hospital: Hospital, day: date, candidate: Candidate) -> PlanComparison:
+        """Return the plan of a day by the present rules and policy and by the candidate's, and how they differ.
 
-        hospital, source (`lake` or `hospital`: where the rows are from), as_of, rules and policy (`present` and
-        `candidate`: their versions), extracted; present and candidate (planned, planned_by area and channel, excluded,
-        excluded_by reason); added, removed, changed, and what they are by (the reason of the side that excludes, or
-        the field and its values); asked, and of them asked_not_planned (by the candidate), by reason; encounters
-        (database, encounter, change, asked, present, candidate), those only of which there is something to say.
-
-        `asked`: an invitation of the day has left, or may have; a rejected one has not. A policy judges the lake's
-        rows; rules need codes that the lake does not keep, so the day is read again from the hospital. Raises
-        SourceError, LakeError, LedgerError, and ConfigError when the candidate's rules need a database that is not
-        read at present.
+        An encounter counts as asked when an invitation of the day was sent, or may have been; a rejected one was not.
+        A policy judges the lake's rows. Rules need codes that the lake does not keep, so the day is read again from
+        the hospital. Raises SourceError, LakeError, LedgerError, and ConfigError when the candidate's rules need a
+        database that is not read at present.
         """
         as_of = self._as_of(hospital, day)
         present_rules = self.planner.rules[hospital.code]
@@ -81,20 +171,18 @@ class WhatIf:
             _decisions(replace(planner, policy=each).as_if_unsent(hospital, day, encounters), encounters)
             for each, encounters in zip((planner.policy, policy), rows, strict=True)
         )
-        return {
-            "hospital": hospital.code,
-            "source": source,
-            "as_of": as_of.isoformat(),
-            "rules": {"present": present_rules.version, "candidate": rules.version},
-            "policy": {"present": planner.policy.version, "candidate": policy.version},
-            "extracted": now.height,
-            "present": _summary(now),
-            "candidate": _summary(then),
-            **_difference(now, then, self._asked(hospital, day)),
-        }
+        basis = PlanBasis(
+            hospital.code,
+            source,
+            as_of,
+            Versions(present_rules.version, rules.version),
+            Versions(planner.policy.version, policy.version),
+            now.height,
+        )
+        return PlanComparison(basis, _summary(now), _summary(then), _difference(now, then, self._asked(hospital, day)))
 
     def _as_of(self, hospital: Hospital, day: date) -> datetime:
-        """When the day was due to be planned: a plan of today's would call everybody of an old day stale."""
+        """Return when the day was due to be planned: a plan of today would exclude every row of an old day as stale."""
         morning = datetime.combine(day + timedelta(days=1), hospital.send_window.start, hospital.zone)
         return min(self.planner.clock().astimezone(hospital.zone), morning)
 
@@ -105,6 +193,45 @@ class WhatIf:
     def _asked(self, hospital: Hospital, day: date) -> pl.DataFrame:
         asked = self.planner.ledger.sends.invitations(hospital.code, day).filter(pl.col("state") != "rejected")
         return asked.select(_ENCOUNTER).unique().with_columns(asked=pl.lit(value=True))
+
+
+def compare_day(
+    what_if: Callable[[], WhatIf],
+    day: date,
+    candidates: Iterable[tuple[Hospital, Candidate]],
+    on_hospital: Callable[[str], None],
+) -> DayComparison:
+    """Compare the plans of several hospitals; a hospital that fails does not stop the others.
+
+    Args:
+        what_if: returns the service; its error counts as the failure of the hospital.
+        day: the cohort date.
+        candidates: hospitals, each with what is tried for it.
+        on_hospital: called with the code of every hospital that is done.
+    """
+    compared: list[PlanComparison] = []
+    failures: list[PlanFailure] = []
+    for hospital, candidate in candidates:
+        try:
+            compared.append(what_if().compare(hospital, day, candidate))
+        except TrackPipelineError as error:
+            failures.append(PlanFailure(hospital.code, str(error)))
+        on_hospital(hospital.code)
+    return DayComparison(day, tuple(compared), tuple(failures))
+
+
+def candidates_of(
+    registry: Registry, rules_folder: Path | None, policy_file: Path | None
+) -> Sequence[tuple[Hospital, Candidate]]:
+    """Return the hospitals to compare, each with its candidate; without a folder or file the candidate is the present.
+
+    Hospitals without a file in the folder of rules are left out. Raises ConfigError when a file is wrong.
+    """
+    policy = load_policy(policy_file) if policy_file else None
+    if rules_folder is None:
+        return [(hospital, Candidate(policy=policy)) for hospital in registry.hospitals]
+    rules = candidate_rules(registry, rules_folder)
+    return [(each, Candidate(rules[each.code], policy)) for each in registry.hospitals if each.code in rules]
 
 
 def candidate_rules(registry: Registry, folder: Path) -> Mapping[str, RuleSet]:
@@ -145,48 +272,41 @@ def _decisions(plan: pl.DataFrame, encounters: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _summary(side: pl.DataFrame) -> JsonObject:
+def _summary(side: pl.DataFrame) -> PlanCounts:
     planned = side.filter(pl.col("result") == PLANNED)
     excluded = side.filter(pl.col("result") == EXCLUDED)
-    return {
-        "planned": planned.height,
-        "planned_by": _counts(planned, pl.format("{} by {}", "area", "channel")),
-        "excluded": excluded.height,
-        "excluded_by": _counts(excluded, pl.col("reason")),
-    }
+    return PlanCounts(_counted(planned, pl.format("{} by {}", "area", "channel")), _counted(excluded, pl.col("reason")))
 
 
-def _difference(present: pl.DataFrame, candidate: pl.DataFrame, asked: pl.DataFrame) -> JsonObject:
+def _difference(present: pl.DataFrame, candidate: pl.DataFrame, asked: pl.DataFrame) -> PlanDifference:
     rows = _side_by_side(present, candidate, asked)
     added, removed, changed = (rows.filter(pl.col("change") == change) for change in ("added", "removed", "changed"))
-    was_asked = rows.filter("asked")
-    wrongly = was_asked.filter(pl.col("result_new") != PLANNED)
+    is_wrong = pl.col("asked") & (pl.col("result_new") != PLANNED)
     changes = pl.concat(
         changed.filter(_differs(name)).with_columns(what=_what_changed(name, counted=counted)).select("what")
         for name, counted in _MAY_DIFFER.items()
     )
-    telling = rows.filter(pl.col("change").is_not_null() | (pl.col("asked") & (pl.col("result_new") != PLANNED)))
-    return {
-        "added": added.height,
-        "added_by": _counts(added, pl.col("reason")),
-        "removed": removed.height,
-        "removed_by": _counts(removed, pl.col("reason_new")),
-        "changed": changed.height,
-        "changed_by": _counts(changes, pl.col("what")),
-        "asked": was_asked.height,
-        "asked_not_planned": wrongly.height,
-        "asked_not_planned_by": _counts(wrongly, pl.col("reason_new")),
-        "encounters": telling.sort(_ENCOUNTER)
-        .select(
-            "database",
-            "change",
-            "asked",
-            encounter="encounter_id",
-            present=pl.struct(_DECIDED),
-            candidate=pl.struct(pl.col(f"{name}_new").alias(name) for name in _DECIDED),
-        )
-        .to_dicts(),
-    }
+    return PlanDifference(
+        added=_counted(added, pl.col("reason")),
+        removed=_counted(removed, pl.col("reason_new")),
+        changed=Counted(changed.height, _counts(changes, pl.col("what"))),
+        asked=rows.filter("asked").height,
+        asked_not_planned=_counted(rows.filter(is_wrong), pl.col("reason_new")),
+        encounters=_encounters(rows.filter(pl.col("change").is_not_null() | is_wrong)),
+    )
+
+
+def _encounters(rows: pl.DataFrame) -> tuple[ComparedEncounter, ...]:
+    shown = rows.sort(_ENCOUNTER).select(
+        *("database", "change", "asked"),
+        encounter="encounter_id",
+        present=pl.struct(_DECIDED),
+        candidate=pl.struct(pl.col(f"{name}_new").alias(name) for name in _DECIDED),
+    )
+    return tuple(
+        ComparedEncounter(**row | {side: PlanDecision(**row[side]) for side in ("present", "candidate")})
+        for row in shown.iter_rows(named=True)
+    )
 
 
 def _side_by_side(present: pl.DataFrame, candidate: pl.DataFrame, asked: pl.DataFrame) -> pl.DataFrame:
@@ -221,6 +341,10 @@ def _what_changed(name: str, *, counted: bool) -> pl.Expr:
         return pl.lit(name)
     values = [pl.col(column).fill_null("none") for column in (name, f"{name}_new")]
     return pl.format(f"{name}: {{}} -> {{}}", *values)
+
+
+def _counted(frame: pl.DataFrame, what: pl.Expr) -> Counted:
+    return Counted(frame.height, _counts(frame, what))
 
 
 def _counts(frame: pl.DataFrame, what: pl.Expr) -> dict[str, int]:

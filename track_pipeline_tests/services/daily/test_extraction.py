@@ -65,15 +65,15 @@ def test_an_area_without_rows_is_written_too(office: Office) -> None:
 def test_the_ledger_knows_every_row_before_anybody_is_planned(office: Office) -> None:
     extract(office, raw_encounters({}, EMERGENCY, NOBODYS))
 
-    counted = {row["area"]: row for row in status(office.ledger, (DAY, DAY))}
-    assert {area: row["extracted"] for area, row in counted.items() if row["extracted"]} == {
+    counted = {row.area: row for row in status(office.ledger, (DAY, DAY))}
+    assert {area: row.extracted for area, row in counted.items() if row.extracted} == {
         "internacao": 1, "pronto_socorro": 1, "unclassified": 1
     }  # fmt: skip
-    assert counted["internacao"]["held_by"] == {"deferred:not_dispatched": 1}
-    assert counted[UNCLASSIFIED]["excluded_by"] == {"unclassified": 1}
-    [decision] = why(office.ledger, "HMS", 1)["decisions"]
-    assert (decision["step"], decision["result"], decision["rule"]) == ("extract", "classified", "inpatient")
-    assert decision["version"] == RULES["HMS"].version
+    assert counted["internacao"].held_by == {"deferred:not_dispatched": 1}
+    assert counted[UNCLASSIFIED].excluded_by == {"unclassified": 1}
+    [decision] = why(office.ledger, "HMS", 1).decisions
+    assert (decision.step, decision.result, decision.rule) == ("extract", "classified", "inpatient")
+    assert decision.version == RULES["HMS"].version
 
 
 def test_an_encounter_that_is_nobodys_now_is_in_no_area_any_more(office: Office) -> None:
@@ -81,7 +81,7 @@ def test_an_encounter_that_is_nobodys_now_is_in_no_area_any_more(office: Office)
     extract(office, raw_encounters(NOBODYS, EMERGENCY))
 
     assert (found(office, "internacao"), found(office, "pronto_socorro")) == ([], [2])
-    assert sum(row["extracted"] for row in status(office.ledger, (DAY, DAY))) == 2
+    assert sum(row.extracted for row in status(office.ledger, (DAY, DAY))) == 2
 
 
 def test_reading_again_replaces_what_was_read(office: Office) -> None:
@@ -89,7 +89,7 @@ def test_reading_again_replaces_what_was_read(office: Office) -> None:
     extract(office, raw_encounters({}, EMERGENCY))
 
     assert (found(office, "internacao"), found(office, "pronto_socorro")) == ([1], [2])
-    assert sum(row["extracted"] for row in status(office.ledger, (DAY, DAY))) == 2
+    assert sum(row.extracted for row in status(office.ledger, (DAY, DAY))) == 2
 
 
 def test_a_database_that_cannot_be_read_changes_nothing(office: Office) -> None:

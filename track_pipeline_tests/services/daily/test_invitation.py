@@ -196,8 +196,8 @@ def test_what_was_sent_is_told_wherever_the_hospital_puts_the_encounter_later(
     invite(office)
 
     story = why(office.ledger, "HMS", 1)
-    assert (story["area"], story["outcome"]) == (area, outcome)
-    sent = {row["area"]: row["sent"] for row in status(office.ledger, (DAY, DAY)) if row["extracted"]}
+    assert (story.area, str(story.outcome)) == (area, outcome)
+    sent = {row.area: row.sent for row in status(office.ledger, (DAY, DAY)) if row.extracted}
     assert sent == ({area: 1} if now else {})
 
 
@@ -210,7 +210,7 @@ def test_an_encounter_that_waits_under_one_day_and_was_sent_under_another_has_a_
 
     Dispatcher(office.outbox).dispatch(Partition(office.hospital, NEXT_DAY, AREA, Channel.EMAIL), "run")
 
-    held = [row["held_by"] for row in status(office.ledger, (NEXT_DAY, NEXT_DAY)) if row["extracted"]]
+    held = [row.held_by for row in status(office.ledger, (NEXT_DAY, NEXT_DAY)) if row.extracted]
     assert held == [{"suppressed:already_asked": 1}]
     assert office.track.accepted_encounters() == ["1"]
 

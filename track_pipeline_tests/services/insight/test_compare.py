@@ -13,6 +13,7 @@ from track_pipeline.domain.hospital import Registry
 from track_pipeline.ports import Refused, Unknown
 from track_pipeline.services.daily.sending import DispatchStopped
 from track_pipeline.services.insight.compare import Comparer
+from track_pipeline.services.insight.serialise import to_object
 from track_pipeline.services.operator.imports import BadFile
 from track_pipeline_tests.support.builders import DAY, hospital, planned
 from track_pipeline_tests.support.installation import Office
@@ -35,7 +36,7 @@ def registry() -> Registry:
 def compare(office: Office, *lines: str, header: str = HEADER) -> dict[str, Any]:
     path = office.home / "sends.csv"
     path.write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
-    return Comparer(office.ledger, registry()).compare(path, DAY)
+    return to_object(Comparer(office.ledger, registry()).compare(path, DAY))
 
 
 def numbers(result: dict[str, Any]) -> tuple[int, dict[str, int], dict[str, int], dict[str, int]]:

@@ -80,14 +80,14 @@ def test_the_events_are_told_in_the_order_in_which_they_happened(office: Office)
     assert told(explanation) == [
         "extracted for 2025-03-10, area internacao",
         "to be asked",
-        "invitation by e-mail: Track.co took it",
-        "first reminder by WhatsApp: Track.co took it",
-        "answered, to the first reminder",
+        "invitation by e-mail: Track.co accepted it",
+        "reminder after 7 days by WhatsApp: Track.co accepted it",
+        "answered, to the reminder after 7 days",
     ]
     assert explanation.events[0].by == f"inpatient, rules {VERSION}"
     assert explanation.events[1].by == f"inpatient, policy {load_policy().version}"
     assert explanation.outcome == "asked"
-    assert "nobody is asked twice" in explanation.change_needed
+    assert "no patient is asked twice" in explanation.change_needed
 
 
 def test_a_line_that_waited_and_was_settled_by_hand_is_told(office: Office) -> None:
@@ -127,7 +127,7 @@ def test_what_was_dropped_or_refused_says_that_it_is_for_good(office: Office) ->
 
 def test_an_encounter_that_was_never_extracted_has_neither_events_nor_a_path(office: Office) -> None:
     explanation = explain(office)
-    assert (explanation.outcome, explanation.events, explanation.path) == ("never extracted", [], [])
+    assert (explanation.outcome, explanation.events, explanation.path) == ("never extracted", (), ())
 
 
 # --- the path through the rules -------------------------------------------------------------------------------------
@@ -242,7 +242,7 @@ def test_a_path_whose_extract_is_purged_is_said_to_be_gone(office: Office) -> No
 
     explanation = explain(office)
 
-    assert explanation.path == []
+    assert explanation.path == ()
     assert explanation.path_note.startswith("gone: the lake keeps extracts for 30 days")
     assert told(explanation) == ["extracted for 2025-03-10, area internacao", "to be asked"]
 

@@ -68,8 +68,8 @@ def test_a_day_on_which_nothing_happened_has_empty_tables(office: Office) -> Non
     made = report(office)
     assert set(made.totals.values()) == {0}
     assert [rows(table) for table in made.tables] == [{}, {}, {}]
-    assert made.contacts.is_empty()
-    assert made.trend.is_empty()
+    assert made.chart_data.contacts.is_empty()
+    assert made.chart_data.trend.is_empty()
 
 
 def test_from_five_answers_on_a_score_is_shown_and_below_thirty_it_is_preliminary(office: Office) -> None:
@@ -93,7 +93,7 @@ def test_a_score_of_fewer_than_five_answers_is_hidden_in_every_table(office: Off
         [line] = table.values()
         assert (line["enviados"], line["respondidos"]) == ("10", "4")
         assert (line["NPS"], line["limite inferior"], line["limite superior"]) == ("–", "–", "–")
-    assert made.scores_by_hospital.get_column("nps").to_list() == [None]
+    assert made.chart_data.scores_by_hospital.get_column("nps").to_list() == [None]
 
 
 def test_a_hidden_score_cannot_be_told_from_the_other_table(office: Office) -> None:
@@ -122,7 +122,7 @@ def test_contacts_are_counted_among_those_who_could_have_been_asked(office: Offi
 
     invite(office, {}, {}, excluded("no_contact"), excluded("shared_contact"), excluded("deceased"))
 
-    [line] = report(office).contacts.to_dicts()
+    [line] = report(office).chart_data.contacts.to_dicts()
 
     assert (line["hospital"], line["candidates"]) == ("HMS", 4)
     assert (line["no_contact"], line["shared_contact"], line["invalid_contact"]) == (1, 1, 0)
@@ -131,6 +131,6 @@ def test_contacts_are_counted_among_those_who_could_have_been_asked(office: Offi
 def test_outcomes_of_the_day_are_by_area_over_all_hospitals(office: Office) -> None:
     invite(office, {}, {}, {"result": "excluded", "reason": "deceased", "channel": None})
 
-    [line] = report(office).outcomes.to_dicts()
+    [line] = report(office).chart_data.outcomes.to_dicts()
 
     assert (line["area"], line["sent"], line["excluded"]) == ("internacao", 2, 1)

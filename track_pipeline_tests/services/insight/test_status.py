@@ -1,6 +1,7 @@
 """What `track status` and `track why` tell: every partition's funnel, and the whole story of an encounter."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from track_pipeline.domain.channels import OptOutChannel
 from track_pipeline.domain.waves import Wave
 from track_pipeline.ports import Answer, NotSent, Unknown
 from track_pipeline.services.daily.sending import DispatchStopped
-from track_pipeline.services.insight.status import closes, funnel_of, status, why
+from track_pipeline.services.insight.serialise import to_json
+from track_pipeline.services.insight.status import funnel_of, status, why
 from track_pipeline_tests.support.builders import DAY, Row, cpf, key_of
 from track_pipeline_tests.support.installation import AREA, Office
 
@@ -29,8 +31,8 @@ def answer(office: Office, encounter: int, wave: str = "invite") -> Answer:
 
 
 def reminders_in_the_story_of(office: Office, encounter: int) -> list[tuple[str, str, str]]:
-    decisions = why(office.ledger, "HMS", encounter)["decisions"]
-    told = [(each["step"], each["result"], each["reason"]) for each in decisions]
+    decisions = why(office.ledger, "HMS", encounter).decisions
+    told = [(each.step, each.result, each.reason) for each in decisions]
     return [each for each in told if each[0].startswith("reminder")]
 
 
@@ -45,21 +47,21 @@ def test_a_row_of_the_status_has_everything_that_became_of_a_partition(office: O
 
     [row] = status(office.ledger, (DAY, DAY))
 
-    assert row == {
+    assert to_json(row) == {
         "date": "2025-03-10", "hospital": "HMS", "area": "internacao",
         "extracted": 4, "excluded": 1, "planned": 3, "sent": 2, "rejected": 0, "unknown": 0, "deferred": 1,
         "suppressed": 0, "excluded_by": {"no_contact": 1}, "held_by": {"deferred:not_dispatched": 1},
         "reminded_7d": 2, "reminded_14d": 1, "answered": 1,
     }  # fmt: skip
-    assert closes(row)
+    assert row.closes
 
 
 def test_a_row_that_does_not_add_up_is_found_out(office: Office) -> None:
     office.plan({}, EXCLUDED)
     [row] = status(office.ledger)
-    assert closes(row)
+    assert row.closes
     wrongs: list[Row] = [{"sent": 5}, {"excluded": 0}, {"excluded_by": {}}, {"excluded_by": {"": 1}}]
-    assert not [wrong for wrong in wrongs if closes(row | wrong)]
+    assert not [wrong for wrong in wrongs if replace(row, **wrong).closes]
 
 
 def test_other_days_and_hospitals_are_left_out(office: Office) -> None:
@@ -86,11 +88,11 @@ def test_the_story_of_an_encounter_goes_from_its_plan_to_its_answer(office: Offi
 
     story = why(office.ledger, "HMS", 1)
 
-    assert (story["hospital"], story["encounter"], story["area"], story["setor"]) == (
+    assert (story.hospital, story.encounter, story.area, story.setor) == (
         "HMS", 1, "internacao", "INTERNACAO"
     )  # fmt: skip
-    assert story["outcome"] == "sent"
-    sends = [(each["wave"], each["channel"], each["state"], each["answered_at"] is not None) for each in story["sends"]]
+    assert str(story.outcome) == "sent"
+    sends = [(each.wave, each.channel, each.state, each.answered_at is not None) for each in story.sends]
     assert sends == [("invite", "email", "sent", False), ("reminder_7d", "whatsapp", "sent", True)]
 
 
@@ -142,12 +144,12 @@ def test_the_outcome_is_that_of_the_invitation(office: Office, failure: BaseExce
     office.track.script = [failure]
     with pytest.raises((DispatchStopped, KeyboardInterrupt)):
         office.dispatch()
-    assert why(office.ledger, "HMS", 1)["outcome"] == outcome
+    assert str(why(office.ledger, "HMS", 1).outcome) == outcome
 
 
 def test_who_was_excluded_or_not_dispatched_or_never_seen_has_an_outcome_too(office: Office) -> None:
     office.plan({}, EXCLUDED)
-    assert why(office.ledger, "HMS", 1)["outcome"] == "deferred:not_dispatched"
-    assert why(office.ledger, "HMS", 2)["outcome"] == "excluded:no_contact"
+    assert str(why(office.ledger, "HMS", 1).outcome) == "deferred:not_dispatched"
+    assert str(why(office.ledger, "HMS", 2).outcome) == "excluded:no_contact"
     unknown = why(office.ledger, "HMS", 3)
-    assert (unknown["outcome"], unknown["area"], unknown["decisions"], unknown["sends"]) == (None, None, [], [])
+    assert (unknown.outcome, unknown.area, unknown.decisions, unknown.sends) == (None, None, (), ())

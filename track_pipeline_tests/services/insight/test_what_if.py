@@ -20,6 +20,7 @@ from track_pipeline.services.daily.dispatch import Dispatcher
 from track_pipeline.services.daily.extraction import Extractor
 from track_pipeline.services.daily.invitation import Planner
 from track_pipeline.services.daily.sending import Partition
+from track_pipeline.services.insight.serialise import to_object
 from track_pipeline.services.insight.what_if import Candidate, WhatIf, candidate_rules
 from track_pipeline_tests.support.builders import DAY, HASHER, Row, cpf, key_of, raw_encounters
 from track_pipeline_tests.support.fake_reader import FakeHospitals
@@ -49,7 +50,7 @@ def planner(office: Office) -> Planner:
 
 
 def what_if(office: Office, hospitals: FakeHospitals, candidate: Candidate = Candidate()) -> dict[str, Any]:  # noqa: B008 - frozen
-    return WhatIf(planner(office), hospitals).compare(office.hospital, DAY, candidate)
+    return to_object(WhatIf(planner(office), hospitals).compare(office.hospital, DAY, candidate))
 
 
 def live(office: Office, hospitals: FakeHospitals, day: date = DAY) -> None:
@@ -320,7 +321,9 @@ def test_a_database_that_the_candidate_no_longer_reads_is_not_counted_as_its_own
     present = planner(office)
     present = Planner(**{**vars(present), "rules": {"HMS": now}})
 
-    result = WhatIf(present, hospitals).compare(office.hospital, DAY, Candidate(rules=RULES["HMS"]))
+    result: dict[str, Any] = to_object(
+        WhatIf(present, hospitals).compare(office.hospital, DAY, Candidate(rules=RULES["HMS"]))
+    )
 
     assert told(result, "added", "removed_by") == {"added": 0, "removed_by": {"not_read": 1}}
 

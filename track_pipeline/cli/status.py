@@ -1,0 +1,98 @@
+"""`track status` and `track why`: the funnel of every hospital-day, and the history of one encounter."""
+
+from collections.abc import Iterable
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import typer
+
+from track_pipeline.cli.console import (
+    Encounter,
+    Json,
+    OptionalDate,
+    OptionalHospital,
+    examples,
+    open_ledger_runtime,
+    open_runtime,
+    out,
+    parse_date,
+    print_json,
+    print_line,
+)
+from track_pipeline.cli.tables import print_status
+
+if TYPE_CHECKING:
+    from track_pipeline.services.insight.explain import Explanation
+    from track_pipeline.services.insight.status import Story
+
+status_app = typer.Typer()
+
+
+@status_app.command(epilog=examples("track status", "track status --date 2026-11-23 --hospital HMS"))
+def status(*, day: OptionalDate = None, hospital: OptionalHospital = None, as_json: Json = False) -> None:
+    """The funnel of every day, hospital and area: how many were extracted and where each ended."""
+    from track_pipeline.services.insight.serialise import to_json
+    from track_pipeline.services.insight.status import status as status_of
+
+    wanted = parse_date(day)
+    with open_ledger_runtime() as runtime:
+        rows = status_of(runtime.ledger, (wanted, wanted) if wanted else None, hospital)
+    if as_json:
+        print_json(to_json(rows))
+    elif rows:
+        print_status(rows)
+    else:
+        out.print("Nothing has been extracted yet for that; `track demo` or a Dagster run does it.")
+
+
+@status_app.command(epilog=examples("track why HMS 1234567", "track why HMS 1234567 --json"))
+def why(hospital: str, encounter: Encounter, *, as_json: Json = False) -> None:
+    """Why an encounter was, or was not, invited: what happened, the path through the rules, what would change it.
+
+    Without a name or a contact. The path is shown as long as the lake has the extract.
+    """
+    from track_pipeline.services.insight.serialise import why_object
+    from track_pipeline.services.insight.status import why as why_of
+
+    with open_runtime() as runtime:
+        place = runtime.registry.hospital(hospital)
+        story = why_of(runtime.ledger, place.code, encounter)
+        explanation = runtime.explainer.explain(place, story)
+    if as_json:
+        print_json(why_object(story, explanation))
+    else:
+        _print_explanation(story, explanation)
+    if story.outcome is None:
+        raise typer.Exit(1)
+
+
+def _print_explanation(story: "Story", explanation: "Explanation") -> None:
+    """Print the history of an encounter: what happened, by which rules, what would change it."""
+    place = " / ".join(part for part in (story.area, story.setor) if part)
+    print_line(f"{story.hospital} {story.encounter}{f' ({place})' if place else ''}", style="bold")
+    print_line(explanation.outcome)
+    if explanation.events:
+        print_line("\nWhat happened", style="bold")
+    for event in explanation.events:
+        by = f"  [{event.by}]" if event.by else ""
+        print_line(f"  {event.at:%Y-%m-%d %H:%M}  {event.text}{by}")
+    if explanation.path or explanation.path_note:
+        print_line("\nThe path through the rules", style="bold")
+    for line in _path_lines(explanation):
+        print_line(f"  {line}")
+    if explanation.path_note:
+        print_line(f"  {explanation.path_note}")
+    print_line("\nFor it to be sent", style="bold")
+    print_line(f"  {explanation.change_needed}")
+
+
+def _path_lines(explanation: "Explanation") -> Iterable[str]:
+    """Yield a line for every rule of the hospital, and one for all checks of a plan that did not hold."""
+    marks = {"passed": "no   ", "took": "yes  ", "excluded": "out  ", "possible": "out? ", "fact": "     "}
+    for (kind, result), steps in groupby(explanation.path, key=lambda step: (step.step, step.result)):
+        if result == "passed" and kind != "classification":
+            yield f"{marks[result]} {kind}: {', '.join(step.rule.partition('@')[0] for step in steps)}"
+            continue
+        for step in steps:
+            rule = f" {step.rule}" if step.rule else ""
+            yield f"{marks[result]} {kind}{rule}: {step.text}"
