@@ -1,5 +1,5 @@
 -- MV Soul, one row per encounter attended or discharged in the day. Codes come raw, the rules decide.
--- Portable between Oracle and DuckDB. The order and names of the columns are RAW_MV in domain/schema.py.
+-- Portable between Oracle and DuckDB. The order and names of the columns are `raw` in domain/his/mv.py.
 SELECT
     a.CD_ATENDIMENTO AS "cd_atendimento",
     a.CD_MULTI_EMPRESA AS "cd_multi_empresa",

@@ -1,6 +1,6 @@
 -- Philips Tasy, encounters that entered or were discharged in the day. Codes come raw, the rules decide.
 -- The ward is only known by its name, and names repeat, so one encounter may come in several rows.
--- Portable between Oracle and DuckDB. The order and names of the columns are RAW_TASY in domain/schema.py.
+-- Portable between Oracle and DuckDB. The order and names of the columns are `raw` in domain/his/tasy.py.
 SELECT
     b.NR_ATENDIMENTO AS "nr_atendimento",
     b.CD_ESTABELECIMENTO AS "cd_estabelecimento",
