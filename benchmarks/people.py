@@ -89,6 +89,6 @@ def reader(folder: Path) -> DuckDbReader:
 
 
 def write_raw(database: Path, file: Path) -> Path:
-    """Writes what the reader gives of the hospital's `DAY` (`RAW_MV`) as Parquet."""
+    """Writes what the reader gives of the hospital's `DAY` (`raw_schema` of its system) as Parquet."""
     pl.concat(reader(database).extract(hospital(), DAY)).write_parquet(file)
     return file

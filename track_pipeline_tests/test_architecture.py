@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import track_pipeline
+from track_pipeline.domain.his.table import SYSTEMS
 
 ROOT = Path(track_pipeline.__file__).parent
 MODULES = sorted(ROOT.rglob("*.py"))
@@ -22,6 +23,9 @@ FORBIDDEN = {
     "services": ("dagster", *(f"track_pipeline.{room}" for room in ("defs", "demo", "runtime", "cli"))),
     "defs": ("track_pipeline.demo", "track_pipeline.cli"),
 }
+
+# The only folders that may name a hospital information system.
+OF_SYSTEMS = ("domain/his/", "demo/his/")
 
 
 def name_of(module: Path) -> str:
@@ -69,6 +73,28 @@ def test_a_room_imports_only_what_it_may(room: str) -> None:
 
     assert modules
     assert not wrong
+
+
+def test_only_its_own_folders_know_a_hospital_system() -> None:
+    modules = [module for module in MODULES if not name_of(module).startswith(OF_SYSTEMS)]
+    owned = [f"track_pipeline.{folder.replace('/', '.')}{key}" for folder in OF_SYSTEMS for key in SYSTEMS]
+
+    literals = [
+        f"{name_of(module)}, line {node.lineno}: {node.value!r}"
+        for module in modules
+        for node in ast.walk(tree_of(module))
+        if isinstance(node, ast.Constant) and node.value in SYSTEMS
+    ]
+    imported = [
+        f"{name_of(module)} imports {name}"
+        for module in modules
+        for name in imports(tree_of(module))
+        if any(is_within(name, package) for package in owned)
+    ]
+
+    assert len(modules) < len(MODULES)
+    assert not literals
+    assert not imported
 
 
 def test_nobody_imports_private_parts_of_dagster() -> None:

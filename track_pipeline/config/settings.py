@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import parse_qs, urlsplit
 
 from dotenv.parser import parse_stream
@@ -25,12 +25,9 @@ from pydantic import (
     model_validator,
 )
 
+from track_pipeline.domain.his.table import SYSTEMS, system
 from track_pipeline.domain.hospital import Hospital, Registry
-from track_pipeline.domain.schema import His
 from track_pipeline.errors import ConfigError
-
-# How the variables of the users that read a HIS's databases end: DB_USERNAME, DB_PASSWORD_TASY.
-USER_SUFFIX: Final[Mapping[His, str]] = {"mv": "", "tasy": "_TASY"}
 
 PRODUCTION_API = "https://api.track.co"
 _DEMO_HASH_KEY = "demo"
@@ -68,6 +65,15 @@ class OracleConnection(BaseModel):
     name: str
 
 
+class DatabaseUser(BaseModel):
+    """Who reads the databases of one HIS: `DB_USERNAME` and `DB_PASSWORD`, each with the suffix of the system."""
+
+    model_config = ConfigDict(frozen=True)
+
+    username: str | None = None
+    password: SecretStr | None = None
+
+
 class Settings(BaseModel):
     """All settings; each field's alias is its environment variable."""
 
@@ -86,10 +92,6 @@ class Settings(BaseModel):
     hash_key: SecretStr | None = Field(None, alias="TRACK_HASH_KEY")
     organization_uuid: str | None = Field(None, alias="ORGANIZATION_UUID")
     api_token: SecretStr | None = Field(None, alias="API_TOKEN")
-    db_username: str | None = Field(None, alias="DB_USERNAME")
-    db_password: SecretStr | None = Field(None, alias="DB_PASSWORD")
-    db_username_tasy: str | None = Field(None, alias="DB_USERNAME_TASY")
-    db_password_tasy: SecretStr | None = Field(None, alias="DB_PASSWORD_TASY")
     oracle_client_path: Path | None = Field(None, alias="ORACLE_CLIENT_PATH")
     # Addresses as apprise writes them (mailtos://..., msteams://..., slack://..., whatsapp://...); they hold tokens.
     alert_urls: Annotated[tuple[SecretStr, ...], BeforeValidator(_secrets)] = Field((), alias="TRACK_ALERT_URLS")
@@ -101,6 +103,8 @@ class Settings(BaseModel):
     demo_volume: Annotated[int, Field(ge=0, le=100_000)] = Field(300, alias="TRACK_DEMO_VOLUME")
     # Alias or hospital code to its connection, from DB_<ALIAS>_HOST, _PORT and _NAME.
     connections: Mapping[str, OracleConnection] = Field(default_factory=dict, alias="connections")
+    # Key of a HIS to the user that reads its databases, from DB_USERNAME, DB_PASSWORD and the system's suffix.
+    users: Mapping[str, DatabaseUser] = Field(default_factory=dict, alias="users")
 
     @model_validator(mode="after")
     def _fits_the_environment(self) -> Self:
@@ -161,18 +165,13 @@ class Settings(BaseModel):
 
     def credentials(self, hospital: Hospital) -> tuple[str, SecretStr]:
         """User and password that read a hospital's databases. Raises ConfigError naming the variables to set."""
-        user, password = self._users[hospital.his]
-        if user is None or password is None:
-            suffix = USER_SUFFIX[hospital.his]
-            raise ConfigError(f"{hospital.code}: set DB_USERNAME{suffix} and DB_PASSWORD{suffix}")
-        return user, password
+        user = self._user(hospital.his)
+        if user.username is None or user.password is None:
+            raise ConfigError(f"{hospital.code}: set {' and '.join(_user_variables(hospital.his).values())}")
+        return user.username, user.password
 
-    @property
-    def _users(self) -> dict[His, tuple[str | None, SecretStr | None]]:
-        return {
-            "mv": (self.db_username, self.db_password),
-            "tasy": (self.db_username_tasy, self.db_password_tasy),
-        }
+    def _user(self, his: str) -> DatabaseUser:
+        return self.users.get(his, DatabaseUser())
 
     def oracle_client(self, hospital: Hospital) -> Path | None:
         """The folder of the Oracle Client libraries, for hospitals that need them. Raises ConfigError when not set."""
@@ -195,13 +194,13 @@ class Settings(BaseModel):
             (self.surveys_file, "TRACK_SURVEYS_FILE", "surveys and templates per unit"),
             (self.hash_key, "TRACK_HASH_KEY", f"the secret of the person keys, {_LEAST_HASH_KEY} or more characters"),
         ]
-        for his, (user, password) in self._users.items():
-            suffix = USER_SUFFIX[his]
+        for his in SYSTEMS:
+            user, names = self._user(his), _user_variables(his)
             readers = ", ".join(hospital.code for hospital in registry.hospitals if hospital.his == his)
             if readers:
                 required += [
-                    (user, f"DB_USERNAME{suffix}", f"user that reads {readers}"),
-                    (password, f"DB_PASSWORD{suffix}", f"password of the user that reads {readers}"),
+                    (user.username, names["username"], f"user that reads {readers}"),
+                    (user.password, names["password"], f"password of the user that reads {readers}"),
                 ]
         for hospital in registry.hospitals:
             found = self.connections.get(self.connection_alias(hospital, hospital.database))
@@ -251,8 +250,9 @@ def load_settings(
     values: dict[str, Any] = _read(env_file) if env_file and env_file.exists() else {}
     values |= os.environ if environ is None else environ
     values = {name: value for name, value in values.items() if value not in (None, "")}
+    found = {"connections": _connections(values), "users": _users(values | overrides)}
     try:
-        return Settings.model_validate(values | {"connections": _connections(values)} | overrides)
+        return Settings.model_validate(values | found | overrides)
     except ValidationError as error:
         problems = error.errors(include_input=False, include_url=False)
         raise ConfigError(
@@ -287,6 +287,8 @@ def _variable(location: tuple[int | str, ...]) -> str:
     match location:
         case ("connections", alias, part):
             return f"DB_{alias}_{str(part).upper()}: "
+        case ("users", his, part):
+            return f"{_user_variables(str(his))[str(part)]}: "
         case (name, *_):
             return f"{name}: "
         case _:
@@ -299,3 +301,15 @@ def _connections(values: Mapping[str, str]) -> dict[str, dict[str, str]]:
         if match := _CONNECTION.fullmatch(name):
             found.setdefault(match[1], {})[match[2].lower()] = value
     return {alias: parts for alias, parts in found.items() if "host" in parts or "name" in parts}
+
+
+def _user_variables(his: str) -> dict[str, str]:
+    """Return each field of `DatabaseUser` with its environment variable, for the user of that HIS."""
+    suffix = system(his).credential_suffix
+    return {"username": f"DB_USERNAME{suffix}", "password": f"DB_PASSWORD{suffix}"}
+
+
+def _users(values: Mapping[str, object]) -> dict[str, dict[str, object]]:
+    return {
+        his: {part: values[name] for part, name in _user_variables(his).items() if name in values} for his in SYSTEMS
+    }

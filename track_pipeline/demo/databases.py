@@ -10,11 +10,11 @@ from datetime import datetime
 from track_pipeline.adapters.hospitals.duckdb import DuckDbReader, folder_connector
 from track_pipeline.config.rules import databases_read
 from track_pipeline.config.settings import Settings
-from track_pipeline.demo.encounters import Code, DatabaseProfile
+from track_pipeline.demo.his.system import Code, DatabaseProfile
+from track_pipeline.demo.his.table import demo_system
 from track_pipeline.demo.hospitals import synthetic_connector
 from track_pipeline.domain.hospital import Registry
 from track_pipeline.domain.ruleset import Condition, RuleSet
-from track_pipeline.domain.schema import His
 
 
 def demo_reader(
@@ -31,7 +31,7 @@ def demo_reader(
 def profiles(registry: Registry, rules: Mapping[str, RuleSet]) -> Iterator[DatabaseProfile]:
     """One profile per database: its HIS, the companies in use and the codes that rules ask for."""
     read = databases_read(registry, rules)
-    his: dict[str, His] = {alias: hospital.his for hospital in registry.hospitals for alias in read[hospital.code]}
+    his = {alias: hospital.his for hospital in registry.hospitals for alias in read[hospital.code]}
     for alias, kind in his.items():
         readers = [hospital for hospital in registry.hospitals if alias in read[hospital.code]]
         companies = {
@@ -50,7 +50,7 @@ def profiles(registry: Registry, rules: Mapping[str, RuleSet]) -> Iterator[Datab
         for ruleset, condition in conditions:
             codes.setdefault(condition.column, {}).update(dict.fromkeys(ruleset.codes(condition)))
         pools = {column: tuple(listed) for column, listed in codes.items() if listed}
-        yield DatabaseProfile(alias, kind, tuple(sorted(companies)), pools)
+        yield DatabaseProfile(alias, demo_system(kind), tuple(sorted(companies)), pools)
 
 
 def _conditions(rules: RuleSet, *, own: bool, alias: str) -> Iterator[Condition]:

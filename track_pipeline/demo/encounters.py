@@ -1,11 +1,10 @@
 """Synthetic encounters: who was where and when on one day of one database, and with which codes.
 
 A cohort is what one day decides: visits attended on it, stays and emergencies discharged on it. Whom a
-front desk registered is in `demo/front_desk.py`; the tables it all ends in are in `demo/hospitals.py`.
+front desk registered is in `demo/front_desk.py`; the tables it all ends in are in `demo/his/`.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 from random import Random
 from typing import Final
@@ -13,84 +12,19 @@ from typing import Final
 import polars as pl
 
 from track_pipeline.demo.front_desk import register
+from track_pipeline.demo.his.system import STAYS, Code, DatabaseProfile, Habit
+from track_pipeline.demo.his.tables import BEDS, DOCTORS
 from track_pipeline.demo.people import people, stream
-from track_pipeline.domain.schema import His
-
-Code = int | str
-
-
-@dataclass(frozen=True)
-class DatabaseProfile:
-    """What a synthetic database has to look like for the rules of the hospitals that read it.
-
-    companies: values of the company column that units use; empty where one unit has the whole database.
-    codes: raw column -> the codes that any of the rules names; a column that is not there gets usual ones.
-    """
-
-    alias: str
-    his: His
-    companies: tuple[int, ...]
-    codes: Mapping[str, tuple[Code, ...]]
-
-    def named(self, column: str) -> tuple[Code, ...]:
-        """The codes of that column that mean something, to the rules or everywhere."""
-        return tuple(dict.fromkeys((*_USUAL_CODES.get(column, ()), *self.codes.get(column, ()))))
-
-    def others(self, column: str) -> tuple[Code, ...]:
-        """A dozen codes of that column that mean nothing to any rule."""
-        named = self.named(column)
-        return tuple(code for code in range(1, 100 + len(named)) if code not in named)[:12]
-
 
 _KINDS: Final = {"ambulatory": 35, "exam": 25, "emergency": 22, "inpatient": 14, "mother": 4}
-_STAYS: Final = ("inpatient", "mother", "newborn")
-
-
-@dataclass(frozen=True)
-class _Habit:
-    """How a code column is filled: the shares of codes that mean something and of none; the rest is another code."""
-
-    named: float
-    missing: float
-    kinds: tuple[str, ...] = (*_KINDS, "newborn")
-
-
-# Codes that single a patient out (discharge motives, results, oncology's sectors) are rare, the others common.
-_HABITS: Final[Mapping[His, Mapping[str, _Habit]]] = {
-    "mv": {
-        "cd_ori_ate": _Habit(0.85, 0.03),
-        "cd_servico": _Habit(0.85, 0.05),
-        "cd_ser_dis": _Habit(0.40, 0.05),
-        "cd_especialid": _Habit(0.50, 0.05),
-        "cd_tip_res": _Habit(0.06, 0.05, ("emergency",)),
-        "cd_mot_alt": _Habit(0.06, 0.05, _STAYS),
-    },
-    "tasy": {
-        "cd_motivo_alta": _Habit(0.06, 0.05),
-        "cd_primeiro_setor": _Habit(0.35, 0.05),
-        "cd_setor_internacao": _Habit(0.05, 0.05, _STAYS),
-        "ie_clinica": _Habit(0.40, 0.05),
-        "nr_seq_classificacao": _Habit(0.80, 0.05),
-    },
-}
 # Mothers lie in the ward that the rules know, where they know one.
-_MOTHERS_WARD: Final = _Habit(1, 0)
+_MOTHERS_WARD: Final = Habit(1, 0)
 
-# 97 stands for a motive or result that is a death by its own flag and on no hospital's list of codes.
-_USUAL_CODES: Final[Mapping[str, tuple[Code, ...]]] = {
-    "cd_mot_alt": (97, 98),
-    "cd_tip_res": (97, 98),
-    "cd_motivo_alta": (97, 98),
-    "cd_cid": ("O800", "O809", "O82", "Z380"),
-}
 # Pneumonia, hypertension, appendicitis and other everyday reasons of a stay.
 _EVERYDAY_CIDS: Final = ("J189", "I10", "K359", "N390", "A90", "S525", "I219", "E119")
 # Depression, missed abortion, imprisonment, false labour, delivery, none typed.
 _DELICATE_CIDS: Final = ("F329", "O021", "Z651", "O479", "O800", None)
 _CIDS: Final = (*_EVERYDAY_CIDS * 10, *_DELICATE_CIDS)
-
-DOCTORS: Final = range(1, 41)
-BEDS: Final = range(1, 25)
 
 _TWINS_SHARE: Final = 0.2
 _KNOWN_SHARE: Final = 0.03
@@ -127,7 +61,7 @@ def cohort(profile: DatabaseProfile, seed: int, day: date, per_day: int, count: 
         "cd_cid": _cids(stream(*key, "cd_cid"), profile, kinds),
         **{
             column: _codes(stream(*key, column), profile, column, habit, kinds)
-            for column, habit in _HABITS[profile.his].items()
+            for column, habit in profile.system.habits.items()
         },
     }
     frame = pl.concat(
@@ -138,7 +72,7 @@ def cohort(profile: DatabaseProfile, seed: int, day: date, per_day: int, count: 
         ],
         how="horizontal",
     )
-    return _with_newborns(frame)
+    return _with_newborns(frame, profile.system.ward)
 
 
 def _kinds(random: Random, count: int) -> list[str]:
@@ -182,12 +116,12 @@ def _cids(random: Random, profile: DatabaseProfile, kinds: list[str]) -> list[Co
     return [random.choice(of_kind.get(kind, _CIDS)) for kind in kinds]
 
 
-def _codes(random: Random, profile: DatabaseProfile, column: str, usual: _Habit, kinds: list[str]) -> list[Code | None]:
+def _codes(random: Random, profile: DatabaseProfile, column: str, usual: Habit, kinds: list[str]) -> list[Code | None]:
     others = profile.others(column)
     named = profile.named(column) or others
     codes: list[Code | None] = []
     for kind in kinds:
-        habit = _MOTHERS_WARD if (kind, column) == ("mother", "cd_setor_internacao") else usual
+        habit = _MOTHERS_WARD if (kind, column) == ("mother", profile.system.ward) else usual
         luck = random.random()
         if kind not in habit.kinds or luck < habit.missing:
             codes.append(None)
@@ -203,7 +137,7 @@ def _times(random: Random, kinds: list[str], day: date) -> list[tuple[datetime |
     for kind in kinds:
         in_the_day = midnight + timedelta(minutes=random.randrange(7 * 60, 19 * 60))
         discharged: datetime | None = in_the_day
-        if kind in _STAYS:
+        if kind in STAYS:
             attended = in_the_day - timedelta(hours=random.randrange(20, 150))
         elif kind == "emergency":
             # Midnight itself belongs to the day that it begins.
@@ -214,18 +148,18 @@ def _times(random: Random, kinds: list[str], day: date) -> list[tuple[datetime |
             attended = in_the_day
             hours = random.choices((2, 24, None), (85, 5, 10))[0]
             discharged = None if hours is None else in_the_day + timedelta(hours=hours)
-        late = kind in _STAYS and random.random() < _LATE_SHARE
+        late = kind in STAYS and random.random() < _LATE_SHARE
         recorded = midnight + timedelta(days=random.randint(1, 3), hours=15) if late else discharged
         cancelled = attended + timedelta(hours=1) if random.random() < _CANCELLED_SHARE else None
         rows.append((attended, discharged, recorded, cancelled))
     return rows
 
 
-def _with_newborns(frame: pl.DataFrame) -> pl.DataFrame:
+def _with_newborns(frame: pl.DataFrame, ward: str | None) -> pl.DataFrame:
     """Newborns named after their mother, with her stay and her contacts and without a taxpayer number."""
     newborn, row = pl.col("kind") == "newborn", pl.int_range(pl.len())
     mother = pl.when(kind="mother").then(row).forward_fill()
-    shared = [name for name in (*_FROM_THE_MOTHER, "cd_setor_internacao") if name in frame.columns]
+    shared = _FROM_THE_MOTHER if ward is None else (*_FROM_THE_MOTHER, ward)
     return frame.with_columns(
         pl.when(newborn).then(pl.col("id").gather(mother)).alias("parent_id"),
         pl.when(newborn).then(pl.format("RN DE {}", pl.col("name").gather(mother))).otherwise("name").alias("name"),

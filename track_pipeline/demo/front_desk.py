@@ -1,6 +1,6 @@
 """How a front desk writes people into its system: mostly right, and in every way that real registrations go wrong.
 
-Who the people are is in `demo/people.py`; into which table the columns go is in `demo/hospitals.py`.
+Who the people are is in `demo/people.py`; into which table the columns go is in `demo/his/`.
 """
 
 from typing import Final
@@ -39,7 +39,7 @@ _NAMES: Final = {"clean": 99, "test patient": 1}
 def register(persons: pl.DataFrame, database: str, *key: object) -> pl.DataFrame:
     """The people of `demo.people.people` as the front desk of that database typed them, one row each.
 
-    Columns: name, cpf, email; ddi, ddd, number (the three fields of MV); telephone (the one field of Tasy);
+    Columns: name, cpf, email; ddi, ddd, number (for systems with three fields); telephone (for those with one);
     age (years). A smaller frame gives the first rows of a larger one.
     """
     desk = people(1, "front desk", database).row(0, named=True)

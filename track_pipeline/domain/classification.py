@@ -1,7 +1,7 @@
 """From raw rows to canonical encounters: each in the area of the first rule that takes it, or with the reason why not.
 
-Evaluating the rules and naming columns belongs here. Whether an encounter in an area is asked in the end
-(contacts, death flags, quarantine) does not.
+Evaluating the rules belongs here; how a system's raw columns become canonical is in `domain/his/`. Whether an encounter
+in an area is asked in the end (contacts, death flags, quarantine) does not belong here.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,10 +10,11 @@ from typing import Final
 
 import polars as pl
 
+from track_pipeline.domain.his.table import system
 from track_pipeline.domain.hospital import Hospital, Unit
 from track_pipeline.domain.outcomes import Exclusion
 from track_pipeline.domain.ruleset import Condition, Rule, RuleSet
-from track_pipeline.domain.schema import DATABASE_COLUMN, ENCOUNTERS, His
+from track_pipeline.domain.schema import DATABASE_COLUMN, ENCOUNTERS
 
 # Where the rows of one encounter disagree, the first of these counts.
 _REASONS: Final = pl.Enum(
@@ -26,13 +27,6 @@ _REASONS: Final = pl.Enum(
     ]
 )
 
-_DECIDING_DATE: Final[dict[His, dict[str, str]]] = {
-    "mv": {"attendance": "dt_atendimento", "discharge": "dt_alta"},
-    "tasy": {"attendance": "dt_entrada", "discharge": "dt_alta"},
-}
-
-# Wall times outside of these stand for "never" or are slips of the keyboard: they have no instant.
-_PLAUSIBLE: Final = (date(1900, 1, 1), date(2200, 1, 1))
 _ENCOUNTER: Final = (DATABASE_COLUMN, "encounter_id")
 # The rules need a score of masks and copies: of so many rows at once, whatever the day.
 _ROWS_AT_ONCE: Final = 100_000
@@ -58,7 +52,7 @@ def _judged(raw: pl.DataFrame, hospital: Hospital, rules: RuleSet, day: date) ->
     return (
         raw.lazy()
         .with_columns(
-            *_CANONICAL[hospital.his](hospital.time_zone),
+            *system(hospital.his).canonical(hospital.time_zone),
             hospital=pl.lit(hospital.code),
             unit=_by_company(hospital, lambda unit: unit.code),
             unit_name=_by_company(hospital, lambda unit: unit.name),
@@ -148,7 +142,7 @@ def _is_barred(rule: Rule, rules: RuleSet) -> pl.Expr:
 
 def _is_on(day: date, rule: Rule, rules: RuleSet) -> pl.Expr:
     start = datetime.combine(day, time())
-    decides = pl.col(_DECIDING_DATE[rules.his][rule.day_of])
+    decides = pl.col(system(rules.his).columns.deciding[rule.day_of])
     return decides.is_between(start, start + timedelta(days=1), closed="left").fill_null(value=False)
 
 
@@ -189,56 +183,3 @@ def _by_company(hospital: Hospital, value: Callable[[Unit], str]) -> pl.Expr:
         return pl.lit(value(hospital.units[0]))
     values = {company: value(unit) for unit in hospital.units for company in unit.companies}
     return pl.col(hospital.unit_column).replace_strict(values, default=None, return_dtype=pl.String)
-
-
-def _mv(zone: str) -> list[pl.Expr]:
-    return [
-        pl.col("cd_atendimento").alias("encounter_id"),
-        (pl.col("qt_filhos") > 0).fill_null(value=False).alias("tem_filho"),
-        _instant(pl.coalesce("hr_atendimento", "dt_atendimento"), zone).alias("attended_at"),
-        _instant(pl.coalesce("hr_alta", "dt_alta"), zone).alias("discharged_at"),
-        pl.col("nm_paciente").alias("patient_name"),
-        pl.col("nm_prestador").alias("doctor_name"),
-        pl.col("nr_ddi_celular").alias("phone_country"),
-        pl.col("nr_ddd_celular").alias("phone_area"),
-        pl.col("nr_celular").alias("phone_number"),
-        pl.col("nr_cpf").alias("cpf"),
-        pl.lit(None, pl.Int64).alias("age"),
-        pl.col("cd_cid").alias("cid"),
-        (pl.col("tp_mot_alta").eq_missing(pl.lit("O")) | pl.col("sn_obito").eq_missing(pl.lit("S"))).alias("died"),
-        pl.coalesce(_is_unanswered("cd_mot_alt", "tp_mot_alta"), _is_unanswered("cd_tip_res", "sn_obito")).alias(
-            "death_flag_missing"
-        ),
-    ]
-
-
-def _is_unanswered(code: str, flag: str) -> pl.Expr:
-    """Whether a code came without its flag; null where there is no code."""
-    return pl.when(pl.col(code).is_not_null()).then(pl.col(flag).is_null())
-
-
-def _tasy(zone: str) -> list[pl.Expr]:
-    return [
-        pl.col("nr_atendimento").alias("encounter_id"),
-        _instant(pl.col("dt_entrada"), zone).alias("attended_at"),
-        _instant(pl.col("dt_alta"), zone).alias("discharged_at"),
-        pl.col("nm_paciente").alias("patient_name"),
-        pl.col("nm_medico").alias("doctor_name"),
-        pl.lit(None, pl.String).alias("phone_country"),
-        pl.lit(None, pl.String).alias("phone_area"),
-        pl.col("telefone").alias("phone_number"),
-        pl.col("idade").alias("age"),
-        pl.lit(None, pl.String).alias("cid"),
-        pl.lit(value=False).alias("died"),
-        pl.lit(None, pl.Boolean).alias("death_flag_missing"),
-    ]
-
-
-# Columns already named as in ENCOUNTERS (`email`, Tasy's `cpf`) are taken as they are.
-_CANONICAL: Final[dict[His, Callable[[str], list[pl.Expr]]]] = {"mv": _mv, "tasy": _tasy}
-
-
-def _instant(wall_time: pl.Expr, zone: str) -> pl.Expr:
-    """Wall time as an instant: of an hour that comes twice the first, of one that is skipped none."""
-    plausible = pl.when(wall_time.is_between(*_PLAUSIBLE)).then(wall_time)
-    return plausible.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null").dt.convert_time_zone("UTC")

@@ -14,8 +14,8 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from track_pipeline.domain.areas import Area
 from track_pipeline.domain.channels import CONTACT_CHANNELS, Channel
+from track_pipeline.domain.his.table import EmailSource, His, UnitColumn, system
 from track_pipeline.domain.model import Strict
-from track_pipeline.domain.schema import His
 from track_pipeline.errors import ConfigError
 
 # Files of these names, whatever their suffix, are devices to Windows.
@@ -88,8 +88,8 @@ class Hospital(Strict):
     database: Code
     driver: Literal["thin", "thick"] = "thin"
     time_zone: str
-    unit_column: Literal["cd_multi_empresa", "cd_estabelecimento"] | None = None
-    email_source: Literal["compl_pf", "email_pf_hpm"] = "compl_pf"
+    unit_column: UnitColumn | None = None
+    email_source: EmailSource | None = None
     channels: tuple[ContactChannel, ...] = (Channel.EMAIL, Channel.WHATSAPP)
     links: Literal["off", "no_contact", "all"] = "off"
     minors: Literal["exclude", "guardian_contact"] = "exclude"
@@ -107,6 +107,9 @@ class Hospital(Strict):
         if not self.channels or len(set(self.channels)) != len(self.channels):
             raise ValueError("channels: name each channel once, at least one")
         self._check_units()
+        sources = system(self.his).email_sources
+        if sources and self.email_source not in (None, *sources):
+            raise ValueError(f"email_source: a {self.his} database has {', '.join(sources)}")
         return self
 
     def _check_units(self) -> None:
@@ -118,7 +121,7 @@ class Hospital(Strict):
             raise ValueError("unit: companies are given but unit_column is not")
         if self.unit_column is not None and not all(unit.companies for unit in self.units):
             raise ValueError("unit: unit_column is given, so every unit needs companies")
-        expected = "cd_multi_empresa" if self.his == "mv" else "cd_estabelecimento"
+        expected = system(self.his).columns.unit
         if self.unit_column not in (None, expected):
             raise ValueError(f"unit_column: a {self.his} database has {expected}")
 

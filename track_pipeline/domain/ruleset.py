@@ -19,10 +19,11 @@ from pydantic import (
 )
 
 from track_pipeline.domain.areas import Area
+from track_pipeline.domain.his.system import DayOf
+from track_pipeline.domain.his.table import His, system
 from track_pipeline.domain.hospital import Code
 from track_pipeline.domain.model import Strict
 from track_pipeline.domain.outcomes import Exclusion
-from track_pipeline.domain.schema import RAW, His
 
 # Why a rule file may say that an encounter is out; the other exclusions are decided elsewhere.
 Reason = Literal[Exclusion.CANCELLED, Exclusion.DECEASED, Exclusion.NEWBORN]
@@ -30,12 +31,6 @@ Reason = Literal[Exclusion.CANCELLED, Exclusion.DECEASED, Exclusion.NEWBORN]
 Word = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 Codes = Annotated[tuple[StrictInt | StrictStr, ...], Field(min_length=1)]
 CodeLists = dict[Word, Codes]
-
-# The Python type of every column a condition may name; `tem_filho` is derived from `qt_filhos`.
-COLUMNS: Final[dict[His, dict[str, type]]] = {
-    "mv": {**RAW["mv"].to_python(), "tem_filho": bool},
-    "tasy": RAW["tasy"].to_python(),
-}
 
 _HOLDS: Final[dict[type, str]] = {int: "whole numbers", str: "texts", datetime: "dates", bool: "true or false"}
 
@@ -104,7 +99,7 @@ class Rule(Strict):
 
     id: Word
     area: Area
-    day_of: Literal["attendance", "discharge"]
+    day_of: DayOf
     database: Code | None = None
     when: Annotated[tuple[Condition, ...], Field(min_length=1)]
     unless: tuple[Bar, ...] = ()
@@ -157,7 +152,7 @@ class RuleSet(Strict):
                 yield f"{place}: {misfit}"
         for rule in self.rules:
             for case in rule.setor:
-                if case.source is not None and COLUMNS[self.his].get(case.source) is not str:
+                if case.source is not None and system(self.his).rule_columns.get(case.source) is not str:
                     yield f"rule {rule.id}: setor: from: {case.source!r} is not a text column of {self.his}"
 
     def _conditions(self) -> Iterator[tuple[str, Condition]]:
@@ -171,7 +166,7 @@ class RuleSet(Strict):
             yield from ((f"{place} number {n}", condition) for n, condition in enumerate(conditions, 1))
 
     def _misfit(self, condition: Condition) -> str | None:
-        holds = COLUMNS[self.his].get(condition.column)
+        holds = system(self.his).rule_columns.get(condition.column)
         if holds is None:
             return f"column: {condition.column!r} is not a column of {self.his}"
         if condition.in_set is not None and condition.in_set not in self.sets:

@@ -1,5 +1,5 @@
 -- MV Soul: one row per encounter attended or discharged on the day. Codes are not interpreted here; the rules do that.
--- Runs on Oracle and DuckDB. Order and names of the columns: RAW_MV in domain/schema.py.
+-- Runs on Oracle and DuckDB. Order and names of the columns: `raw` in domain/his/mv.py.
 SELECT
     a.CD_ATENDIMENTO AS "cd_atendimento",
     a.CD_MULTI_EMPRESA AS "cd_multi_empresa",

@@ -1,6 +1,6 @@
 -- Philips Tasy: encounters attended or discharged on the day. Codes are not interpreted here; the rules do that.
 -- The ward is joined by its name, and names repeat, so an encounter may have several rows.
--- Runs on Oracle and DuckDB. Order and names of the columns: RAW_TASY in domain/schema.py.
+-- Runs on Oracle and DuckDB. Order and names of the columns: `raw` in domain/his/tasy.py.
 SELECT
     b.NR_ATENDIMENTO AS "nr_atendimento",
     b.CD_ESTABELECIMENTO AS "cd_estabelecimento",

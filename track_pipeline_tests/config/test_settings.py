@@ -9,6 +9,7 @@ import pytest
 import track_pipeline
 from track_pipeline.config.hospitals import load_registry
 from track_pipeline.config.settings import OracleConnection, Settings, is_loopback, load_settings
+from track_pipeline.domain.his.table import SYSTEMS
 from track_pipeline.domain.hospital import Registry
 from track_pipeline.errors import ConfigError
 
@@ -288,8 +289,9 @@ def test_a_dotenv_file_is_read_and_the_environment_wins(tmp_path: Path) -> None:
     assert settings.home == Path("a folder")
     assert connection(settings, "HMS", "HMS").host == "environment.example"
     assert connection(settings, "HMS", "HMS").name == "PRD"
-    assert settings.db_password is not None
-    assert settings.db_password.get_secret_value() == "p#ss w$rd"
+    password = settings.users["mv"].password
+    assert password is not None
+    assert password.get_secret_value() == "p#ss w$rd"
 
 
 @pytest.mark.parametrize(
@@ -298,7 +300,7 @@ def test_a_dotenv_file_is_read_and_the_environment_wins(tmp_path: Path) -> None:
 )
 def test_a_secret_of_the_dotenv_file_is_taken_as_it_is_written(tmp_path: Path, line: str, value: str) -> None:
     (tmp_path / ".env").write_text(f"DB_PASSWORD={line}\n", encoding="utf-8")
-    password = load_settings({}, tmp_path / ".env").db_password
+    password = load_settings({}, tmp_path / ".env").users["mv"].password
     assert password is not None
     assert password.get_secret_value() == value
 
@@ -390,10 +392,11 @@ ASSIGNMENT = re.compile(r"^(#?)([A-Z][A-Z0-9_]*)=(.*)$", re.MULTILINE)
 def test_the_example_names_every_variable_once_and_no_other() -> None:
     named = [name for _, name, _ in ASSIGNMENT.findall(EXAMPLE.read_text(encoding="utf-8"))]
 
-    fields = {str(field.alias) for field in Settings.model_fields.values()} - {"connections"}
+    fields = {str(field.alias) for field in Settings.model_fields.values()} - {"connections", "users"}
     aliases = {alias for each in REGISTRY.hospitals for alias in (each.code, each.database)}
     connections = {f"DB_{alias}_{part}" for alias in aliases for part in ("HOST", "PORT", "NAME")}
-    assert sorted(named) == sorted(fields | connections)
+    users = {f"DB_{part}{each.credential_suffix}" for each in SYSTEMS.values() for part in ("USERNAME", "PASSWORD")}
+    assert sorted(named) == sorted(fields | connections | users)
 
 
 def test_the_example_as_it_is_sets_nothing() -> None:

@@ -10,11 +10,11 @@ from email_validator import EmailNotValidError, validate_email
 from polars.testing import assert_frame_equal
 
 from track_pipeline.adapters.hospitals.duckdb import DuckDbReader
-from track_pipeline.demo.encounters import Code, DatabaseProfile
+from track_pipeline.demo.his.system import Code, DatabaseProfile
+from track_pipeline.demo.his.table import demo_system
 from track_pipeline.demo.hospitals import synthetic_connector
 from track_pipeline.demo.people import people
 from track_pipeline.domain.hospital import Hospital
-from track_pipeline.domain.schema import His
 
 DAYS = [date(2026, 3, 9) + timedelta(days=offset) for offset in range(4)]
 LATER = datetime(2026, 4, 20, 12, tzinfo=UTC)
@@ -29,9 +29,9 @@ MV_CODES: dict[str, tuple[Code, ...]] = {
     "ori_cd_setor": (637,),
 }
 TASY_CODES: dict[str, tuple[Code, ...]] = {"cd_motivo_alta": (7, 16), "cd_setor_internacao": (54,)}
-MV = DatabaseProfile("HXX", "mv", (), MV_CODES)
-SPLIT = DatabaseProfile("HWW", "mv", (1, 2, 18), {})
-TASY = DatabaseProfile("HYY", "tasy", (1, 71, 81), TASY_CODES)
+MV = DatabaseProfile("HXX", demo_system("mv"), (), MV_CODES)
+SPLIT = DatabaseProfile("HWW", demo_system("mv"), (1, 2, 18), {})
+TASY = DatabaseProfile("HYY", demo_system("tasy"), (1, 71, 81), TASY_CODES)
 PROFILES = (MV, SPLIT, TASY)
 
 
@@ -43,7 +43,7 @@ def read(
     return pl.concat(DuckDbReader(connect, {profile.alias: (profile.alias,)}).extract(hospital, day))
 
 
-def hospital_of(alias: str, his: His) -> Hospital:
+def hospital_of(alias: str, his: str) -> Hospital:
     unit = {"code": alias, "name": "Hospital", "surveys": ["internacao"]}
     return Hospital.model_validate(
         {"code": alias, "his": his, "database": alias, "time_zone": "America/Sao_Paulo", "unit": [unit]}
@@ -51,7 +51,7 @@ def hospital_of(alias: str, his: His) -> Hospital:
 
 
 @cache
-def few_days(his: His) -> pl.DataFrame:
+def few_days(his: str) -> pl.DataFrame:
     """Four days of one database of that HIS."""
     return pl.concat(read(MV if his == "mv" else TASY, day) for day in DAYS)
 
@@ -214,7 +214,7 @@ def test_companies_in_use_have_most_encounters_and_others_few() -> None:
 
 
 def test_a_new_hospital_needs_no_codes() -> None:
-    frame = read(DatabaseProfile("H13", "mv", (), {}), DAYS[0])
+    frame = read(DatabaseProfile("H13", demo_system("mv"), (), {}), DAYS[0])
     assert set(frame["tp_atendimento"]) == {"A", "E", "I", "U"}
     assert happens(frame, DIED_BY_FLAG | (pl.col("sn_obito") == "S"))
 

@@ -13,7 +13,7 @@ from track_pipeline.config.rules import load_rulebook
 from track_pipeline.domain.classification import classify
 from track_pipeline.domain.hospital import Hospital
 from track_pipeline.domain.ruleset import RuleSet
-from track_pipeline.domain.schema import ENCOUNTERS, His, raw_schema
+from track_pipeline.domain.schema import ENCOUNTERS, raw_schema
 
 Data = dict[str, Any]
 
@@ -28,7 +28,7 @@ ANYBODY = [{"column": "cd_ori_ate", "is": "set"}]
 
 
 def hospital(
-    his: His = "mv", *, units: dict[str, list[int]] | None = None, zone: str = "America/Sao_Paulo"
+    his: str = "mv", *, units: dict[str, list[int]] | None = None, zone: str = "America/Sao_Paulo"
 ) -> Hospital:
     column = "cd_multi_empresa" if his == "mv" else "cd_estabelecimento"
     blocks = [
@@ -45,7 +45,7 @@ def rule(id_: str, **fields: Any) -> Data:
     return {"id": id_, "area": "internacao", "day_of": "discharge", "when": ANYBODY, "setor": id_.upper()} | fields
 
 
-def rule_set(*rules: Data, his: His = "mv", **fields: Any) -> RuleSet:
+def rule_set(*rules: Data, his: str = "mv", **fields: Any) -> RuleSet:
     return RuleSet.model_validate({"his": his, "version": "v1", "rule": list(rules)} | fields)
 
 
@@ -168,7 +168,7 @@ def test_the_area_is_called_as_track_knows_it() -> None:
     ],
 )
 def test_the_deciding_date_must_fall_on_the_asked_day(
-    his: His, day_of: str, column: str, moment: datetime | None, *, is_on_the_day: bool
+    his: str, day_of: str, column: str, moment: datetime | None, *, is_on_the_day: bool
 ) -> None:
     code = "cd_ori_ate" if his == "mv" else "ie_clinica"
     rules = rule_set(rule("first", day_of=day_of, when=[{"column": code, "in": [7]}]), his=his)

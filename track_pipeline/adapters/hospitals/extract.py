@@ -4,7 +4,7 @@ How a database is reached belongs to the adapters; which of the rows are surveye
 An unreadable database is a SourceError and never an empty result.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, time, timedelta
 from typing import Final
@@ -12,19 +12,14 @@ from typing import Final
 import polars as pl
 
 from track_pipeline.config.files import package_file
+from track_pipeline.domain.his.table import system
 from track_pipeline.domain.hospital import Hospital
-from track_pipeline.domain.schema import DATABASE_COLUMN, RAW, His
+from track_pipeline.domain.schema import DATABASE_COLUMN
 from track_pipeline.errors import ConfigError
 from track_pipeline.ports import SourceError
 
 # Nobody was here on that day, and all databases can compare with it.
 EMPTY_DAY: Final = date(1900, 1, 1)
-
-# The function that answers a patient's e-mail is not the same in every Tasy database.
-_EMAIL_COMPL_PF: Final = "TASY.OBTER_COMPL_PF(b.CD_PESSOA_FISICA, 1, 'M')"
-_EMAIL_PF_HPM: Final = "TASY.OBTER_EMAIL_PF_HPM(b.CD_PESSOA_FISICA)"
-
-_IDENTIFIER: Final[Mapping[His, str]] = {"mv": "cd_atendimento", "tasy": "nr_atendimento"}
 
 
 @contextmanager
@@ -41,11 +36,13 @@ def statement(hospital: Hospital) -> str:
     """The hospital's extract, binds `:window_start` and `:window_end`. Raises ConfigError when it cannot be built."""
     name = f"sql/{hospital.his}.sql"
     text = package_file(name).read_text(encoding="utf-8")
-    if hospital.his == "mv" or hospital.email_source == "compl_pf":
+    replacement = system(hospital.his).email_replacement(hospital.email_source)
+    if replacement is None:
         return text
-    if text.count(_EMAIL_COMPL_PF) != 1:
-        raise ConfigError(f"{name}: expected {_EMAIL_COMPL_PF} exactly once; restore it or adapt email_source")
-    return text.replace(_EMAIL_COMPL_PF, _EMAIL_PF_HPM)
+    shipped, wanted = replacement
+    if text.count(shipped) != 1:
+        raise ConfigError(f"{name}: expected {shipped} exactly once; restore it or adapt email_source")
+    return text.replace(shipped, wanted)
 
 
 def window(day: date) -> dict[str, datetime]:
@@ -54,25 +51,26 @@ def window(day: date) -> dict[str, datetime]:
     return {"window_start": start, "window_end": start + timedelta(days=1)}
 
 
-def conform(frame: pl.DataFrame, his: His, database: str) -> pl.DataFrame:
+def conform(frame: pl.DataFrame, his: str, database: str) -> pl.DataFrame:
     """The batch with `database` in front and the types of `raw_schema(his)`.
 
     Texts lose their NUL characters, which PostgreSQL takes nowhere. Raises SourceError when columns are missing or
     unexpected, when a value does not fit its type, or when a row does not say which encounter it is.
     """
-    wanted = RAW[his]
+    wanted = system(his).raw
     _check_columns(frame.columns, wanted.names(), database)
     other_types = {name: kind for name, kind in wanted.items() if frame.schema[name] != kind}
     if faults := [fault for name, kind in other_types.items() if (fault := _misfit(frame, name, kind))]:
         raise SourceError(
             database,
             f"values that do not fit the expected type in {', '.join(faults)}",
-            "compare the columns' types with domain/schema.py before extracting again",
+            "compare the columns' types with domain/his/ before extracting again",
         )
-    nameless = frame.get_column(_IDENTIFIER[his]).null_count()
+    identifier = system(his).columns.encounter
+    nameless = frame.get_column(identifier).null_count()
     if nameless:
         raise SourceError(
-            database, f"{nameless} rows without {_IDENTIFIER[his]}", "mend the view or table that the statement reads"
+            database, f"{nameless} rows without {identifier}", "mend the view or table that the statement reads"
         )
     return _without_nul(
         frame.select(
@@ -90,7 +88,7 @@ def _check_columns(given: list[str], wanted: list[str], database: str) -> None:
         faults.append(f"columns not expected: {', '.join(unexpected)}")
     if faults:
         raise SourceError(
-            database, "; ".join(faults), "compare the statement in sql/ with domain/schema.py before extracting again"
+            database, "; ".join(faults), "compare the statement in sql/ with domain/his/ before extracting again"
         )
 
 

@@ -19,7 +19,8 @@ from track_pipeline.adapters.hospitals import oracle_session
 from track_pipeline.adapters.hospitals.extract import EMPTY_DAY, conform, naming, statement, window
 from track_pipeline.adapters.hospitals.oracle_faults import Fault, crash, fault_of
 from track_pipeline.adapters.hospitals.oracle_session import VERSION, Query
-from track_pipeline.config.settings import USER_SUFFIX, Settings
+from track_pipeline.config.settings import Settings
+from track_pipeline.domain.his.table import system
 from track_pipeline.domain.hospital import Hospital
 from track_pipeline.domain.policy import SourcePolicy
 from track_pipeline.errors import ConfigError
@@ -85,7 +86,7 @@ class OracleReader:
     def _error(self, hospital: Hospital, database: str, query: Query, fault: Fault) -> SourceError:
         next_step = fault.next_step.format(
             alias=self._settings.connection_alias(hospital, database),
-            suffix=USER_SUFFIX[hospital.his],
+            suffix=system(hospital.his).credential_suffix,
         )
         cause = f"at {query.host}:{query.port}, {fault.cause}"
         return SourceError(database, cause, next_step, transient=fault.transient)

@@ -15,7 +15,8 @@ from polars.testing import assert_frame_equal
 
 from track_pipeline.adapters.hospitals.duckdb import Connector, DuckDbReader, folder_connector
 from track_pipeline.adapters.hospitals.extract import conform, window
-from track_pipeline.demo.encounters import DatabaseProfile
+from track_pipeline.demo.his.system import DatabaseProfile
+from track_pipeline.demo.his.table import demo_system
 from track_pipeline.demo.hospitals import synthetic_connector, write_database
 from track_pipeline.domain.hospital import Hospital
 from track_pipeline.domain.schema import raw_schema
@@ -23,8 +24,8 @@ from track_pipeline.ports import SourceError
 
 DAY = date(2026, 3, 10)
 AS_OF = datetime(2026, 3, 20, 12, tzinfo=UTC)
-MV = DatabaseProfile("HXX", "mv", (), {"cd_ori_ate": (7, 46)})
-TASY = DatabaseProfile("HYY", "tasy", (1, 71), {"cd_setor_internacao": (54,)})
+MV = DatabaseProfile("HXX", demo_system("mv"), (), {"cd_ori_ate": (7, 46)})
+TASY = DatabaseProfile("HYY", demo_system("tasy"), (1, 71), {"cd_setor_internacao": (54,)})
 DATABASES = {"HXX": ("HXX",), "HYY": ("HYY",), "HZZ": ("HXX", "HWW")}
 
 

@@ -27,9 +27,10 @@ from track_pipeline.adapters.hospitals.oracle_faults import TooManyRowsError, fa
 from track_pipeline.adapters.hospitals.oracle_session import Query, fetch
 from track_pipeline.config.hospitals import load_registry
 from track_pipeline.config.settings import Settings, load_settings
+from track_pipeline.domain.his.tasy import TASY
 from track_pipeline.domain.hospital import Hospital
 from track_pipeline.domain.policy import SourcePolicy
-from track_pipeline.domain.schema import RAW_TASY, raw_schema
+from track_pipeline.domain.schema import raw_schema
 from track_pipeline.ports import SourceError
 from track_pipeline.runtime import Runtime
 from track_pipeline_tests.support.tns_stub import (
@@ -376,7 +377,7 @@ def tasy_rows(*encounters: int) -> pa.Table:
         "ie_tipo_atendimento": pa.array([8] * len(encounters), pa.int64()),
     }
     empty = pa.nulls(len(encounters), pa.large_string())
-    return pa.table({name: given.get(name, empty) for name in RAW_TASY})
+    return pa.table({name: given.get(name, empty) for name in TASY.raw})
 
 
 def serve(folder: Path, rows: pa.Table) -> None:

@@ -1,17 +1,17 @@
 """The two extracts stay in the small language that Oracle and DuckDB share, and deliver the raw schema."""
 
+from dataclasses import replace
 from typing import Final
 
 import pytest
 import sqlglot
 from sqlglot import exp
 
-from track_pipeline.adapters.hospitals import extract
 from track_pipeline.adapters.hospitals.extract import statement
 from track_pipeline.config.files import package_file
 from track_pipeline.config.hospitals import load_registry
+from track_pipeline.domain.his.table import SYSTEMS, system
 from track_pipeline.domain.hospital import Hospital
-from track_pipeline.domain.schema import RAW, His
 from track_pipeline.errors import ConfigError
 
 # Whatever is not named here is not portable, or decides something that belongs to the rules.
@@ -47,7 +47,7 @@ def parsed(sql: str) -> exp.Select:
     return tree
 
 
-def shipped(his: His) -> exp.Select:
+def shipped(his: str) -> exp.Select:
     return parsed(package_file(f"sql/{his}.sql").read_text(encoding="utf-8"))
 
 
@@ -77,15 +77,15 @@ def test_the_check_of_portability_sees_what_it_must(bad: str) -> None:
     assert offences(bad)
 
 
-@pytest.mark.parametrize("his", ["mv", "tasy"])
-def test_columns_are_the_raw_schema_in_its_order(his: His) -> None:
-    assert shipped(his).named_selects == RAW[his].names()
+@pytest.mark.parametrize("his", SYSTEMS)
+def test_columns_are_the_raw_schema_in_its_order(his: str) -> None:
+    assert shipped(his).named_selects == system(his).raw.names()
 
 
 @pytest.mark.parametrize(
     ("his", "attended", "discharged"), [("mv", "DT_ATENDIMENTO", "DT_ALTA"), ("tasy", "DT_ENTRADA", "DT_ALTA")]
 )
-def test_window_is_half_open_on_both_bare_columns(his: His, attended: str, discharged: str) -> None:
+def test_window_is_half_open_on_both_bare_columns(his: str, attended: str, discharged: str) -> None:
     where = shipped(his).find(exp.Where)
     assert where is not None
     bounds = [(type(test).__name__, test.left.name, test.right.name) for test in where.find_all(exp.GTE, exp.LT)]
@@ -106,6 +106,8 @@ def test_the_email_function_is_the_one_of_the_hospitals_database() -> None:
 
 
 def test_a_statement_without_the_expected_email_function_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extract, "_EMAIL_COMPL_PF", "TASY.OBTER_SOMETHING_ELSE(x)")
+    tasy = system("tasy")
+    sources = {**tasy.email_sources, "compl_pf": "TASY.OBTER_SOMETHING_ELSE(x)"}
+    monkeypatch.setitem(SYSTEMS, tasy.key, replace(tasy, email_sources=sources))
     with pytest.raises(ConfigError, match=r"sql/tasy\.sql.*exactly once"):
         statement(load_registry().hospital("HPM_HST"))
