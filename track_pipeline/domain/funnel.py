@@ -82,7 +82,6 @@ def with_outcome(rows: pl.DataFrame) -> pl.DataFrame:
     state = pl.col("state")
     is_excluded, was_claimed, is_held = pl.col("result") == EXCLUDED, state.is_not_null(), pl.col("held") != ""
     outcome = (
-        # Whatever was decided afterwards, by another area's rule or another plan: what left has left.
         pl.when(was_claimed)
         .then(state.replace(SendState.CLAIMED.value, OutcomeKind.UNKNOWN.value))
         .when(is_excluded)
@@ -94,8 +93,6 @@ def with_outcome(rows: pl.DataFrame) -> pl.DataFrame:
     reason = (
         pl.when(state == SendState.CLAIMED.value)
         .then(pl.lit(NO_OUTCOME))
-        .when(state == SendState.SENT.value)
-        .then(pl.lit(""))
         .when(was_claimed)
         .then("send_reason")
         .when(is_excluded)
@@ -110,7 +107,7 @@ def with_outcome(rows: pl.DataFrame) -> pl.DataFrame:
 def funnels(outcomes: pl.DataFrame, extracted: pl.DataFrame) -> list[Funnel]:
     """One funnel per date, hospital and area, in that order; all zeros where nothing was extracted.
 
-    `outcomes`: date, hospital, area, outcome (`excluded` or one of PLANNED_OUTCOMES), reason, count.
+    `outcomes`: date, hospital, area, outcome (`excluded` or one of `PLANNED_KINDS`), reason, count.
     `extracted`: date, hospital, area of every extracted partition.
     """
     is_excluded = pl.col("outcome") == EXCLUDED

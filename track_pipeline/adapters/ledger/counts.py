@@ -15,6 +15,7 @@ from track_pipeline.adapters.ledger.queries import IS_INVITATION, IS_INVITATION_
 from track_pipeline.adapters.ledger.tables import answers, deliveries, encounters, extracts, sends
 from track_pipeline.domain.funnel import with_outcome
 from track_pipeline.domain.nps import COUNTS, band
+from track_pipeline.domain.outcomes import OutcomeKind
 from track_pipeline.domain.sends import SendState
 from track_pipeline.domain.waves import INVITE
 
@@ -63,7 +64,7 @@ class Counts(Store):
         with self._database.read() as connection:
             counted = fetch(connection, select(*rows.c, func.count().label("count")).group_by(*rows.c))
         kinds = ("date", "hospital", "area", "outcome", "reason")
-        return with_outcome(counted).group_by(kinds).agg(pl.col("count").sum()).sort(kinds)
+        return _outcome_of_rows(counted).group_by(kinds).agg(pl.col("count").sum()).sort(kinds)
 
     def outcome_of_each(self, hospital: str, cohort_date: date) -> pl.DataFrame:
         """What became of every encounter of a hospital-day: `OUTCOME_OF_EACH`, sorted by area, database, encounter.
@@ -75,7 +76,7 @@ class Counts(Store):
         with self._database.read() as connection:
             rows = fetch(connection, _with_invitation(which, *columns, sends.c.channel.label("send_channel")))
         channel = pl.coalesce("send_channel", pl.col("channel").replace("", None))
-        decided = with_outcome(rows).with_columns(channel=channel)
+        decided = _outcome_of_rows(rows).with_columns(channel=channel)
         return decided.select(OUTCOME_OF_EACH.names()).sort(_ENCOUNTER[:3])
 
     def extracted(self, dates: Days | None = None, hospital: str | None = None) -> pl.DataFrame:
@@ -152,6 +153,12 @@ def _with_invitation(which: ColumnElement[bool], *columns: ColumnElement[Any]) -
         .subquery()
     )
     return select(*(column for column in ranked.c if column.name != "place")).where(ranked.c.place == 1)
+
+
+def _outcome_of_rows(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows with their outcome; how a send came to be known as sent is no reason to count by."""
+    is_sent = pl.col("outcome") == OutcomeKind.SENT.value
+    return with_outcome(rows).with_columns(reason=pl.when(is_sent).then(pl.lit("")).otherwise("reason"))
 
 
 def _sent(connection: Connection, of_interest: ColumnElement[bool]) -> pl.DataFrame:
