@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Final
-from zoneinfo import ZoneInfo
 
 import duckdb
 import polars as pl
@@ -17,12 +16,12 @@ import polars as pl
 from track_pipeline.adapters.hospitals.duckdb import Connector
 from track_pipeline.demo.encounters import cohort
 from track_pipeline.demo.his.system import DatabaseProfile
+from track_pipeline.domain.encounter import GROUP_TIME_ZONE
 from track_pipeline.ports import SourceError
 
 ENCOUNTERS_PER_DAY: Final = 300
 
 # The clock on the wall of every synthetic hospital.
-_ZONE: Final = ZoneInfo("America/Sao_Paulo")
 # A day's database also shows some of what its neighbours decide: who came that day and left later, and so on.
 _NEIGHBOURS: Final = (-1, 1, 2, 3)
 _NEIGHBOUR_SHARE: Final = 0.1
@@ -93,5 +92,5 @@ def _encounters(
     neighbours = {day + timedelta(days=offset) for day in days for offset in _NEIGHBOURS}.difference(days)
     counts = dict.fromkeys(days, per_day) | dict.fromkeys(neighbours, math.ceil(per_day * _NEIGHBOUR_SHARE))
     frame = pl.concat(cohort(profile, seed, day, per_day, counts[day]) for day in sorted(counts))
-    now = as_of.astimezone(_ZONE).replace(tzinfo=None)
+    now = as_of.astimezone(GROUP_TIME_ZONE).replace(tzinfo=None)
     return frame.with_columns(pl.when(pl.col("recorded_at") <= now).then("discharged_at").alias("discharged_at"))

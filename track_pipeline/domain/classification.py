@@ -10,6 +10,7 @@ from typing import Final
 
 import polars as pl
 
+from track_pipeline.domain.encounter import ENCOUNTER_KEY
 from track_pipeline.domain.his.table import system
 from track_pipeline.domain.hospital import Hospital, Unit
 from track_pipeline.domain.outcomes import Exclusion
@@ -27,7 +28,6 @@ _REASONS: Final = pl.Enum(
     ]
 )
 
-_ENCOUNTER: Final = (DATABASE_COLUMN, "encounter_id")
 # The rules need a score of masks and copies: of so many rows at once, whatever the day.
 _ROWS_AT_ONCE: Final = 100_000
 
@@ -43,7 +43,7 @@ def classify(raw: pl.DataFrame, hospital: Hospital, rules: RuleSet, day: date) -
     would take it but its deciding date is empty or on another day; else `unclassified`.
     """
     judged = pl.concat(_judged(part, hospital, rules, day) for part in [*raw.iter_slices(_ROWS_AT_ONCE)] or [raw])
-    ordered = judged.sort(*_ENCOUNTER, "rule_number", "reason", "setor", nulls_last=True, maintain_order=True)
+    ordered = judged.sort(*ENCOUNTER_KEY, "rule_number", "reason", "setor", nulls_last=True, maintain_order=True)
     return _one_of_each(ordered.with_columns(pl.col("reason").cast(pl.String)).select(ENCOUNTERS.names()))
 
 
@@ -72,12 +72,12 @@ def _judged(raw: pl.DataFrame, hospital: Hospital, rules: RuleSet, day: date) ->
 def _one_of_each(judged: pl.DataFrame) -> pl.DataFrame:
     """The first row of every encounter, of rows sorted by encounter; whatever row says so, the patient has died."""
     is_first = judged.select(
-        pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(1)) for name in _ENCOUNTER)
+        pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(1)) for name in ENCOUNTER_KEY)
     ).to_series()
     if is_first.all():
         return judged
-    dead = judged.filter(pl.col("died") | (pl.col("reason") == Exclusion.DECEASED)).select(pl.struct(_ENCOUNTER))
-    of_dead = pl.struct(_ENCOUNTER).is_in(dead.to_series().implode())
+    dead = judged.filter(pl.col("died") | (pl.col("reason") == Exclusion.DECEASED)).select(pl.struct(ENCOUNTER_KEY))
+    of_dead = pl.struct(ENCOUNTER_KEY).is_in(dead.to_series().implode())
     return judged.filter(is_first).with_columns(died=pl.col("died") | of_dead)
 
 

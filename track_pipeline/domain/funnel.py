@@ -8,12 +8,11 @@ from typing import Any, Final
 
 import polars as pl
 
-from track_pipeline.domain.outcome_columns import outcome_kind, outcome_reason
-from track_pipeline.domain.outcomes import EXCLUDED, NO_OUTCOME, Deferral, OutcomeKind
+from track_pipeline.domain.outcome_columns import outcome_kind, outcome_reason, outcome_text
+from track_pipeline.domain.outcomes import EXCLUDED, NO_OUTCOME, PLANNED_KINDS, Deferral, OutcomeKind
 from track_pipeline.domain.sends import SendState
 
 _PLACE: Final = ("date", "hospital", "area")
-PLANNED_OUTCOMES: Final = ("sent", "rejected", "unknown", "deferred", "suppressed")
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ class Funnel:
         lines = ["| outcome | encounters |", "|---|---:|", f"| extracted | {self.extracted} |"]
         lines += [f"| excluded | {self.excluded} |", *_reasons(self.excluded_by)]
         lines += [f"| planned | {self.planned} |"]
-        lines += [f"| {name} | {getattr(self, name)} |" for name in PLANNED_OUTCOMES]
+        lines += [f"| {name} | {getattr(self, name)} |" for name in PLANNED_KINDS]
         return "\n".join(lines + _reasons(self.held_by))
 
 
@@ -113,13 +112,13 @@ def funnels(outcomes: pl.DataFrame, extracted: pl.DataFrame) -> list[Funnel]:
     is_excluded = pl.col("outcome") == EXCLUDED
     totals = outcomes.group_by(_PLACE).agg(
         pl.col("count").sum().alias("extracted"),
-        _counted(is_excluded).alias("excluded"),
-        _counted(pl.col("outcome").is_in(PLANNED_OUTCOMES)).alias("planned"),
-        *(_counted(pl.col("outcome") == name).alias(name) for name in PLANNED_OUTCOMES),
+        _counted(is_excluded).alias(EXCLUDED),
+        _counted(pl.col("outcome").is_in([kind.value for kind in PLANNED_KINDS])).alias("planned"),
+        *(_counted(pl.col("outcome") == kind.value).alias(kind.value) for kind in PLANNED_KINDS),
     )
     excluded_by = _by_reason(outcomes.filter(is_excluded), pl.col("reason"))
     held = outcomes.filter(~is_excluded, pl.col("reason") != "")
-    held_by = _by_reason(held, pl.format("{}:{}", "outcome", "reason"))
+    held_by = _by_reason(held, outcome_text("outcome", "reason"))
     places = pl.concat([outcomes.select(_PLACE), extracted.select(_PLACE)]).unique().sort(_PLACE)
     rows = places.join(totals, on=_PLACE, how="left", maintain_order="left").fill_null(0)
 

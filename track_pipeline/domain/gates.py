@@ -11,6 +11,7 @@ from typing import Final
 
 import polars as pl
 
+from track_pipeline.domain.channels import CONTACT_COLUMNS
 from track_pipeline.domain.outcomes import EXCLUDED, PLANNED, Exclusion
 from track_pipeline.domain.policy import GatePolicy
 
@@ -21,7 +22,6 @@ _CONTACT_REASONS: Final = (
     Exclusion.INVALID_CONTACT,
     Exclusion.NO_CONTACT,
 )
-_CONTACT_OF: Final = {"email": "email_address", "whatsapp": "phone_e164"}
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def invariants(
     repeated = int(planned.select("database", "encounter_id").is_duplicated().sum())
     nameless = plan.filter((pl.col("result") == EXCLUDED) & pl.col("reason").is_null()).height
     lacks_contact = pl.any_horizontal(
-        (pl.col("channel") == channel) & pl.col(contact).is_null() for channel, contact in _CONTACT_OF.items()
+        (pl.col("channel") == channel.value) & pl.col(contact).is_null() for channel, contact in CONTACT_COLUMNS.items()
     )
     unsendable = pending.filter(lacks_contact | pl.col("survey_uuid").is_null() | pl.col("channel").is_null()).height
     same_rows = plan.height == extract.height and nameless == 0

@@ -13,8 +13,10 @@ from typing import Final
 import polars as pl
 
 from track_pipeline.domain.areas import AREAS, PRIORITY, Area
+from track_pipeline.domain.channels import CONTACT_COLUMNS, Channel, OptOutChannel
 from track_pipeline.domain.contacts import TYPED_CONTACTS, Verdict, mark_shared, with_contacts
 from track_pipeline.domain.eligibility import with_reason, with_reasons_of_people
+from track_pipeline.domain.encounter import ENCOUNTER_KEY
 from track_pipeline.domain.hospital import Hospital
 from track_pipeline.domain.identity import KEY_COLUMNS, Hasher, cpf_digits, with_keys
 from track_pipeline.domain.outcomes import EXCLUDED, PLANNED, Exclusion
@@ -53,8 +55,7 @@ PLAN: Final = pl.Schema(
 _CONTACT_COLUMNS: Final = ("patient_name", "doctor_name", "email_address", "phone_e164", "cpf_digits", *KEY_COLUMNS)
 # What only the first reasons are found by; a copy of a large day is smaller without.
 _JUDGED: Final = ("cid", "age", "died", "death_flag_missing")
-_ENCOUNTER_KEY: Final = ("database", "encounter_id")
-_WEIGHED: Final = (*_ENCOUNTER_KEY, "area", "discharged_at", "survey_uuid", *KEY_COLUMNS, "settled", "reason")
+_WEIGHED: Final = (*ENCOUNTER_KEY, "area", "discharged_at", "survey_uuid", *KEY_COLUMNS, "settled", "reason")
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def _reasons(frame: pl.DataFrame, request: PlanRequest, ledger: LedgerFacts) -> 
     if (request.today - request.day).days > request.hospital.max_age_days:
         frame = _exclude(frame, pl.lit(value=True), Exclusion.STALE)
     undecided = pl.col("reason").is_null()
-    frame = _exclude(frame, _is_repeat(_ENCOUNTER_KEY, undecided), Exclusion.DUPLICATE_ENCOUNTER)
+    frame = _exclude(frame, _is_repeat(ENCOUNTER_KEY, undecided), Exclusion.DUPLICATE_ENCOUNTER)
     frame = _exclude(frame, _was_asked_before(ledger.contacted, request.hospital), Exclusion.ALREADY_ASKED)
     same_person = pl.any_horizontal(_is_repeat((key,), undecided & pl.col(key).is_not_null()) for key in KEY_COLUMNS)
     frame = _exclude(frame, same_person, Exclusion.SAME_PERSON)
@@ -156,7 +157,7 @@ def _by_priority(frame: pl.DataFrame) -> pl.DataFrame:
     order = {area.value: place for place, area in enumerate(PRIORITY)}
     priority = pl.col("area").replace_strict(order, return_dtype=pl.Int32)
     return frame.with_row_index("_row").sort(
-        ~pl.col("settled"), priority, "discharged_at", *_ENCOUNTER_KEY, nulls_last=True
+        ~pl.col("settled"), priority, "discharged_at", *ENCOUNTER_KEY, nulls_last=True
     )
 
 
@@ -187,15 +188,18 @@ def may_get_whatsapp(hospital: Hospital, consented: pl.DataFrame) -> pl.Expr:
 
 def _with_channel(frame: pl.DataFrame, hospital: Hospital, ledger: LedgerFacts) -> pl.DataFrame:
     """The first channel, in the hospital's order, with a usable contact, consent and no opt-out; else the reason."""
-    usable = {"email": pl.col("email_address").is_not_null(), "whatsapp": pl.col("phone_e164").is_not_null()}
-    channels: tuple[str, ...] = hospital.channels
+    channels: tuple[Channel, ...] = hospital.channels
+    has_contact = {channel: pl.col(column).is_not_null() for channel, column in CONTACT_COLUMNS.items()}
+    agreed = may_get_whatsapp(hospital, ledger.consented)
+    usable = {channel: holds & agreed if channel.needs_consent else holds for channel, holds in has_contact.items()}
     if hospital.links == "no_contact":
-        usable["link"] = pl.lit(value=True)
-        channels = (*channels, "link")
-    has_phone = usable["whatsapp"]
-    usable["whatsapp"] = has_phone & may_get_whatsapp(hospital, ledger.consented)
+        usable[Channel.LINK] = pl.lit(value=True)
+        channels = (*channels, Channel.LINK)
+    lacks_consent = pl.any_horizontal(
+        pl.lit(value=False), *(has_contact[each] & ~usable[each] for each in channels if each.needs_consent)
+    )
     refused = {channel: _opted_out(ledger.opted_out, channel) for channel in channels}
-    first = pl.coalesce(pl.when(usable[name] & ~refused[name]).then(pl.lit(name)) for name in channels)
+    first = pl.coalesce(pl.when(usable[each] & ~refused[each]).then(pl.lit(each.value)) for each in channels)
     without_opt_out = pl.any_horizontal(usable[name] for name in channels)
     verdicts = [pl.col(f"{kind}_verdict") for kind in ("email", "phone")]
 
@@ -205,7 +209,7 @@ def _with_channel(frame: pl.DataFrame, hospital: Hospital, ledger: LedgerFacts) 
     reason = (
         pl.when(without_opt_out)
         .then(pl.lit(Exclusion.OPTED_OUT.value))
-        .when(has_phone & ~usable["whatsapp"] & pl.lit("whatsapp" in channels))
+        .when(lacks_consent)
         .then(pl.lit(Exclusion.NO_CONSENT.value))
         .when(one_is(Verdict.SHARED))
         .then(pl.lit(Exclusion.SHARED_CONTACT.value))
@@ -223,8 +227,8 @@ def _with_channel(frame: pl.DataFrame, hospital: Hospital, ledger: LedgerFacts) 
     )
 
 
-def _opted_out(opted_out: pl.DataFrame, channel: str) -> pl.Expr:
-    keys = opted_out.filter(pl.col("channel").is_in(["all", channel])).get_column("person_key").implode()
+def _opted_out(opted_out: pl.DataFrame, channel: Channel) -> pl.Expr:
+    keys = opted_out.filter(pl.col("channel").is_in(OptOutChannel.refusing(channel))).get_column("person_key").implode()
     return pl.any_horizontal(pl.col(key).is_in(keys) for key in KEY_COLUMNS).fill_null(value=False)
 
 
@@ -232,17 +236,17 @@ def _keep_what_is_settled(frame: pl.DataFrame, ledger: LedgerFacts) -> pl.DataFr
     """Marks rows that have an outcome (`settled`), with the channel and survey they got it by."""
     outcomes = pl.concat(
         outcome.select(
-            *_ENCOUNTER_KEY,
+            *ENCOUNTER_KEY,
             pl.col("area").alias("_area"),
             pl.col("channel").alias("_channel"),
             pl.col("survey_uuid").alias("_survey"),
             pl.lit(left).alias("_left"),
         )
         for outcome, left in ((ledger.asked, True), (ledger.suppressed, False))
-    ).unique(subset=_ENCOUNTER_KEY, keep="first", maintain_order=True)
+    ).unique(subset=ENCOUNTER_KEY, keep="first", maintain_order=True)
     here = (pl.col("_area") == pl.col("area")).fill_null(value=False)
-    frame = frame.join(outcomes, on=_ENCOUNTER_KEY, how="left", maintain_order="left").with_columns(
-        settled=here & ~_is_repeat(_ENCOUNTER_KEY, here)
+    frame = frame.join(outcomes, on=ENCOUNTER_KEY, how="left", maintain_order="left").with_columns(
+        settled=here & ~_is_repeat(ENCOUNTER_KEY, here)
     )
     settled = pl.col("settled")
     left_elsewhere = pl.col("_left").fill_null(value=False) & ~here
@@ -257,8 +261,8 @@ def _keep_what_is_settled(frame: pl.DataFrame, ledger: LedgerFacts) -> pl.DataFr
 
 def _was_asked_before(contacted: pl.DataFrame, hospital: Hospital) -> pl.Expr:
     """Whether this very encounter was invited under another day (its deciding date was corrected since)."""
-    asked = contacted.filter(pl.col("hospital") == hospital.code).select(pl.struct(_ENCOUNTER_KEY)).to_series()
-    return pl.struct(_ENCOUNTER_KEY).is_in(asked.implode())
+    asked = contacted.filter(pl.col("hospital") == hospital.code).select(pl.struct(ENCOUNTER_KEY)).to_series()
+    return pl.struct(ENCOUNTER_KEY).is_in(asked.implode())
 
 
 def _is_repeat(columns: tuple[str, ...], among: pl.Expr) -> pl.Expr:
@@ -286,7 +290,7 @@ def _in_sample(frame: pl.DataFrame, hospital: Hospital) -> pl.Expr:
     """A draw that depends on the encounter alone, so that a replay asks the same people."""
     if hospital.sample >= 1:
         return pl.lit(value=True)
-    keys = frame.select(_ENCOUNTER_KEY).iter_rows()
+    keys = frame.select(ENCOUNTER_KEY).iter_rows()
     draws = pl.Series([_draw(hospital.code, *key) for key in keys], dtype=pl.Float64)
     return pl.lit(draws < hospital.sample)
 

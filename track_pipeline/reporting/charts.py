@@ -15,17 +15,19 @@ from matplotlib.axes import Axes
 from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 
+from track_pipeline.domain.channels import Channel
+from track_pipeline.domain.outcomes import OutcomeKind
 from track_pipeline.services.insight.report import CONTACT_FAULTS, DayReport
 
 _INK: Final = "#222222"
 _GROUND: Final = "#fafafa"
 _OUTCOMES: Final[Mapping[str, tuple[str, str]]] = {
-    "sent": ("enviados", "#009e73"),
-    "excluded": ("excluídos", "#bbbbbb"),
-    "suppressed": ("suprimidos", "#56b4e9"),
-    "deferred": ("adiados", "#f0e442"),
-    "rejected": ("rejeitados", "#d55e00"),
-    "unknown": ("sem resultado", "#cc79a7"),
+    OutcomeKind.SENT: ("enviados", "#009e73"),
+    OutcomeKind.EXCLUDED: ("excluídos", "#bbbbbb"),
+    OutcomeKind.SUPPRESSED: ("suprimidos", "#56b4e9"),
+    OutcomeKind.DEFERRED: ("adiados", "#f0e442"),
+    OutcomeKind.REJECTED: ("rejeitados", "#d55e00"),
+    OutcomeKind.UNKNOWN: ("sem resultado", "#cc79a7"),
 }
 _FAULTS: Final[Mapping[str, tuple[str, str]]] = {
     "no_contact": ("sem contato", "#999999"),
@@ -43,7 +45,7 @@ _AREAS: Final[Mapping[str, str]] = {
     "oncologia": "oncologia",
     "unclassified": "sem área",
 }
-_CHANNELS: Final[Mapping[str, str]] = {"email": "e-mail", "whatsapp": "WhatsApp", "link": "link"}
+_CHANNELS: Final[Mapping[str, str]] = {channel.value: channel.label for channel in Channel}
 _BLUE: Final = "#0072b2"
 _MOST_DAYS_NAMED: Final = 10
 

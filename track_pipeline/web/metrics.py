@@ -12,12 +12,12 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from track_pipeline.domain.outcomes import PLANNED_KINDS
+from track_pipeline.domain.outcomes import OutcomeKind
 from track_pipeline.services.insight.status import status
 from track_pipeline.web.sources import Sources
 
 # Each encounter is in one of them, so that they add up to what was extracted.
-_OUTCOMES: Final = ("excluded", *PLANNED_KINDS)
+_OUTCOMES: Final = tuple(OutcomeKind)
 _LOOK_BACK: Final = timedelta(days=30)
 
 

@@ -21,8 +21,7 @@ from track_pipeline.domain.channels import OptOutChannel
 from track_pipeline.domain.hospital import ContactChannel, is_time_zone
 from track_pipeline.domain.model import Strict
 from track_pipeline.errors import ConfigError
-
-StatusWord = Literal["sent", "delivered", "opened", "bounced", "refused", "failed", "unsubscribed"]
+from track_pipeline.ports import StatusWord
 
 _PLACEHOLDER: Final = re.compile(r"\{(\w*)\}")
 _STEP: Final = re.compile(r"([\w-]+)(?:\[([\w-]+)=([\w -]+(?:\|[\w -]+)*)\])?")

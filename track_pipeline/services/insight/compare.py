@@ -15,13 +15,15 @@ import polars as pl
 
 from track_pipeline.adapters.ledger import Ledger
 from track_pipeline.domain.areas import AREAS
+from track_pipeline.domain.channels import Channel
+from track_pipeline.domain.encounter import LEDGER_ENCOUNTER_KEY
 from track_pipeline.domain.hospital import Hospital, Registry
-from track_pipeline.domain.outcomes import EXCLUDED, Deferral, Exclusion
+from track_pipeline.domain.outcomes import EXCLUDED, Deferral, Exclusion, OutcomeKind
 from track_pipeline.services.insight.serialise import INLINE, Counted
 from track_pipeline.services.operator.imports import BadFile, Line, filled, read_whole
 
 COLUMNS: Final = ("hospital", "encounter", "area", "channel")
-CHANNELS: Final = ("email", "whatsapp", "link")
+CHANNELS: Final = tuple(channel.value for channel in Channel)
 
 # Why only theirs has an encounter, where the ledger has no outcome of it.
 NOT_EXTRACTED: Final = "not_extracted"
@@ -36,7 +38,6 @@ _LINE: Final = pl.Schema(
         "channel": pl.String(),
     }
 )
-_ENCOUNTER: Final = ["hospital", "database", "encounter_id"]
 # The list writes an area as we do, or as the survey knows it.
 _AREAS: Final = {name.casefold(): area.value for area in AREAS for name in (area.value, area.label)}
 
@@ -153,15 +154,15 @@ def _line(registry: Registry, line: Line) -> tuple[str, str | None, int, str, st
 
 
 def _is_sent() -> pl.Expr:
-    dry_run = (pl.col("outcome") == "deferred") & (pl.col("reason") == Deferral.DRY_RUN.value)
-    return pl.col("outcome").is_in(["sent", "unknown"]) | dry_run
+    dry_run = (pl.col("outcome") == OutcomeKind.DEFERRED.value) & (pl.col("reason") == Deferral.DRY_RUN.value)
+    return pl.col("outcome").is_in([OutcomeKind.SENT.value, OutcomeKind.UNKNOWN.value]) | dry_run
 
 
 def _one_each(ours: pl.DataFrame) -> pl.DataFrame:
     """Of several areas that decided on an encounter the one that sends, else the one that says most."""
     says_little = pl.col("reason").is_in([Exclusion.OTHER_DAY.value, Exclusion.DUPLICATE_ENCOUNTER.value])
     return ours.sort(~pl.col("is_sent"), pl.col("outcome") == EXCLUDED, says_little, maintain_order=True).unique(
-        _ENCOUNTER, keep="first", maintain_order=True
+        LEDGER_ENCOUNTER_KEY, keep="first", maintain_order=True
     )
 
 
@@ -183,14 +184,14 @@ def _with_database(listed: pl.DataFrame, ours: pl.DataFrame, named: Sequence[Hos
 
 def _by_encounter(lines: pl.DataFrame) -> pl.DataFrame:
     """One row per encounter of the list: `areas`, `channels` and how many `lines` it has."""
-    return lines.group_by(_ENCOUNTER).agg(
+    return lines.group_by(LEDGER_ENCOUNTER_KEY).agg(
         areas=pl.col("area").unique().sort(), channels=pl.col("channel").unique().sort(), lines=pl.len()
     )
 
 
 def _judged(theirs: pl.DataFrame, ours: pl.DataFrame, extracted: Sequence[str]) -> pl.DataFrame:
     """Every encounter that either sent: `result` (same, different, only_theirs, only_ours) and `reason`."""
-    rows = theirs.join(ours, on=_ENCOUNTER, how="full", coalesce=True)
+    rows = theirs.join(ours, on=LEDGER_ENCOUNTER_KEY, how="full", coalesce=True)
     is_theirs, is_ours = pl.col("lines").is_not_null(), pl.col("is_sent").fill_null(value=False)
     differences = {
         "more_than_once": pl.col("lines") > 1,
@@ -224,7 +225,7 @@ def _judged(theirs: pl.DataFrame, ours: pl.DataFrame, extracted: Sequence[str]) 
             .otherwise(pl.lit("not_in_their_list")),
             our_outcome=outcome,
         )
-        .sort("result", "reason", *_ENCOUNTER)
+        .sort("result", "reason", *LEDGER_ENCOUNTER_KEY)
     )
 
 

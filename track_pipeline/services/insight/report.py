@@ -13,7 +13,7 @@ import polars as pl
 from track_pipeline.adapters.ledger import Ledger
 from track_pipeline.domain.areas import AREAS, UNCLASSIFIED
 from track_pipeline.domain.nps import scores
-from track_pipeline.domain.outcomes import Exclusion
+from track_pipeline.domain.outcomes import EXCLUDED, PLANNED_KINDS, Exclusion, OutcomeKind
 from track_pipeline.domain.policy import Policy
 from track_pipeline.services.insight.status import PartitionStatus, status
 
@@ -29,8 +29,8 @@ CONTACT_FAULTS: Final = (
     Exclusion.FOREIGN.value,
 )
 
-_OUTCOMES: Final = ("excluded", "sent", "rejected", "unknown", "deferred", "suppressed")
-_FUNNEL_COLUMNS: Final = ("extracted", "excluded", "planned", "sent", "rejected", "unknown", "deferred", "suppressed")
+_OUTCOMES: Final = tuple(kind.value for kind in OutcomeKind)
+_FUNNEL_COLUMNS: Final = ("extracted", "excluded", "planned", *(kind.value for kind in PLANNED_KINDS))
 _SCORE_COLUMNS: Final = ("sent", "delivered", "answered", "response_rate", "nps", "low", "high", "preliminary")
 
 # The column names and units that hospital analysts read.
@@ -163,8 +163,8 @@ def _outcomes(rows: list[PartitionStatus]) -> pl.DataFrame:
 
 def _contacts(outcomes: pl.DataFrame) -> pl.DataFrame:
     """Per hospital who could have been asked, and how many of them could not be reached, by fault."""
-    is_fault = pl.col("reason").is_in(CONTACT_FAULTS) & (pl.col("outcome") == "excluded")
-    could_be_asked = is_fault | (pl.col("outcome") != "excluded")
+    is_fault = pl.col("reason").is_in(CONTACT_FAULTS) & (pl.col("outcome") == EXCLUDED)
+    could_be_asked = is_fault | (pl.col("outcome") != EXCLUDED)
 
     def count(which: pl.Expr) -> pl.Expr:
         return pl.col("count").filter(which).sum()

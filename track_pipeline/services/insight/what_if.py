@@ -16,11 +16,13 @@ import polars as pl
 from track_pipeline.config.policy import load_policy
 from track_pipeline.config.rules import load_rules
 from track_pipeline.domain.classification import classify
+from track_pipeline.domain.encounter import ENCOUNTER_KEY
 from track_pipeline.domain.hospital import Hospital, Registry
 from track_pipeline.domain.outcomes import EXCLUDED, PLANNED
 from track_pipeline.domain.policy import Policy
 from track_pipeline.domain.ruleset import RuleSet
 from track_pipeline.domain.schema import DATABASE_COLUMN, raw_schema
+from track_pipeline.domain.sends import SendState
 from track_pipeline.errors import ConfigError, TrackPipelineError
 from track_pipeline.ports import HospitalReader
 from track_pipeline.services.daily.extraction import extract_of
@@ -31,7 +33,6 @@ from track_pipeline.services.insight.serialise import INLINE, Counted
 # no such encounter on that day any more.
 NOT_READ: Final = "not_read"
 
-_ENCOUNTER: Final = ["database", "encounter_id"]
 _DECIDED: Final = ("result", "reason", "unit", "area", "setor", "channel")
 # What may differ on an encounter that both sides decide alike, and whether its values are few enough to be counted.
 _MAY_DIFFER: Final = {"reason": True, "unit": True, "area": True, "channel": True, "setor": False}
@@ -191,8 +192,10 @@ class WhatIf:
         return pl.concat(batches) if batches else pl.DataFrame(schema=raw_schema(hospital.his))
 
     def _asked(self, hospital: Hospital, day: date) -> pl.DataFrame:
-        asked = self.planner.ledger.sends.invitations(hospital.code, day).filter(pl.col("state") != "rejected")
-        return asked.select(_ENCOUNTER).unique().with_columns(asked=pl.lit(value=True))
+        asked = self.planner.ledger.sends.invitations(hospital.code, day).filter(
+            pl.col("state") != SendState.REJECTED.value
+        )
+        return asked.select(ENCOUNTER_KEY).unique().with_columns(asked=pl.lit(value=True))
 
 
 def compare_day(
@@ -264,11 +267,11 @@ def _decisions(plan: pl.DataFrame, encounters: pl.DataFrame) -> pl.DataFrame:
     nobodys = encounters.filter(pl.col("area").is_null()).with_columns(
         result=pl.lit(EXCLUDED), channel=pl.lit(None, pl.String)
     )
-    columns = [*_ENCOUNTER, *_DECIDED]
+    columns = [*ENCOUNTER_KEY, *_DECIDED]
     return (
         pl.concat([plan.select(columns), nobodys.select(columns)])
         .sort(pl.col("result") != PLANNED, maintain_order=True)
-        .unique(_ENCOUNTER, keep="first", maintain_order=True)
+        .unique(ENCOUNTER_KEY, keep="first", maintain_order=True)
     )
 
 
@@ -297,7 +300,7 @@ def _difference(present: pl.DataFrame, candidate: pl.DataFrame, asked: pl.DataFr
 
 
 def _encounters(rows: pl.DataFrame) -> tuple[ComparedEncounter, ...]:
-    shown = rows.sort(_ENCOUNTER).select(
+    shown = rows.sort(ENCOUNTER_KEY).select(
         *("database", "change", "asked"),
         encounter="encounter_id",
         present=pl.struct(_DECIDED),
@@ -311,8 +314,8 @@ def _encounters(rows: pl.DataFrame) -> tuple[ComparedEncounter, ...]:
 
 def _side_by_side(present: pl.DataFrame, candidate: pl.DataFrame, asked: pl.DataFrame) -> pl.DataFrame:
     """One row per encounter: what both sides decided (the candidate's as `<name>_new`), `change` and `asked`."""
-    joined = present.join(candidate, on=_ENCOUNTER, how="full", coalesce=True, suffix="_new")
-    joined = joined.join(asked, on=_ENCOUNTER, how="full", coalesce=True).with_columns(
+    joined = present.join(candidate, on=ENCOUNTER_KEY, how="full", coalesce=True, suffix="_new")
+    joined = joined.join(asked, on=ENCOUNTER_KEY, how="full", coalesce=True).with_columns(
         pl.when(pl.col(f"result{side}").is_null())
         .then(pl.lit(NOT_READ))
         .otherwise(f"reason{side}")

@@ -21,6 +21,7 @@ from track_pipeline.config.hospitals import load_registry
 from track_pipeline.config.policy import load_policy
 from track_pipeline.config.rules import load_rules
 from track_pipeline.config.settings import Settings
+from track_pipeline.domain.channels import Channel
 from track_pipeline.domain.hospital import Hospital, Registry, Unit
 from track_pipeline.domain.ruleset import RuleSet
 from track_pipeline.domain.surveys import SurveyCatalog
@@ -201,7 +202,7 @@ class Doctor:
         catalog = self._installation.catalog
         with_template = {unit.code for unit in catalog.units if unit.whatsapp_template}
         for hospital, unit in self._units:
-            if "whatsapp" not in hospital.channels:
+            if Channel.WHATSAPP not in hospital.channels:
                 yield Finding("templates", unit.code, "ok", "WhatsApp is not used")
             elif unit.code not in with_template:
                 step = f"add the template of unit {unit.code} to TRACK_SURVEYS_FILE, or take whatsapp off its channels"

@@ -14,6 +14,7 @@ import polars as pl
 from track_pipeline.adapters.lake import Lake
 from track_pipeline.adapters.ledger import Ledger
 from track_pipeline.domain.contacts import with_contacts
+from track_pipeline.domain.encounter import ENCOUNTER_KEY
 from track_pipeline.domain.identity import KEY_COLUMNS, Hasher, cpf_digits, with_keys
 from track_pipeline.domain.outcomes import PLANNED, Suppression
 from track_pipeline.domain.policy import Policy
@@ -26,7 +27,6 @@ _PERSONAL: Final = (
     *("patient_name", "doctor_name", "email", "phone_country", "phone_area", "phone_number", "cpf", "age", "cid"),
     *("email_address", "phone_e164", "cpf_digits", *KEY_COLUMNS, "link"),
 )
-_ENCOUNTER: Final = ("database", "encounter_id")
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,12 @@ class Eraser:
 
     def _whose(self, given: set[str]) -> tuple[set[str], pl.DataFrame]:
         """All keys of the person, and the encounters that any of them is on, in the lake or in the ledger."""
-        known = pl.concat([frame.select(*_ENCOUNTER, *KEY_COLUMNS) for frame in self._people(given)]).unique()
+        known = pl.concat([frame.select(*ENCOUNTER_KEY, *KEY_COLUMNS) for frame in self._people(given)]).unique()
         while True:
             theirs = known.filter(_has_any(given))
             keys = given.union(*(theirs.get_column(key).drop_nulls() for key in KEY_COLUMNS))
             if keys == given:
-                return given, theirs.select(_ENCOUNTER).unique()
+                return given, theirs.select(ENCOUNTER_KEY).unique()
             given = keys
 
     def _people(self, given: set[str]) -> Iterator[pl.DataFrame]:
@@ -75,7 +75,7 @@ class Eraser:
         self, place: tuple[str, str, date, str], theirs: pl.DataFrame, renamed: dict[str | None, str | None]
     ) -> int:
         frame, step = self.lake.read(*place), place[0]
-        is_theirs = pl.struct(_ENCOUNTER).is_in(theirs.select(pl.struct(_ENCOUNTER)).to_series().implode())
+        is_theirs = pl.struct(ENCOUNTER_KEY).is_in(theirs.select(pl.struct(ENCOUNTER_KEY)).to_series().implode())
         rows = frame.filter(is_theirs)
         made_of = self.lake.made_of(*place)
         if rows.is_empty() and (made_of is None or made_of not in renamed):
@@ -93,7 +93,7 @@ class Eraser:
         """What still waits to be sent never goes: nobody could be told apart by it any more."""
         _, area, day, hospital = place
         asked = self.ledger.sends.invitations(hospital, day)
-        waiting = planned.join(asked, on=_ENCOUNTER, how="anti").select(*_ENCOUNTER)
+        waiting = planned.join(asked, on=ENCOUNTER_KEY, how="anti").select(*ENCOUNTER_KEY)
         self.ledger.encounters.hold(
             hospital, day, area, waiting.with_columns(held=pl.lit(f"suppressed:{Suppression.OPTED_OUT}"))
         )

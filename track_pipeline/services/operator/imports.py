@@ -14,13 +14,14 @@ from typing import Final, TypeVar
 import polars as pl
 
 from track_pipeline.adapters.ledger import Ledger
+from track_pipeline.domain.channels import Channel, OptOutChannel
 from track_pipeline.domain.identity import Hasher
 from track_pipeline.domain.policy import PlaceholderPolicy
 from track_pipeline.errors import TrackPipelineError
 from track_pipeline.services.operator.people import person_keys
 
 _CONTACTS: Final = ("cpf", "phone", "email")
-_CHANNELS: Final = ("all", "email", "whatsapp")
+_CHANNELS: Final = tuple(channel.value for channel in OptOutChannel)
 
 Line = Mapping[str, str]
 T = TypeVar("T")
@@ -55,7 +56,7 @@ class Importer:
         """
         rows = self._read(path, ("source", "date", "text_version"), _consent_fields)
         schema = ("person_key", "source", "given_at", "text_version")
-        frame = pl.DataFrame(rows, schema=schema, orient="row").with_columns(channel=pl.lit("whatsapp"))
+        frame = pl.DataFrame(rows, schema=schema, orient="row").with_columns(channel=pl.lit(Channel.WHATSAPP.value))
         return self.ledger.people.record_consents(frame)
 
     def _read(
