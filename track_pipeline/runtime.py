@@ -110,6 +110,10 @@ class Runtime(LedgerRuntime):
         for name in ("registry", "policy", "clock"):
             getattr(self, name)
         write_system_log(settings.home)
+        self.daily = DailyServices(self)
+        self.feedback = FeedbackServices(self)
+        self.operator = OperatorServices(self)
+        self.insight = InsightServices(self)
 
     @cached_property
     def policy(self) -> Policy:
@@ -223,56 +227,60 @@ class Runtime(LedgerRuntime):
         return keyed_hasher(self.settings.person_key_secret)
 
     @cached_property
+    def feedback_source(self) -> FeedbackSource:
+        """The source of answers: Track.co."""
+        from track_pipeline.adapters.track.answers import TrackAnswers
+        from track_pipeline.adapters.track.mapping import load_mapping
+
+        return TrackAnswers(self.track, load_mapping(self.settings.api_mapping))
+
+
+class DailyServices:
+    """The services of a hospital-day: extraction, plan, dispatch and reminders."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    @cached_property
     def extractor(self) -> Extractor:
         """Extraction of hospital-days."""
         from track_pipeline.services.daily.extraction import Extractor
 
-        return Extractor(self.reader, self.rules, self.lake, self.ledger)
+        return Extractor(self._runtime.reader, self._runtime.rules, self._runtime.lake, self._runtime.ledger)
 
     @cached_property
     def planner(self) -> Planner:
         """Plans of hospital-days."""
         from track_pipeline.services.daily.invitation import Planner
 
-        surveys = self.catalog.survey_uuids()
-        return Planner(self.lake, self.ledger, self.rules, self.policy, surveys, self.hasher, self.clock)
-
-    @cached_property
-    def what_if(self) -> WhatIf:
-        """Plans by other rules or another policy."""
-        from track_pipeline.services.insight.what_if import WhatIf
-
-        return WhatIf(self.planner, self.reader)
-
-    @cached_property
-    def comparer(self) -> Comparer:
-        """The comparison of another system's sends with ours."""
-        from track_pipeline.services.insight.compare import Comparer
-
-        return Comparer(self.ledger, self.registry)
-
-    @cached_property
-    def explainer(self) -> Explainer:
-        """Histories of encounters in sentences."""
-        from track_pipeline.services.insight.explain import Explainer
-
-        return Explainer(self.lake, self.rules, self.policy)
-
-    @cached_property
-    def contact_quality(self) -> ContactQuality:
-        """The quality of the contacts that front desks type."""
-        from track_pipeline.services.insight.contact_quality import ContactQuality
-
-        return ContactQuality(self.lake, self.policy)
+        surveys = self._runtime.catalog.survey_uuids()
+        return Planner(
+            self._runtime.lake,
+            self._runtime.ledger,
+            self._runtime.rules,
+            self._runtime.policy,
+            surveys,
+            self._runtime.hasher,
+            self._runtime.clock,
+        )
 
     @cached_property
     def outbox(self) -> Outbox:
         """Sends lines in batches."""
         from track_pipeline.services.daily.sending import Outbox
 
-        versions = {code: rules.version for code, rules in self.rules.items()}
-        sends = self.settings.sends
-        return Outbox(self.lake, self.ledger, self.sender, self.policy, versions, self.clock, self.alerts, sends)
+        versions = {code: rules.version for code, rules in self._runtime.rules.items()}
+        sends = self._runtime.settings.sends
+        return Outbox(
+            self._runtime.lake,
+            self._runtime.ledger,
+            self._runtime.sender,
+            self._runtime.policy,
+            versions,
+            self._runtime.clock,
+            self._runtime.alerts,
+            sends,
+        )
 
     @cached_property
     def dispatcher(self) -> Dispatcher:
@@ -288,48 +296,98 @@ class Runtime(LedgerRuntime):
 
         return Reminder(self.outbox)
 
-    @cached_property
-    def feedback_source(self) -> FeedbackSource:
-        """The source of answers: Track.co."""
-        from track_pipeline.adapters.track.answers import TrackAnswers
-        from track_pipeline.adapters.track.mapping import load_mapping
 
-        return TrackAnswers(self.track, load_mapping(self.settings.api_mapping))
+class FeedbackServices:
+    """The services that read back from the vendor."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
 
     @cached_property
-    def feedback(self) -> FeedbackReader:
+    def reading(self) -> FeedbackReader:
         """Answers, statuses and opt-outs."""
         from track_pipeline.services.feedback.reading import FeedbackReader
 
-        return FeedbackReader(self.feedback_source, self.ledger, self.hasher, self.policy, self.clock, self.alerts)
+        return FeedbackReader(
+            self._runtime.feedback_source,
+            self._runtime.ledger,
+            self._runtime.hasher,
+            self._runtime.policy,
+            self._runtime.clock,
+            self._runtime.alerts,
+        )
 
     @cached_property
     def reconciler(self) -> Reconciler:
         """The comparison of ledger and Track.co."""
         from track_pipeline.services.feedback.reconciliation import Reconciler
 
-        return Reconciler(self.feedback_source, self.ledger, self.policy, self.clock)
+        return Reconciler(
+            self._runtime.feedback_source, self._runtime.ledger, self._runtime.policy, self._runtime.clock
+        )
+
+
+class OperatorServices:
+    """The services of the operator's commands that change data."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
 
     @cached_property
     def importer(self) -> Importer:
         """Files of opt-outs and consents."""
         from track_pipeline.services.operator.imports import Importer
 
-        return Importer(self.ledger, self.hasher, self.policy.placeholders)
+        return Importer(self._runtime.ledger, self._runtime.hasher, self._runtime.policy.placeholders)
 
     @cached_property
     def retention(self) -> Retention:
         """Deletion of data past its retention."""
         from track_pipeline.services.operator.retention import Retention
 
-        return Retention(self.lake, self.ledger, self.policy, self.clock)
+        return Retention(self._runtime.lake, self._runtime.ledger, self._runtime.policy, self._runtime.clock)
 
     @cached_property
     def eraser(self) -> Eraser:
         """Erasure of one person."""
         from track_pipeline.services.operator.erasure import Eraser
 
-        return Eraser(self.lake, self.ledger, self.policy, self.hasher)
+        return Eraser(self._runtime.lake, self._runtime.ledger, self._runtime.policy, self._runtime.hasher)
+
+
+class InsightServices:
+    """The services that answer questions about an installation."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    @cached_property
+    def what_if(self) -> WhatIf:
+        """Plans by other rules or another policy."""
+        from track_pipeline.services.insight.what_if import WhatIf
+
+        return WhatIf(self._runtime.daily.planner, self._runtime.reader)
+
+    @cached_property
+    def comparer(self) -> Comparer:
+        """The comparison of another system's sends with ours."""
+        from track_pipeline.services.insight.compare import Comparer
+
+        return Comparer(self._runtime.ledger, self._runtime.registry)
+
+    @cached_property
+    def explainer(self) -> Explainer:
+        """Histories of encounters in sentences."""
+        from track_pipeline.services.insight.explain import Explainer
+
+        return Explainer(self._runtime.lake, self._runtime.rules, self._runtime.policy)
+
+    @cached_property
+    def contact_quality(self) -> ContactQuality:
+        """The quality of the contacts that front desks type."""
+        from track_pipeline.services.insight.contact_quality import ContactQuality
+
+        return ContactQuality(self._runtime.lake, self._runtime.policy)
 
 
 def _demo_organization() -> str:

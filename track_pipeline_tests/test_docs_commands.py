@@ -201,18 +201,18 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
     with SimulatorProcess() as simulator:
         settings = load_settings(environment | {"TRACK_API_URL": simulator.url}, env_file=None)
         runtime = Runtime(settings, registry=registry.model_copy(update={"hospitals": (place,)}))
-        runtime.extractor.extract(place, DAY)
-        runtime.planner.invite(place, DAY)
+        runtime.daily.extractor.extract(place, DAY)
+        runtime.daily.planner.invite(place, DAY)
         simulator.control("faults", {"kind": "500_after_accept"})
         lost = 0
         for area in AREAS:
             for channel in Channel:
                 try:
-                    runtime.dispatcher.dispatch(Partition(place, DAY, area, channel), "run")
+                    runtime.daily.dispatcher.dispatch(Partition(place, DAY, area, channel), "run")
                 except DispatchStopped:
                     lost += 1
         assert lost == 1
-        runtime.feedback.refresh()
+        runtime.feedback.reading.refresh()
     for scope in ("all", "hospital:HMS"):
         runtime.ledger.pauses.add(scope, "a test", "operator")
     unknown = runtime.ledger.sends.unresolved("HMS").get_column("encounter_id")

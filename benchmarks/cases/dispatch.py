@@ -85,7 +85,7 @@ def _send(home: Path, url: str, number: int, lines: int, batch: int, allowed: in
     patience = replace(usual, turn=usual.turn * seconds / WINDOW_SECONDS)
     api = TrackApi(url, "benchmark", "token", budget=open_budget(home, None, allowed, seconds), patience=patience)
     runtime = Runtime(settings(home, home, url, (HOSPITAL,)), requests=api, policy=policy)
-    planned, outbox, report = _planned(number, lines), runtime.outbox, SendReport()
+    planned, outbox, report = _planned(number, lines), runtime.daily.outbox, SendReport()
     time.sleep(max(0.0, start - time.time()))
     partition = Partition(hospital(), DAY - timedelta(days=number), Area.EXAMES, Channel.EMAIL)
     outbox.send(partition, planned, "benchmark", report)

@@ -110,13 +110,13 @@ def run_without_dagster(watch: Watch, home: Path, databases: Path, url: str) -> 
     """What the daily job does, one service after the other."""
     runtime = Runtime(settings(home, databases, url, (HOSPITAL,)))
     of = runtime.registry.hospital(HOSPITAL)
-    runtime.ledger, runtime.outbox  # noqa: B018 - as above
+    runtime.ledger, runtime.daily.outbox  # noqa: B018 - as above
     with watch.lap("extract"):
-        runtime.extractor.extract(of, DAY)
+        runtime.daily.extractor.extract(of, DAY)
     with watch.lap("plan"):
-        runtime.planner.invite(of, DAY)
+        runtime.daily.planner.invite(of, DAY)
     with watch.lap("dispatch"):
         for channel in Channel:
             for area in AREAS:
-                runtime.dispatcher.dispatch(Partition(of, DAY, area, channel), "benchmark")
+                runtime.daily.dispatcher.dispatch(Partition(of, DAY, area, channel), "benchmark")
     runtime.close()

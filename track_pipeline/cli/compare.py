@@ -47,7 +47,7 @@ def compare(
     from track_pipeline.services.insight.serialise import to_json
 
     with open_runtime() as runtime:
-        result = runtime.comparer.compare(file, needed_date(day))
+        result = runtime.insight.comparer.compare(file, needed_date(day))
     if as_json:
         print_json(to_json(result))
     else:

@@ -59,7 +59,7 @@ def contacts(
         wanted = parse_date(day) or runtime.clock().astimezone(GROUP_TIME_ZONE).date() - timedelta(days=1)
         chosen = [runtime.registry.hospital(hospital)] if hospital else runtime.hospitals
         with progress("contacts", len(chosen)) as advance:
-            quality = runtime.contact_quality.of_each(chosen, wanted, days, advance)
+            quality = runtime.insight.contact_quality.of_each(chosen, wanted, days, advance)
     if as_json:
         print_json(to_json(verdict_shares(quality)))
     elif csv:

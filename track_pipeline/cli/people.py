@@ -65,14 +65,14 @@ def opt_out_list(*, as_json: Json = False) -> None:
 def opt_out_import(file: Path) -> None:
     """Take a CSV with the columns cpf, phone, email, channel, source; all of it, or nothing and an error per line."""
     with open_runtime() as runtime:
-        out.print(f"{runtime.importer.opt_outs(file)} new opt-outs")
+        out.print(f"{runtime.operator.importer.opt_outs(file)} new opt-outs")
 
 
 @consent_app.command("import", epilog=examples("track consent import consents.csv"))
 def consent_import(file: Path) -> None:
     """Take a CSV with the columns cpf, phone, email, source, date, text_version; all of it, or nothing."""
     with open_runtime() as runtime:
-        out.print(f"{runtime.importer.consents(file)} new consents")
+        out.print(f"{runtime.operator.importer.consents(file)} new consents")
 
 
 @people_app.command(
@@ -95,7 +95,7 @@ def purge(
         raise typer.BadParameter("a contact is given: add --person to forget that person")
     with open_runtime() as runtime:
         keys = _person_keys(runtime, cpf, phone, email) if person else []
-        deleted = runtime.eraser.erase(keys) if person else runtime.retention.purge()
+        deleted = runtime.operator.eraser.erase(keys) if person else runtime.operator.retention.purge()
     if as_json:
         print_json(deleted)
     else:

@@ -73,7 +73,7 @@ def plan(
             registry = registry.only((registry.hospital(hospital).code,))
         candidates = candidates_of(registry, rules, config)
         with progress("plans", len(candidates)) as advance:
-            compared = compare_day(lambda: runtime.what_if, wanted, candidates, advance)
+            compared = compare_day(lambda: runtime.insight.what_if, wanted, candidates, advance)
     if as_json:
         print_json(to_json(compared))
     else:

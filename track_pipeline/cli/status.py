@@ -57,7 +57,7 @@ def why(hospital: str, encounter: Encounter, *, as_json: Json = False) -> None:
     with open_runtime() as runtime:
         place = runtime.registry.hospital(hospital)
         story = why_of(runtime.ledger, place.code, encounter)
-        explanation = runtime.explainer.explain(place, story)
+        explanation = runtime.insight.explainer.explain(place, story)
     if as_json:
         print_json(why_object(story, explanation))
     else:

@@ -64,7 +64,9 @@ def _dispatch(
         with told_to_the_operator(context):
             hospital, day = place_of(context, runtime.registry)
             approval = Approval(frozenset(config.approve_gates), config.approval_reason)
-            report = runtime.dispatcher.dispatch(Partition(hospital, day, area, channel), context.run.run_id, approval)
+            report = runtime.daily.dispatcher.dispatch(
+                Partition(hospital, day, area, channel), context.run.run_id, approval
+            )
             unsettled = runtime.ledger.sends.unresolved(hospital.code, day, area=area, channel=channel).height
             return dg.MaterializeResult(
                 metadata=_metadata(report, funnel_of(runtime.ledger, day, hospital.code, area)),

@@ -38,7 +38,7 @@ def extract_assets(names: Names, partitions: dg.MultiPartitionsDefinition) -> dg
     ) -> Iterator[dg.MaterializeResult[None]]:
         with told_to_the_operator(context):
             hospital, day = place_of(context, runtime.registry)
-            extraction = runtime.extractor.extract(hospital, day)
+            extraction = runtime.daily.extractor.extract(hospital, day)
             for area in selected_areas(context):
                 key, rows = names.key_of(EXTRACT, area), extraction.rows[area]
                 usual = runtime.ledger.encounters.volumes(hospital.code, area, volume_days(day, runtime.policy.gates))

@@ -47,7 +47,7 @@ def _answers(names: Names) -> dg.AssetsDefinition:
         runtime: dg.ResourceParam[Runtime],
     ) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster reads the bare class
         with told_to_the_operator():
-            report = runtime.feedback.refresh()
+            report = runtime.feedback.reading.refresh()
             return dg.MaterializeResult(
                 metadata={
                     "new_answers": report.new_answers,

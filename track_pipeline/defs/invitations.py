@@ -41,7 +41,7 @@ def invitation_assets(names: Names, partitions: dg.MultiPartitionsDefinition) ->
     ) -> Iterator[dg.MaterializeResult[None]]:
         with told_to_the_operator(context):
             hospital, day = place_of(context, runtime.registry)
-            for area, plan in runtime.planner.invite(hospital, day, selected_areas(context)).items():
+            for area, plan in runtime.daily.planner.invite(hospital, day, selected_areas(context)).items():
                 key = names.key_of(INVITATION, area)
                 funnel = funnel_of(runtime.ledger, day, hospital.code, area)
                 share = contact_share(plan, runtime.policy.gates)

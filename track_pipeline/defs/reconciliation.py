@@ -66,7 +66,7 @@ def _reconciliation(names: Names) -> dg.AssetsDefinition:
     )
     def reconciliation(runtime: dg.ResourceParam[Runtime]) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster reads the bare class
         with told_to_the_operator():
-            report = runtime.reconciler.reconcile()
+            report = runtime.feedback.reconciler.reconcile()
             unknown = runtime.ledger.sends.unresolved(claimed_before=runtime.clock() - IN_FLIGHT).height
             counts = {"compared": report.compared, "strangers": report.strangers, "unreadable": report.unreadable}
             by_hospital = {name: getattr(report, name) for name in ("confirmed", "absent", "missing", "denied")}

@@ -142,7 +142,7 @@ def _reminder(names: Names, wave: Wave, area: Area, partitions: dg.MultiPartitio
     def reminder(context: dg.AssetExecutionContext, runtime: dg.ResourceParam[Runtime]) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster reads the bare class
         with told_to_the_operator(context):
             hospital, day = place_of(context, runtime.registry)
-            report = runtime.reminder.remind(hospital, day, area, wave, context.run.run_id)
+            report = runtime.daily.reminder.remind(hospital, day, area, wave, context.run.run_id)
             return dg.MaterializeResult(metadata=_metadata(report))
 
     return reminder

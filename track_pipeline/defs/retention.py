@@ -14,7 +14,7 @@ from track_pipeline.runtime import Runtime
 def purge_old_data(context: dg.OpExecutionContext, runtime: dg.ResourceParam[Runtime]) -> None:
     """Logs how much went, by kind."""
     with told_to_the_operator():
-        for kind, count in runtime.retention.purge().items():
+        for kind, count in runtime.operator.retention.purge().items():
             context.log.info("deleted %s: %d", kind, count)
 
 
@@ -23,7 +23,7 @@ def drop_stale_lines(context: dg.OpExecutionContext, runtime: dg.ResourceParam[R
     """Logs how many, by hospital."""
     with told_to_the_operator():
         for hospital in runtime.hospitals:
-            if dropped := runtime.dispatcher.drop_stale(hospital):
+            if dropped := runtime.daily.dispatcher.drop_stale(hospital):
                 context.log.info("%s: %d lines waited too long", hospital.code, dropped)
 
 

@@ -10,7 +10,7 @@ from dagster_webserver import app, cli
 from dagster_webserver.webserver import DagsterWebserver
 from starlette.middleware import Middleware
 
-from track_pipeline.web.guard import ForgeryGuard, known_hosts
+from track_pipeline.hosting.guard import ForgeryGuard, known_hosts
 
 
 class GuardedWebserver(DagsterWebserver[Any, Any]):

@@ -1,4 +1,1 @@
-"""The status page and what guards every web server of ours.
-
-Import from the modules: nothing is re-exported here, so that the guard does not load the page.
-"""
+"""The status page, the health check and the metrics, served by `track serve`. They only read."""

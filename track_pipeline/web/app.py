@@ -20,9 +20,9 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from track_pipeline.hosting.guard import LOOPBACK_HOSTS, known_hosts
 from track_pipeline.logs.redaction import told_of
 from track_pipeline.runtime import LedgerRuntime
-from track_pipeline.web.guard import LOOPBACK_HOSTS, known_hosts
 from track_pipeline.web.health import health
 from track_pipeline.web.metrics import metrics
 from track_pipeline.web.overview import COUNTS, overview

@@ -32,8 +32,8 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     }
     runtime = Runtime(load_settings(environment, env_file=None))
     [hospital] = runtime.hospitals
-    runtime.extractor.extract(hospital, DAY)
-    runtime.planner.invite(hospital, DAY)
+    runtime.daily.extractor.extract(hospital, DAY)
+    runtime.daily.planner.invite(hospital, DAY)
     runtime.close()
     return environment
 

@@ -8,6 +8,7 @@ from track_pipeline.config.files import digest, package_file
 from track_pipeline.config.policy import load_policy
 from track_pipeline.domain.channels import Channel
 from track_pipeline.domain.policy import Policy
+from track_pipeline.domain.waves import Wave
 from track_pipeline.errors import ConfigError
 
 SHIPPED = package_file("policy.toml").read_text(encoding="utf-8")
@@ -92,3 +93,51 @@ def test_the_version_changes_with_the_text_but_not_with_its_line_endings(tmp_pat
 
 def test_the_file_cannot_name_its_own_version(tmp_path: Path) -> None:
     assert load('version = "mine"\n' + SHIPPED, tmp_path).version != "mine"
+
+
+# --- waves of reminders
+
+
+def with_wave(days: int, **changes: object) -> str:
+    """The packaged policy with one more block of reminders, put behind the others."""
+    fields = {"days": days, "catch_up_days": 3, "channels": ["email", "whatsapp"]} | changes
+    block = "\n".join(["[[reminder]]", *(f"{name} = {value!r}".replace("'", '"') for name, value in fields.items())])
+    return SHIPPED.replace("[feedback]", f"{block}\n\n[feedback]", 1)
+
+
+def test_another_wave_is_a_block_of_the_policy(tmp_path: Path) -> None:
+    policy = load(with_wave(21), tmp_path)
+
+    assert [wave.key for wave in policy.waves] == ["reminder_7d", "reminder_14d", "reminder_21d"]
+    assert policy.reminding_days == 24
+    assert policy.reminder(Wave(21)).channels == (Channel.EMAIL, Channel.WHATSAPP)
+
+
+def test_a_policy_may_have_no_reminders(tmp_path: Path) -> None:
+    policy = load(SHIPPED[: SHIPPED.index("[[reminder]]")] + SHIPPED[SHIPPED.index("[feedback]") :], tmp_path)
+
+    assert policy.waves == ()
+    assert policy.reminding_days == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (with_wave(17), "reminder: 14 and 17 days are fewer than min_days_between_reminders apart"),
+        (
+            with_wave(10),
+            "reminder: 14 and 10 days are fewer than min_days_between_reminders apart, or not in ascending",
+        ),
+        (SHIPPED.replace("catch_up_days = 3", "catch_up_days = 7", 1), "reminder: after 7 days, catch_up_days must be"),
+        (with_wave(29), "retention_days: the last reminder needs at least 33"),
+        (with_wave(21, channels=["email"]), "reminder number 3: channels: name each channel once: email, whatsapp"),
+        (with_wave(21, channels=["email", "link"]), "reminder number 3: channels: name each channel once"),
+        (with_wave(0), "reminder number 3: days: Input should be greater than or equal to 1"),
+        (SHIPPED.replace("min_days_between_reminders = 4", "min_days_between_reminders = 0"), "min_days_between_remin"),
+    ],
+)
+def test_waves_that_could_meet_or_outlive_the_contacts_are_refused(text: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(text, tmp_path)
+
+    assert f"policy.toml: {said}" in str(caught.value)

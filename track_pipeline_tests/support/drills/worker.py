@@ -269,13 +269,13 @@ def _steps_of_dagster(order: Order, runtime: Runtime) -> list[Callable[[], objec
 
     # What they need is opened in them: a ledger that cannot be opened is each one's error.
     def remind(wave: Wave, day: date, area: Area) -> None:
-        runtime.reminder.remind(hospital, day, area, wave, order.run_id)
+        runtime.daily.reminder.remind(hospital, day, area, wave, order.run_id)
 
     def plan(day: date) -> None:
-        runtime.planner.invite(hospital, day, order.areas)
+        runtime.daily.planner.invite(hospital, day, order.areas)
 
     def dispatch(partition: Partition) -> None:
-        runtime.dispatcher.dispatch(partition, order.run_id)
+        runtime.daily.dispatcher.dispatch(partition, order.run_id)
 
     wave = Wave.parse(order.wave)
     if wave.is_reminder:

@@ -23,7 +23,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from track_pipeline.web.guard import ForgeryGuard, known_hosts
+from track_pipeline.hosting.guard import ForgeryGuard, known_hosts
 from track_pipeline_tests.support.proxy import PASSWORD, USER, proxy, upstream
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
