@@ -497,7 +497,7 @@ class AboutEachLine(Canned):
         return json.dumps({"links": entries, "invalid": entries[:1], "uuid": value}).encode()
 
 
-@pytest.mark.parametrize("channel", ["email", "link"])
+@pytest.mark.parametrize("channel", [Channel.EMAIL, Channel.LINK])
 @pytest.mark.parametrize("kind", [Canned, AboutEachLine])
 @settings(FEW, max_examples=20)
 @given(answer=ANSWER | WORD.map(lambda word: json.dumps(word).encode()))

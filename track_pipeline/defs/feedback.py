@@ -10,6 +10,7 @@ import dagster as dg
 from track_pipeline.defs.failures import told_to_the_operator
 from track_pipeline.defs.naming import OWNERS, Group, Names
 from track_pipeline.defs.partitions import TIME_ZONE
+from track_pipeline.domain.channels import Channel
 from track_pipeline.runtime import Runtime
 
 READ_ANSWERS: Final = "read_answers"
@@ -34,6 +35,7 @@ def feedback_definitions(names: Names, status: dg.DefaultScheduleStatus) -> dg.D
 def _answers(names: Names) -> dg.AssetsDefinition:
     @dg.asset(
         key=names.key(ANSWERS),
+        deps=[key for channel in Channel for key in names.keys_of(channel.step)],
         group_name=Group.FEEDBACK.value,
         owners=OWNERS,
         kinds={"track"},

@@ -60,7 +60,7 @@ def test_the_place_is_the_innermost_of_our_own_code() -> None:
     with pytest.raises(dg.Failure) as caught, told_to_the_operator():
         import_lines(lines, hospital(), ["area_pesquisa"])
     assert caught.value.description is not None
-    assert "sending.py" in caught.value.description
+    assert "lines.py" in caught.value.description
     assert "in import_lines" in caught.value.description
     assert SECRET not in "".join(traceback.format_exception(caught.value))
 

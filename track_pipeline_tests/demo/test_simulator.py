@@ -19,7 +19,17 @@ from track_pipeline.demo.respondents import AnswerModel
 from track_pipeline.demo.simulator import SURVEYS, SimulatorProcess
 from track_pipeline.domain.channels import Channel, OptOutChannel
 from track_pipeline.errors import TrackPipelineError
-from track_pipeline.ports import Answer, DeliveryStatus, NotSent, OptOut, RefusedInPart, SendFailure, Stopped, Unknown
+from track_pipeline.ports import (
+    Answer,
+    DeliveryStatus,
+    NotSent,
+    OptOut,
+    Refused,
+    RefusedInPart,
+    SendFailure,
+    Stopped,
+    Unknown,
+)
 
 NOW = datetime.now(UTC)
 TEMPLATE = WhatsAppTemplate("convite", "pt_BR", ("customer.firstname",), "HX00")
@@ -393,7 +403,7 @@ def test_every_organisation_reads_its_own(simulator: SimulatorProcess, api: Trac
     other = reader(simulator.url, organization="org-2")
 
     assert list(other.answers(None)) == []
-    with pytest.raises(RefusedInPart, match="rejected"):
+    with pytest.raises(Refused, match="rejected"):
         list(other.statuses(distribution))
 
 
