@@ -1,4 +1,4 @@
-"""The registry of hospitals: what is shipped loads, and a mistake is named by file, hospital and field."""
+"""The registry of hospitals: the shipped file loads, and an error names file, hospital and field."""
 
 from datetime import time
 from pathlib import Path

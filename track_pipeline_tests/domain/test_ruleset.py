@@ -1,4 +1,4 @@
-"""What a rule file may say: every mistake is found when the file is loaded, and named by rule and field."""
+"""The rule files: every error is found when the file is loaded, and names rule and field."""
 
 from typing import Any
 

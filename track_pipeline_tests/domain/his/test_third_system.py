@@ -1,6 +1,6 @@
-"""A third hospital system is added by a module, an entry in a table and a statement; no other code knows of it.
+"""A third hospital system needs only a module, an entry in a table and a statement, and no other change of the code.
 
-The system, "vitae", is invented. What its module would hold is in this file; the fixture makes the entries.
+The system, "vitae", is invented. This file holds what its module would hold; the fixture adds the entries.
 """
 
 from collections.abc import Mapping
