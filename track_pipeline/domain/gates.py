@@ -87,7 +87,10 @@ def doubts(plan: pl.DataFrame, extract: pl.DataFrame, volumes: Mapping[date, int
 
 
 def contact_share(plan: pl.DataFrame, policy: GatePolicy) -> Finding:
-    """Compare the share of usable contacts with `min_contact_share`. A swapped source column lowers the share."""
+    """Compare the share of encounters with a usable contact with `min_contact_share`.
+
+    Encounters that are excluded for other reasons do not count. A swapped column in the source lowers the share.
+    """
     reachable = plan.filter(pl.col("result") == PLANNED).height
     unreachable = plan.filter(pl.col("reason").is_in([reason.value for reason in _CONTACT_REASONS])).height
     candidates = reachable + unreachable

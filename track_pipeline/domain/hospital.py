@@ -109,7 +109,7 @@ class Hospital(Strict):
         self._check_units()
         sources = system(self.his).email_sources
         if sources and self.email_source not in (None, *sources):
-            raise ValueError(f"email_source: a {self.his} database has {', '.join(sources)}")
+            raise ValueError(f"email_source: write one of {', '.join(sources)}, the sources of a {self.his} database")
         return self
 
     def _check_units(self) -> None:
@@ -118,12 +118,12 @@ class Hospital(Strict):
         if repeated:
             raise ValueError(f"unit: overlapping units, companies {sorted(repeated)} belong to more than one")
         if self.unit_column is None and (companies or len(self.units) > 1):
-            raise ValueError("unit: companies are given but unit_column is not")
+            raise ValueError("unit: companies are given but unit_column is not; add unit_column")
         if self.unit_column is not None and not all(unit.companies for unit in self.units):
             raise ValueError("unit: unit_column is given, so every unit needs companies")
         expected = system(self.his).columns.unit
         if self.unit_column not in (None, expected):
-            raise ValueError(f"unit_column: a {self.his} database has {expected}")
+            raise ValueError(f"unit_column: write {expected}, the column of a {self.his} database")
 
     @property
     def zone(self) -> ZoneInfo:
@@ -144,7 +144,7 @@ class Registry(Strict):
         ):
             repeated = sorted({code for code in codes if codes.count(code) > 1})
             if repeated:
-                raise ValueError(f"{what}: code {', '.join(repeated)} is given twice")
+                raise ValueError(f"{what}: code {', '.join(repeated)} is given twice; use each code once")
         return self
 
     @model_validator(mode="after")

@@ -14,7 +14,7 @@ KEY_COLUMNS: Final = ("cpf_key", "phone_key", "email_key")
 KeyKind = Literal["cpf", "phone", "email"]
 Hasher = Callable[[KeyKind, pl.Expr], pl.Expr]
 
-# A key of the encounter, which groups rows that share no person key. Needs `database`, `encounter_id`.
+# A key of the encounter itself, for rows of one person that share no other key. Needs `database`, `encounter_id`.
 ENCOUNTER_PERSON_KEY: Final = pl.format("encounter:{}:{}", "database", "encounter_id")
 
 _CPF_LENGTH: Final = 11

@@ -56,7 +56,10 @@ _Z_95: Final = 1.959964
 
 
 def band(score: int) -> Band:
-    """Return the band of an answer: 9 and 10 promoter, 7 and 8 passive, 0 to 6 detractor; ValueError if not 0 to 10."""
+    """Return the band of an answer: 9 and 10 promoter, 7 and 8 passive, 0 to 6 detractor.
+
+    Raises ValueError for other numbers.
+    """
     if not 0 <= score <= _HIGHEST_SCORE:
         raise ValueError(f"an NPS answer is a number from 0 to {_HIGHEST_SCORE}, not {score}")
     if score >= _LOWEST_PROMOTER:

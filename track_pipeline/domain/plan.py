@@ -129,7 +129,7 @@ def make_plan(encounters: pl.DataFrame, request: PlanRequest, ledger: LedgerFact
 
 def _reasons(frame: pl.DataFrame, request: PlanRequest, ledger: LedgerFacts) -> pl.Series:
     """Return the `reason` of each row after a comparison with the other rows and the ledger."""
-    # Only these columns are sorted and sorted back, which is faster than sorting all.
+    # Only these columns are sorted and sorted back.
     frame = _by_priority(frame.select(_WEIGHED))
     if (request.today - request.day).days > request.hospital.max_age_days:
         frame = _exclude(frame, pl.lit(value=True), Exclusion.STALE)

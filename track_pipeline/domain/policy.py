@@ -198,7 +198,9 @@ class Policy(Strict):
     @model_validator(mode="after")
     def _contacts_last_until_the_last_reminder(self) -> Self:
         if self.retention_days < self.reminding_days + 1:
-            raise ValueError(f"retention_days: the last reminder needs at least {self.reminding_days + 1}")
+            raise ValueError(
+                f"retention_days: write at least {self.reminding_days + 1}; the last reminder needs the contacts"
+            )
         return self
 
     @property

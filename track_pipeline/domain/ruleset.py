@@ -183,16 +183,23 @@ class RuleSet(Strict):
 
     def _repeated_ids(self) -> Iterator[str]:
         ids = [rule.id for rule in self.rules]
-        yield from (f"rule {id_}: id: given twice" for id_ in dict.fromkeys(ids) if ids.count(id_) > 1)
+        yield from (
+            f"rule {id_}: id: given twice; give each rule its own id"
+            for id_ in dict.fromkeys(ids)
+            if ids.count(id_) > 1
+        )
 
     def _unreachable(self) -> Iterator[str]:
         for n, rule in enumerate(self.rules):
             for earlier in self.rules[:n]:
                 if self._takes_all_of(earlier, rule):
-                    yield f"rule {rule.id}: when: never reached, rule {earlier.id} takes all of it"
+                    yield f"rule {rule.id}: when: never reached, because rule {earlier.id} takes all its encounters"
             for m, case in enumerate(rule.setor):
                 if any(self._all_hold(earlier_case.when, given=case.when) for earlier_case in rule.setor[:m]):
-                    yield f"rule {rule.id}: setor number {m + 1}: never reached, an earlier case takes all of it"
+                    yield (
+                        f"rule {rule.id}: setor number {m + 1}: never reached, because an earlier case takes all its "
+                        "encounters"
+                    )
 
     def _takes_all_of(self, earlier: Rule, later: Rule) -> bool:
         return (

@@ -56,7 +56,7 @@ class SurveyCatalog(Strict):
         codes = [unit.code for unit in self.units]
         repeated = sorted({code for code in codes if codes.count(code) > 1})
         if repeated:
-            raise ValueError(f"unit: code {', '.join(repeated)} is given twice")
+            raise ValueError(f"unit: code {', '.join(repeated)} is given twice; use each code once")
         return self
 
     def unit(self, code: str) -> UnitSurveys:
