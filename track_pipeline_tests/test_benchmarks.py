@@ -1,4 +1,4 @@
-"""The benchmarks measure what they say: results agree with the baseline's, figures are judged as documented."""
+"""The benchmarks measure what they claim: results equal those of the baseline, figures are judged as documented."""
 
 import json
 from dataclasses import replace

@@ -1,7 +1,7 @@
-"""The web interface as people see it: a real Chromium over a finished demo, a failed partition and a missing one.
+"""The web interface in a real Chromium: a finished demo, a failed partition and a missing one.
 
-It is `track ui` itself, alone and behind the proxy of deploy/; pages of other sites try to act through both. Pictures
-are kept in `test-output/`; those of the README come from there.
+It opens `track ui`, alone and behind the proxy of deploy/; pages of other sites try to act through both. Pictures are
+stored in `test-output/`, among them those of the README.
 """
 
 import os

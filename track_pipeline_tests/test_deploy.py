@@ -1,7 +1,7 @@
-"""What deploy/ says holds: files agree with each other and with Dagster, and the processes work on PostgreSQL.
+"""The content of deploy/: its files agree with each other and with Dagster, and the processes work on PostgreSQL.
 
-There is no container engine in the tests, so what is run is what the containers would run, with the same
-configuration, as processes of this machine.
+The tests have no container engine. They run the programs of the containers, with the same configuration, as processes
+of this machine.
 """
 
 import re

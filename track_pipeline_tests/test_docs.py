@@ -1,6 +1,6 @@
-"""The two READMEs say the same, links lead somewhere, and the forms for issues and changes are whole.
+"""The documents: the two READMEs agree, links have targets, and the forms for issues and changes are complete.
 
-That the commands in the documents work is `test_docs_commands`'s.
+`test_docs_commands` checks that the commands in the documents work.
 """
 
 import re

@@ -1,7 +1,7 @@
-"""Every command that the documents name is run, as it stands there, on a small installation with a finished day.
+"""Every command in the documents is run as written, on a small installation with a finished day.
 
-What a reader has to fill in is filled in from two tables below; what cannot be run here stands in a third, with why.
-`track` commands run in this process: one of its own takes a second and a half to import.
+Two tables below give the values that a reader fills in; a third lists the commands that cannot be run here, with the
+reason. `track` commands run in this process, because a new process needs a second and a half for its imports.
 """
 
 import os

@@ -1,6 +1,6 @@
 """The main job as a user runs it: `track demo`, all hospitals, real Dagster runs, a real HTTP server.
 
-Small volumes, the real thing otherwise. What single parts do with faults is tested beside those parts.
+The volumes are small; everything else is real. The tests of each part cover its faults.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""A day spread over two workers through Celery, as machines of a group would: one dies in the middle, nobody suffers.
+"""A day over two Celery workers, as on the machines of a group: one worker dies in the middle, and no send is lost.
 
 Needs RabbitMQ and Redis on their usual ports of this machine.
 """

@@ -1,7 +1,7 @@
-"""Ledger and dispatcher against a model: whatever happens in whatever order, nobody is asked twice or lost unnamed.
+"""Ledger and dispatcher against a model: in any order of events no person is invited twice and no outcome is missing.
 
-The model is what Track.co really took, and who refuses to be written to. The plans are drawn, by a planner who knows
-nothing of the ledger, so that the ledger alone has to hold; dispatch, reminders, feedback and reconciliation are real.
+The model records which lines Track.co accepted, and the opt-outs. A planner that does not read the ledger draws random
+plans, so that only the ledger prevents repeats. Dispatch, reminders, feedback and reconciliation are real.
 """
 
 import shutil

@@ -1,6 +1,6 @@
-"""A production of three processes: the morning schedule ticks by itself, and no process is one that may not die.
+"""A production of three processes: the morning schedule ticks by itself, and each process may die without a loss.
 
-Real processes, a real PostgreSQL below Dagster and ledger, a simulated Track.co that remembers what it was sent.
+Real processes, a real PostgreSQL for Dagster and ledger, and a simulated Track.co that records its requests.
 """
 
 import os

@@ -1,6 +1,6 @@
-"""Secrets and patients leak nowhere when things fail, what is typed is never run, and the demo reaches nobody.
+"""Secrets and patient data do not leak on failures, typed input is never executed, and the demo contacts no one.
 
-Marked secrets and people are planted, everything is made to fail, and whatever was written or shown is searched.
+The tests insert marked secrets and people, make everything fail, and search all written and shown texts for the marks.
 """
 
 import ipaddress

@@ -1,1 +1,1 @@
-"""Pure rules on polars frames: no Dagster, no HTTP, no database, no file, no clock of its own."""
+"""Pure rules on polars frames. Modules here use no Dagster, HTTP, database, file or system clock."""

@@ -1,6 +1,6 @@
-"""The six care areas: their keys in asset names, the labels the survey knows, and who goes first.
+"""The six care areas: keys in asset names, labels in the survey, and the priority among areas.
 
-Nothing else belongs here; which encounter belongs to which area is decided by the rule files.
+The rule files decide which encounter belongs to which area.
 """
 
 from enum import StrEnum
@@ -19,16 +19,16 @@ class Area(StrEnum):
 
     @property
     def label(self) -> str:
-        """The area as the original system delivers it to Track.co (`area_pesquisa`)."""
+        """The value of `area_pesquisa` that Track.co receives, as in the original system."""
         return "PRONTO SOCORRO GERAL" if self is Area.PRONTO_SOCORRO else self.name
 
 
 AREAS: Final[tuple[Area, ...]] = tuple(Area)
 
-# The place in the status of rows that no rule assigned to an area.
+# The area under which the status counts rows that no rule assigned to an area.
 UNCLASSIFIED: Final = "unclassified"
 
-# Whom one person hears from when several areas saw them on one day (design, section 6).
+# A person is invited once a day: when several areas treated the person on one day, the first of these invites.
 PRIORITY: Final[tuple[Area, ...]] = (
     Area.INTERNACAO,
     Area.MATERNIDADE,

@@ -1,4 +1,4 @@
-"""The calendar: national holidays, a hospital's send window, the end of a survey's validity."""
+"""Dates and times of sending: national holidays, a hospital's send window, the end of a survey's validity."""
 
 from datetime import date, datetime, time, timedelta
 from functools import cache
@@ -22,17 +22,17 @@ def is_holiday(day: date) -> bool:
 
 
 def is_working_day(day: date) -> bool:
-    """Monday to Saturday, national holidays excepted: a day on which the default send window opens."""
+    """Whether the default send window opens on a day: Monday to Saturday, except national holidays."""
     return day.weekday() <= _SATURDAY and not is_holiday(day)
 
 
 def window_is_open(window: SendWindow, local: datetime) -> bool:
-    """Whether a hospital's send window is open at a local (aware) time; it closes at `end` exactly."""
+    """Whether a hospital's send window is open at a local (aware) time. At `end` exactly it is closed."""
     return _opens_on(window, local.date()) and window.start <= local.time() < window.end
 
 
 def window_opens_at(window: SendWindow, local: datetime) -> datetime:
-    """The next local instant, `local` included, at which the window is open."""
+    """Return the first local instant at or after `local` at which the window is open."""
     if window_is_open(window, local):
         return local
     day = local.date() if local.time() < window.start else local.date() + timedelta(days=1)
@@ -46,5 +46,5 @@ def _opens_on(window: SendWindow, day: date) -> bool:
 
 
 def end_of_validity(local: datetime, days: int) -> datetime:
-    """The instant a survey stops accepting answers: the last second of the `days`-th day from `local`."""
+    """Return when a survey stops accepting answers: 23:59:59, `days` days after the date of `local`."""
     return datetime.combine(local.date() + timedelta(days=days), time(23, 59, 59), local.tzinfo)

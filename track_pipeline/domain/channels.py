@@ -1,7 +1,7 @@
-"""The channels by which a survey reaches a person, and what the rest of the system asks of each.
+"""The channels by which a survey reaches a person, and their properties.
 
-A new channel is a member here, an entry in `_FACTS`, its fields and legal basis in `policy.toml`, and the requests of
-the vendor (`adapters/track/`).
+A new channel needs a member here, an entry in `_FACTS`, its fields and legal basis in `policy.toml`, and the requests
+to Track.co (`adapters/track/`).
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from typing import Final
 
 @dataclass(frozen=True)
 class _Facts:
-    """What is fixed of a channel; see the properties of `Channel`."""
+    """The constants of a channel. The properties of `Channel` describe them."""
 
     label: str
     contact_column: str | None
@@ -34,12 +34,12 @@ class Channel(StrEnum):
 
     @property
     def contact_column(self) -> str | None:
-        """The column of a plan with the contact that the channel uses; None when it uses none."""
+        """The column of a plan that holds the contact for the channel; None for a link."""
         return _FACTS[self].contact_column
 
     @property
     def line_field(self) -> str:
-        """The field without which a line of this channel is useless (the names are the original system's)."""
+        """The field that a line of this channel must contain (the names are those of the original system)."""
         return _FACTS[self].line_field
 
     @property
@@ -49,7 +49,7 @@ class Channel(StrEnum):
 
     @property
     def contacts_person(self) -> bool:
-        """Whether sending notifies a person. A link notifies no one: the front desk hands it over."""
+        """Whether sending notifies a person. A link notifies no one: the front desk gives it to the patient."""
         return self.contact_column is not None
 
     @property
@@ -71,7 +71,7 @@ CONTACT_COLUMNS: Final = {channel: channel.contact_column for channel in Channel
 
 
 class OptOutChannel(StrEnum):
-    """What a person refuses: one channel, or all of them."""
+    """The scope of an opt-out: one channel, or all channels."""
 
     ALL = "all"
     EMAIL = "email"
@@ -79,11 +79,11 @@ class OptOutChannel(StrEnum):
 
     @classmethod
     def refusing(cls, channel: Channel) -> tuple[str, ...]:
-        """The opt-outs that forbid a channel."""
+        """Return the opt-outs that forbid a channel."""
         return (cls.ALL.value, channel.value)
 
 
-# The opt-out that an unsubscription from a send records, by the send's channel: of a link, all.
+# The opt-out that an unsubscription from a send records, by the channel of the send. A link gives an opt-out of all.
 OPT_OUT_OF_SEND: Final = {
     channel.value: channel.value if channel.contacts_person else OptOutChannel.ALL.value for channel in Channel
 }

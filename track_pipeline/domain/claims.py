@@ -1,6 +1,6 @@
-"""Decides which lines of a batch may be claimed, given what the ledger holds: a function of frames alone.
+"""Decide which lines of a batch may be claimed, from the contents of the ledger. A function of frames alone.
 
-This is the last word before a line leaves. The ledger makes the decision binding in one transaction.
+This is the last check before a line is sent. The ledger makes the decision binding in one transaction.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from track_pipeline.domain.waves import INVITE, Wave
 
 
 class ClaimVerdict(StrEnum):
-    """The verdict on one line of a batch; see `judge` for what each means."""
+    """The decision on one line of a batch. `judge` describes each value."""
 
     CLAIMED = "claimed"
     ALREADY = "already"
@@ -32,10 +32,10 @@ class ClaimVerdict(StrEnum):
     QUARANTINE = "quarantine"
 
 
-# What makes two lines the same send (within a wave).
+# Two lines of one wave with equal values in these columns are the same send.
 _SEND: Final = (*LEDGER_ENCOUNTER_KEY, "survey_uuid", "channel")
 
-# The columns of a batch to be claimed; `extra` marks links made for the front desk beside the real invitation.
+# The columns of a batch to be claimed. `extra` marks a link for the front desk, made in addition to the invitation.
 LINES: Final = pl.Schema(
     {
         "hospital": pl.String(),
@@ -56,13 +56,14 @@ LINES: Final = pl.Schema(
 
 @dataclass(frozen=True)
 class Claim:
-    """What all lines of a batch have in common.
+    """The values that all lines of a batch share.
 
-    cohort_date: the day of the partition. any_survey_since, this_survey_since: a person invited to any survey, or
-    to the line's own, at or after that instant is in quarantine; None for no such quarantine, as on reminders.
-    any_survey_days, this_survey_days: so is one whose invitation is of a day that is fewer days away from this one,
-    before or after, whatever the clock said when it was sent. most_reminders: how many reminders an encounter may get,
-    whatever their waves; as many as the policy has waves.
+    cohort_date: the date of the partition.
+    any_survey_since, this_survey_since: a person is in quarantine when an invitation to any survey, or to the survey
+        of the line, was claimed at or after this instant. None: no such quarantine, as on reminders.
+    any_survey_days, this_survey_days: a person is also in quarantine when the cohort date of the invitation is fewer
+        than this many days before or after `cohort_date`, whatever the time of sending.
+    most_reminders: the limit of reminders per encounter over all waves, equal to the number of waves in the policy.
     """
 
     wave: Wave
@@ -79,14 +80,16 @@ class Claim:
 
 @dataclass(frozen=True)
 class Known:
-    """What the ledger holds that bears on a batch.
+    """The rows of the ledger that can change the decision on a batch.
 
     asked: sends of any wave to these encounters, columns hospital, database, encounter_id, survey_uuid, wave, channel,
-    cohort_date, extra, state, cpf_key, phone_key, email_key, answered. opted_out: person_key, channel. died:
-    person_key. invited: standing invitations to these people, columns person_key, hospital, database, encounter_id,
-    survey_uuid, cohort_date, claimed_at; one row per key. withdrawn: encounters of the claim's day that are not
-    planned any more, columns hospital, database, encounter_id, area, and extra_too (also links beside an invitation
-    are not to be made).
+        cohort_date, extra, state, cpf_key, phone_key, email_key, answered.
+    opted_out: columns person_key, channel.
+    died: column person_key.
+    invited: standing invitations to these people, one row per key, columns person_key, hospital, database,
+        encounter_id, survey_uuid, cohort_date, claimed_at.
+    withdrawn: encounters of the cohort date that are no longer planned, columns hospital, database, encounter_id,
+        area, extra_too. `extra_too`: the extra links are withdrawn as well.
     """
 
     asked: pl.DataFrame
@@ -97,15 +100,21 @@ class Known:
 
 
 def judge(lines: pl.DataFrame, claim: Claim, known: Known) -> pl.Series:
-    """The verdict on each line (`LINES`), in their order; the first that applies.
+    """Return the verdict on each line (`LINES`), in the order of the lines. The first verdict that applies counts.
 
-    `already`: this very send exists. `already_asked`: it exists as a send of another day, or the encounter was asked
-    in this wave by another survey or channel. `withdrawn`: a later plan excludes it. `answered`: a send of any wave to
-    the encounter has an answer. `deceased`: the person has died. `opted_out`: the person refuses the channel, or all.
-    `too_many`: the encounter had `most_reminders`, those of unknown outcome counted. `quarantine`: the person was
-    invited not long ago, for another encounter. A person is who has one of the line's keys, or one that an earlier
-    send to the encounter had. Extra lines are subject to `already`, `withdrawn`, `answered`, `deceased` and
-    `opted_out` only. Earlier lines of the batch count as sends.
+    already: the same send exists for this cohort date.
+    already_asked: the same send exists for another cohort date, or the encounter has a send of this wave with another
+        survey or channel.
+    withdrawn: a later plan excludes the encounter.
+    answered: a send of any wave to the encounter has an answer.
+    deceased: the person has died.
+    opted_out: the person opted out of the channel, or of all channels.
+    too_many: the encounter has `most_reminders` reminders; reminders of unknown outcome count.
+    quarantine: the person was invited recently for another encounter.
+
+    For `deceased` and `opted_out`, the keys of a person are those of the line and of earlier sends to the encounter;
+    for `quarantine`, those of the line. Extra lines can get only `already`, `already_asked` for the same send,
+    `withdrawn`, `answered`, `deceased` and `opted_out`. Earlier lines of the batch count as sends.
     """
     lines = lines.select(pl.col(name).cast(kind) for name, kind in LINES.items()).with_row_index("line")
     found = list(_refused(lines, claim, known))
@@ -118,7 +127,7 @@ def judge(lines: pl.DataFrame, claim: Claim, known: Known) -> pl.Series:
 
 
 def _refused(lines: pl.DataFrame, claim: Claim, known: Known) -> Iterator[pl.DataFrame]:
-    """Line and verdict, the verdicts in the order in which they count. What is not known refuses nobody."""
+    """Yield frames of line and verdict, in the order of priority. An empty frame of the ledger refuses no line."""
     asked, regular = known.asked, _regular(lines)
     people = _people(lines, asked) if not (known.died.is_empty() and known.opted_out.is_empty()) else lines.clear()
     if not asked.is_empty():
@@ -163,13 +172,13 @@ def _reminded_enough(asked: pl.DataFrame, claim: Claim) -> pl.DataFrame:
 
 
 def _by_person(lines: pl.DataFrame, *more: pl.Expr) -> pl.DataFrame:
-    """One row per line and key, `more` of them given: `person_key` beside the line's columns."""
+    """Return one row per line and key: the columns of the line and `person_key`. `more` adds keys."""
     keys = pl.concat_list(*KEY_COLUMNS, *more).list.drop_nulls().alias("person_key")
     return lines.with_columns(keys).explode("person_key").drop_nulls("person_key")
 
 
 def _people(lines: pl.DataFrame, asked: pl.DataFrame) -> pl.DataFrame:
-    """Every line with every key of its person, also those that the person had when earlier sends were made."""
+    """Return each line with each key of its person, including the keys of earlier sends to the encounter."""
     columns = ("line", "channel", "person_key")
     by_line = _by_person(lines, ENCOUNTER_PERSON_KEY).select(columns)
     if asked.is_empty():
@@ -208,8 +217,8 @@ def _invited_lately(lines: pl.DataFrame, claim: Claim, invited: pl.DataFrame) ->
 
 
 def _repeated_within(lines: pl.DataFrame, claim: Claim) -> pl.DataFrame:
-    """Lines that an earlier one of the same batch stands in the way of."""
-    if _are_strangers(lines):
+    """Return lines that repeat the send, encounter or person of an earlier line of the batch, with their verdict."""
+    if _are_all_distinct(lines):
         return lines.clear().select("line", verdict=pl.lit(""))
     same_send = lines.filter(~pl.struct(_SEND).is_first_distinct())
     regular = _regular(lines.join(same_send, on="line", how="anti", maintain_order="left"))
@@ -230,7 +239,7 @@ def _repeated_within(lines: pl.DataFrame, claim: Claim) -> pl.DataFrame:
     )
 
 
-def _are_strangers(lines: pl.DataFrame) -> bool:
-    """Whether all lines are of encounters and people of their own, as most batches are."""
+def _are_all_distinct(lines: pl.DataFrame) -> bool:
+    """Whether no two lines share an encounter or a person key, as in most batches."""
     encounters = lines.select(LEDGER_ENCOUNTER_KEY).is_duplicated().any()
     return not encounters and not any(lines.get_column(key).drop_nulls().is_duplicated().any() for key in KEY_COLUMNS)

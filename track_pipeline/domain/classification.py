@@ -1,7 +1,7 @@
-"""From raw rows to canonical encounters: each in the area of the first rule that takes it, or with the reason why not.
+"""Convert raw rows to canonical encounters, each with the area of the first rule that takes it, or with a reason.
 
-Evaluating the rules belongs here; how a system's raw columns become canonical is in `domain/his/`. Whether an encounter
-in an area is asked in the end (contacts, death flags, quarantine) does not belong here.
+This module evaluates the rules. `domain/his/` converts a system's raw columns to canonical ones. `eligibility` and
+`plan` decide whether an encounter of an area is invited (death, contacts, quarantine).
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ from track_pipeline.domain.outcomes import Exclusion
 from track_pipeline.domain.ruleset import Condition, Rule, RuleSet
 from track_pipeline.domain.schema import DATABASE_COLUMN, ENCOUNTERS
 
-# Where the rows of one encounter disagree, the first of these counts.
+# The order of priority when the rows of one encounter have different reasons.
 _REASONS: Final = pl.Enum(
     [
         Exclusion.CANCELLED.value,
@@ -28,19 +28,20 @@ _REASONS: Final = pl.Enum(
     ]
 )
 
-# The rules need a score of masks and copies: of so many rows at once, whatever the day.
+# The rules need about twenty masks and copies of the rows. Slices of this size limit the memory on large days.
 _ROWS_AT_ONCE: Final = 100_000
 
 
 def classify(raw: pl.DataFrame, hospital: Hospital, rules: RuleSet, day: date) -> pl.DataFrame:
-    """The encounters of raw rows, classified for one day of the hospital's calendar.
+    """Classify raw rows as encounters for one day of the hospital's calendar.
 
-    Takes rows of `raw_schema(hospital.his)`, wall times in the hospital's zone, several rows per encounter
-    allowed. Gives `ENCOUNTERS`, one row per (database, encounter_id) and sorted by it, instants in UTC; the first rule
-    that takes any row of the encounter counts, as does any row that says that the patient died. Where none does,
-    `area`, `setor` and `rule` are null and `reason` is the first that applies: `unclassified` for a company of no
-    unit; the exclusion's; that of the first condition which bars the encounter from a rule; `other_day` when a rule
-    would take it but its deciding date is empty or on another day; else `unclassified`.
+    Takes rows of `raw_schema(hospital.his)` with wall times in the hospital's zone; an encounter may have several
+    rows. Returns `ENCOUNTERS`, one row per (database, encounter_id), sorted by it, with instants in UTC. The first rule
+    that takes a row of the encounter counts. A death on any row counts for the encounter.
+
+    If no rule takes a row, `area`, `setor` and `rule` are null, and `reason` is the first that applies: `unclassified`
+    for a company of no unit; the reason of an exclusion; the reason of the first condition that bars the encounter from
+    a rule; `other_day` if a rule would take it but its deciding date is empty or on another day; else `unclassified`.
     """
     judged = pl.concat(_judged(part, hospital, rules, day) for part in [*raw.iter_slices(_ROWS_AT_ONCE)] or [raw])
     ordered = judged.sort(*ENCOUNTER_KEY, "rule_number", "reason", "setor", nulls_last=True, maintain_order=True)
@@ -48,7 +49,7 @@ def classify(raw: pl.DataFrame, hospital: Hospital, rules: RuleSet, day: date) -
 
 
 def _judged(raw: pl.DataFrame, hospital: Hospital, rules: RuleSet, day: date) -> pl.DataFrame:
-    """Every row by itself: `ENCOUNTERS` with `reason` as one of `_REASONS`, and the number of the rule."""
+    """Classify each row alone: `ENCOUNTERS` with `reason` as one of `_REASONS`, and `rule_number`."""
     return (
         raw.lazy()
         .with_columns(
@@ -70,7 +71,7 @@ def _judged(raw: pl.DataFrame, hospital: Hospital, rules: RuleSet, day: date) ->
 
 
 def _one_of_each(judged: pl.DataFrame) -> pl.DataFrame:
-    """The first row of every encounter, of rows sorted by encounter; whatever row says so, the patient has died."""
+    """Return the first row of each encounter, from rows sorted by encounter, with `died` if any of its rows says so."""
     is_first = judged.select(
         pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(1)) for name in ENCOUNTER_KEY)
     ).to_series()
@@ -82,14 +83,14 @@ def _one_of_each(judged: pl.DataFrame) -> pl.DataFrame:
 
 
 def _rule_number(rules: RuleSet, day: date) -> pl.Expr:
-    nobodys = pl.any_horizontal(
+    excluded = pl.any_horizontal(
         pl.col("unit").is_null(), *(_all_hold(exclusion.when, rules) for exclusion in rules.exclusions)
     )
     taken = [
         (_is_meant(rule, rules) & _is_on(day, rule, rules) & ~_is_barred(rule, rules), pl.lit(number, pl.Int16))
         for number, rule in enumerate(rules.rules)
     ]
-    return _first([(nobodys, pl.lit(None, pl.Int16)), *taken])
+    return _first([(excluded, pl.lit(None, pl.Int16)), *taken])
 
 
 def _reason(rules: RuleSet, day: date) -> pl.Expr:
@@ -171,7 +172,7 @@ def _holds(condition: Condition, rules: RuleSet) -> pl.Expr:
 
 
 def _first(cases: Sequence[tuple[pl.Expr, pl.Expr]], otherwise: pl.Expr | None = None) -> pl.Expr:
-    """The value of the first case that holds, else `otherwise`, else null."""
+    """Return the value of the first case that holds, else `otherwise`, else null."""
     chosen = pl.lit(None) if otherwise is None else otherwise
     for holds, value in reversed(cases):
         chosen = pl.when(holds).then(value).otherwise(chosen)

@@ -1,7 +1,7 @@
-"""Contact hygiene: what a hospital typed, turned into an address that can be written to, or a verdict why not.
+"""Cleaning of contacts: convert typed contacts into usable addresses and numbers, or give a verdict why not.
 
-Brazilian rules: national numbers have area code (DDD) and nine digits if mobile, eight if landline; mobiles
-registered before 2016 may lack the ninth digit. Who owns a contact is not asked here (see `identity`).
+Brazilian rules: a national number has an area code (DDD) and nine digits if mobile, eight if landline; a mobile number
+registered before 2016 may lack the ninth digit. `identity` decides which contacts belong to one person.
 """
 
 import string
@@ -14,21 +14,21 @@ from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, valida
 
 from track_pipeline.domain.policy import PlaceholderPolicy
 
-# As a hospital typed them; once they are cleaned nobody needs them.
+# The contact columns as the hospital typed them. They are not needed after cleaning.
 TYPED_CONTACTS: Final = ("email", "phone_country", "phone_area", "phone_number")
 
 _AREA_DIGITS: Final = 2
 _MOBILE_DIGITS: Final = 11
 _LANDLINE_DIGITS: Final = 10
 
-# An address like this is valid by every rule of email-validator as long as it is short, has no label that could be
-# Punycode (`--`) and does not end in a name that is reserved. One call per address would cost 20 microseconds each.
+# An address that matches this pattern is valid by every rule of email-validator if it is short, has no label that could
+# be Punycode (`--`) and does not end in a reserved name. A call of the library costs 20 microseconds per address.
 _PLAIN_EMAIL: Final = r"^[a-z0-9_+-]+(\.[a-z0-9_+-]+)*@([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$"
-# One that is not even like this is invalid by the library's defaults, which take no quoted names; so is one whose
-# domain has no dot.
+# An address that does not match this pattern is invalid by the library's defaults, which accept no quoted names. An
+# address whose domain has no dot is invalid too.
 _HOPEFUL_EMAIL: Final = r"^[^@ ]+@[^@ ]+$"
 _DOTLESS_DOMAIN: Final = r"@[a-z0-9-]*$"
-# No part of an address that short is too long (RFC 5321: 64 before the @; RFC 1035: 63 in a label).
+# An address of at most this length has no part that is too long (RFC 5321: 64 before the @; RFC 1035: 63 in a label).
 _PLAIN_LENGTH: Final = 64
 _SPECIAL_USE: Final = sorted({name.rpartition(".")[2] for name in SPECIAL_USE_DOMAIN_NAMES})
 
@@ -36,7 +36,7 @@ _SPECIAL_USE: Final = sorted({name.rpartition(".")[2] for name in SPECIAL_USE_DO
 def _pattern_of_mobiles() -> str:
     brazil = phonenumbers.PhoneMetadata.metadata_for_region("BR")
     if brazil is None or brazil.mobile is None or brazil.mobile.national_number_pattern is None:
-        raise LookupError("phonenumbers knows no Brazilian mobiles any more")
+        raise LookupError("the library phonenumbers has no pattern for Brazilian mobiles; install another version")
     return brazil.mobile.national_number_pattern
 
 
@@ -44,7 +44,7 @@ _MOBILE_PATTERN: Final = _pattern_of_mobiles()
 
 
 class Verdict(StrEnum):
-    """What is to be said of a typed contact; only `OK` can be written to."""
+    """The result of cleaning a typed contact. Only an `OK` contact can be used."""
 
     OK = "ok"
     MISSING = "missing"
@@ -56,12 +56,12 @@ class Verdict(StrEnum):
 
 
 def with_contacts(encounters: pl.DataFrame, placeholders: PlaceholderPolicy) -> pl.DataFrame:
-    """Adds `email_address`, `email_verdict`, `phone_e164`, `phone_verdict`.
+    """Add `email_address`, `email_verdict`, `phone_e164`, `phone_verdict`.
 
-    Reads `email`, `phone_country`, `phone_area`, `phone_number` as typed. Addresses are lower-case, numbers
-    are E.164 with the ninth digit repaired; both are null unless their verdict is `ok`.
+    Reads `email`, `phone_country`, `phone_area`, `phone_number` as typed. Addresses are lower-case; numbers
+    are E.164 with the ninth digit added where it is missing. Both are null unless their verdict is `ok`.
     """
-    # Lazily, because only then polars works out the parts of a number once and not wherever they are named.
+    # A lazy frame, because polars then computes the parts of a number once and not at each use.
     return (
         encounters.lazy()
         .with_columns(_email=_typed_email(), _number=_number_without_country(), _area=_digits("phone_area"))
@@ -78,13 +78,13 @@ def with_contacts(encounters: pl.DataFrame, placeholders: PlaceholderPolicy) -> 
 
 
 def mark_shared(frame: pl.DataFrame, limit: int) -> pl.DataFrame:
-    """Withdraws contacts that more than `limit` different patients of the frame share.
+    """Set contacts to null, with the verdict `shared`, if more than `limit` different patients of the frame share them.
 
-    A patient is told apart by `cpf_digits`, else by name. Sets the verdict to `shared`, the contact to null.
+    `cpf_digits` identifies a patient, or the name where `cpf_digits` is null.
     """
     patient = pl.coalesce("cpf_digits", pl.col("patient_name").str.to_uppercase())
     for contact, verdict in (("email_address", "email_verdict"), ("phone_e164", "phone_verdict")):
-        # Few contacts are on so many rows: only of those the patients are told apart.
+        # Few contacts are on more than `limit` rows, so only their patients are counted.
         often = frame.filter(pl.col(contact).is_not_null() & (pl.len().over(contact) > limit))
         patients = often.group_by(contact).agg(patients=patient.n_unique())
         shared = pl.col(contact).is_in(patients.filter(pl.col("patients") > limit).get_column(contact).implode())
@@ -96,8 +96,8 @@ def mark_shared(frame: pl.DataFrame, limit: int) -> pl.DataFrame:
 
 
 def _typed_email() -> pl.Expr:
-    # Two addresses in one field are common; the first one is the patient's. Blanks inside are not repaired:
-    # what remains of "ana souza@..." would be somebody else's address.
+    # Two addresses in one field are common; the first one is the patient's. Blanks inside are not removed:
+    # the result for "ana souza@..." could be the address of another person.
     first = pl.col("email").str.strip_chars().str.split_exact(";", 1).struct.field("field_0").str.strip_chars(" ,")
     return first.str.to_lowercase().replace("", None)
 
@@ -127,9 +127,9 @@ def _is_international() -> pl.Expr:
 
 
 def _number_without_country() -> pl.Expr:
-    """The digits of the number, country code off: also when it was typed twice, or with its plus.
+    """The digits of the number without the country code, also when the code was typed twice or with a plus.
 
-    55 is an area code too (Santa Maria): without a plus it is only a country code where the number is too long.
+    55 is also an area code (Santa Maria). Without a plus it counts as a country code only if the number is too long.
     """
     digits = _digits("phone_number")
     number = pl.when(_is_international()).then(digits.str.strip_prefix("55")).otherwise(digits)
@@ -141,7 +141,7 @@ def _number_without_country() -> pl.Expr:
 def _national_number() -> pl.Expr:
     """Area code and number.
 
-    Null where the number's own area code is another one than the field's: one of the two would be a stranger.
+    Null where the area code in the number differs from that in `phone_area`: the number may belong to another person.
     """
     number, area = pl.col("_number"), pl.col("_area")
     disagrees = (area.str.len_chars() == _AREA_DIGITS) & (number.str.head(_AREA_DIGITS) != area)
@@ -156,9 +156,9 @@ def _national_number() -> pl.Expr:
 
 
 def _mobile() -> pl.Expr:
-    """The national number with the ninth digit repaired, null where it cannot be a mobile.
+    """The national number, with the ninth digit added where it is missing; null where it cannot be a mobile number.
 
-    Mobiles of before the ninth digit began with 6 to 9, landlines begin with 2 to 5 (Anatel's numbering plan).
+    Mobile numbers without a ninth digit begin with 6 to 9, landlines with 2 to 5 (Anatel's numbering plan).
     """
     national = pl.col("_national")
     repaired = (
@@ -191,12 +191,12 @@ def _phone_verdict(placeholders: PlaceholderPolicy) -> pl.Expr:
 
 
 def _is_mobile() -> pl.Expr:
-    """Whether phonenumbers takes the number for a valid one, by the library's own pattern."""
+    """Whether the number is a valid mobile number by the pattern of the library phonenumbers."""
     return _mobile().str.contains(rf"^(?:{_MOBILE_PATTERN})$").fill_null(value=False)
 
 
 def _is_email() -> pl.Expr:
-    """Whether email-validator takes the address for valid; what is plain enough, or hopeless, need not be asked."""
+    """Whether the address is valid by email-validator. The patterns above decide most addresses without a call."""
     email = pl.col("_email")
     is_plain = (
         email.str.contains(_PLAIN_EMAIL)

@@ -1,7 +1,7 @@
-"""Whom not to ask, whatever the contact: one rule per reason, in order; the first that holds is the reason.
+"""Exclusions that do not depend on the contact: one rule per reason, in order. The first rule that holds is the reason.
 
-A rule sees one encounter; what some of them say is true of the person, whatever the encounter. What else needs several
-encounters, the ledger or the calendar is in `plan`; exclusions that a hospital states itself are in its rule file.
+A rule reads one encounter. Some rules hold for the person and so for the person's other encounters of the day.
+Exclusions that need the ledger or the calendar are in `plan`; those of one hospital are in its rule file.
 """
 
 import re
@@ -19,9 +19,9 @@ from track_pipeline.domain.policy import EligibilityPolicy
 
 @dataclass(frozen=True)
 class EligibilityRule:
-    """A reason, the version of its wording, where it comes from, and when it holds.
+    """A reason, the version of its definition, its source, and the condition under which it holds.
 
-    `of_person`: where it holds for one encounter, nobody asks the same person about another one of that day either.
+    `of_person`: if the rule holds for one encounter, it excludes the person's other encounters of that day too.
     """
 
     reason: Exclusion
@@ -32,7 +32,7 @@ class EligibilityRule:
 
     @property
     def id(self) -> str:
-        """The rule as it is named in decisions."""
+        """The identifier in `decided_by`: `minor@1`."""
         return f"{self.reason}@{self.version}"
 
 
@@ -42,7 +42,7 @@ def _has_cid(prefixes: tuple[str, ...]) -> pl.Expr:
 
 
 def _has_word(words: tuple[str, ...]) -> pl.Expr:
-    # Accents are typed or not: they are taken off before looking.
+    # Hospitals type names with and without accents, so accents are removed before the search.
     name = pl.col("patient_name").str.normalize("NFD").str.replace_all(r"\p{M}", "")
     any_word = "|".join(map(re.escape, words))
     return name.str.contains(rf"(?i)\b(?:{any_word})\b") if words else pl.lit(value=False)
@@ -102,14 +102,14 @@ ELIGIBILITY_RULES: Final[tuple[EligibilityRule, ...]] = (
 
 
 def with_reason(frame: pl.DataFrame, policy: EligibilityPolicy, hospital: Hospital) -> pl.DataFrame:
-    """Adds `decided_by` (the id of the first rule that holds, else null) to encounters, and puts its `reason` first.
+    """Add `decided_by` (the id of the first rule that holds, else null) to encounters, and set the rule's `reason`.
 
-    A row that no rule holds for keeps the reason it came with, if any; so does a cancelled one, which did not take
-    place and says nothing about anybody.
+    A row for which no rule holds keeps its reason, if it has one. A cancelled encounter keeps its reason too: it did
+    not take place, so it is no evidence about the person.
     """
     took_place = pl.col("reason").ne_missing(pl.lit(Exclusion.CANCELLED.value))
     verdicts = [(rule, took_place & rule.holds(policy, hospital).fill_null(value=False)) for rule in ELIGIBILITY_RULES]
-    # Lazily, because only then polars works out each verdict once and not for both columns.
+    # A lazy frame, because polars then computes each verdict once and not for both columns.
     return (
         frame.lazy()
         .with_columns(
@@ -123,10 +123,10 @@ def with_reason(frame: pl.DataFrame, policy: EligibilityPolicy, hospital: Hospit
 
 
 def with_reasons_of_people(judged: pl.DataFrame, died: pl.Series) -> pl.DataFrame:
-    """Gives the reasons that are true of a person (`of_person`) to all of that person's rows that have none.
+    """Set the reasons that hold for a person (`of_person`) on all rows of that person that have no reason.
 
-    `judged` is what `with_reason` returns, with person keys; `died`: person keys of who is known to have died. Who
-    shares any key is the same person.
+    `judged` is the result of `with_reason`, with person keys. `died`: the person keys with a recorded death. Rows that
+    share any key belong to the same person.
     """
     for rule in ELIGIBILITY_RULES:
         if rule.of_person:

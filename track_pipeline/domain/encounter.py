@@ -8,5 +8,5 @@ ENCOUNTER_KEY: Final = ("database", "encounter_id")
 # The key within the ledger, which holds the encounters of all hospitals.
 LEDGER_ENCOUNTER_KEY: Final = ("hospital", *ENCOUNTER_KEY)
 
-# The calendar of partitions, schedules, cohort days and the log; a hospital's own zone is in hospitals.toml.
+# The time zone of partitions, schedules, cohort dates and the log. A hospital's own zone is in hospitals.toml.
 GROUP_TIME_ZONE: Final = ZoneInfo("America/Sao_Paulo")

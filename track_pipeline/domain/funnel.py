@@ -1,6 +1,6 @@
-"""The funnel: how many encounters of a partition ended where. It closes, or something is wrong.
+"""The funnel: counts of encounters by outcome, per date, hospital and area, without personal data.
 
-Counts only; it knows outcomes by name and nobody by name.
+The counts must add up; a funnel that does not close is an error.
 """
 
 from dataclasses import dataclass, field
@@ -12,12 +12,12 @@ from track_pipeline.domain.outcome_columns import outcome_kind, outcome_reason, 
 from track_pipeline.domain.outcomes import EXCLUDED, NO_OUTCOME, PLANNED_KINDS, Deferral, OutcomeKind
 from track_pipeline.domain.sends import SendState
 
-_PLACE: Final = ("date", "hospital", "area")
+_GROUP: Final = ("date", "hospital", "area")
 
 
 @dataclass(frozen=True)
 class Funnel:
-    """What became of the encounters of one hospital-day and area (or of those without an area)."""
+    """The counts by outcome of one hospital-day and area, or of its encounters without an area."""
 
     date: str
     hospital: str
@@ -35,7 +35,10 @@ class Funnel:
 
     @property
     def closes(self) -> bool:
-        """Extracted = excluded + planned, planned = sent + rejected + unknown + deferred + suppressed."""
+        """Whether the sums agree and each exclusion has a reason.
+
+        extracted = excluded + planned; planned = sent + rejected + unknown + deferred + suppressed.
+        """
         planned = self.sent + self.rejected + self.unknown + self.deferred + self.suppressed
         return (
             self.extracted == self.excluded + self.planned
@@ -45,7 +48,7 @@ class Funnel:
         )
 
     def markdown(self) -> str:
-        """The funnel as a Markdown table: one line per outcome, reasons indented below theirs."""
+        """Return a Markdown table: one line per outcome, with reasons indented below it."""
         lines = ["| outcome | encounters |", "|---|---:|", f"| extracted | {self.extracted} |"]
         lines += [f"| excluded | {self.excluded} |", *_reasons(self.excluded_by)]
         lines += [f"| planned | {self.planned} |"]
@@ -58,7 +61,8 @@ def _reasons(counts: dict[str, int]) -> list[str]:
     return [f"| &nbsp;&nbsp;{reason} | {count} |" for reason, count in ordered]
 
 
-# What the ledger knows of an encounter that decides its outcome; `state` and `send_reason` are null without invitation.
+# The columns of the ledger that decide the outcome of an encounter. `state` and `send_reason` are null if the encounter
+# has no invitation.
 DECIDED: Final = pl.Schema(
     {
         "result": pl.String(),
@@ -68,15 +72,15 @@ DECIDED: Final = pl.Schema(
         "send_reason": pl.String(),
     }
 )
-# The order in which several invitations of one encounter tell its outcome.
+# The order of priority in which several invitations of one encounter decide its outcome; the lowest number counts.
 TELLING: Final = {SendState.SENT: 0, SendState.CLAIMED: 1, SendState.UNKNOWN: 1, SendState.REJECTED: 2}
 
 
 def with_outcome(rows: pl.DataFrame) -> pl.DataFrame:
-    """Add `outcome` (an `OutcomeKind`) and `reason` to encounters; the one place where an outcome is decided.
+    """Add `outcome` (an `OutcomeKind`) and `reason` to encounters. Outcomes are decided in this function only.
 
-    `rows` (`DECIDED`): what the last plan decided, and the most telling of the encounter's invitations. An invitation
-    that left counts before every later decision.
+    `rows` (`DECIDED`): the decision of the last plan, and the invitation of the encounter that is first in `TELLING`.
+    An invitation counts before every later decision.
     """
     state = pl.col("state")
     is_excluded, was_claimed, is_held = pl.col("result") == EXCLUDED, state.is_not_null(), pl.col("held") != ""
@@ -104,13 +108,13 @@ def with_outcome(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def funnels(outcomes: pl.DataFrame, extracted: pl.DataFrame) -> list[Funnel]:
-    """One funnel per date, hospital and area, in that order; all zeros where nothing was extracted.
+    """Return one funnel per date, hospital and area, sorted by them; all zeros for an extract without rows.
 
     `outcomes`: date, hospital, area, outcome (`excluded` or one of `PLANNED_KINDS`), reason, count.
     `extracted`: date, hospital, area of every extracted partition.
     """
     is_excluded = pl.col("outcome") == EXCLUDED
-    totals = outcomes.group_by(_PLACE).agg(
+    totals = outcomes.group_by(_GROUP).agg(
         pl.col("count").sum().alias("extracted"),
         _counted(is_excluded).alias(EXCLUDED),
         _counted(pl.col("outcome").is_in([kind.value for kind in PLANNED_KINDS])).alias("planned"),
@@ -119,12 +123,12 @@ def funnels(outcomes: pl.DataFrame, extracted: pl.DataFrame) -> list[Funnel]:
     excluded_by = _by_reason(outcomes.filter(is_excluded), pl.col("reason"))
     held = outcomes.filter(~is_excluded, pl.col("reason") != "")
     held_by = _by_reason(held, outcome_text("outcome", "reason"))
-    places = pl.concat([outcomes.select(_PLACE), extracted.select(_PLACE)]).unique().sort(_PLACE)
-    rows = places.join(totals, on=_PLACE, how="left", maintain_order="left").fill_null(0)
+    groups = pl.concat([outcomes.select(_GROUP), extracted.select(_GROUP)]).unique().sort(_GROUP)
+    rows = groups.join(totals, on=_GROUP, how="left", maintain_order="left").fill_null(0)
 
     def funnel(row: dict[str, Any]) -> Funnel:
-        place = tuple(row[name] for name in _PLACE)
-        reasons = {"excluded_by": excluded_by.get(place, {}), "held_by": held_by.get(place, {})}
+        group = tuple(row[name] for name in _GROUP)
+        reasons = {"excluded_by": excluded_by.get(group, {}), "held_by": held_by.get(group, {})}
         return Funnel(**row | reasons | {"date": str(row["date"])})
 
     return [funnel(row) for row in rows.iter_rows(named=True)]
@@ -135,9 +139,9 @@ def _counted(which: pl.Expr) -> pl.Expr:
 
 
 def _by_reason(counts: pl.DataFrame, reason: pl.Expr) -> dict[tuple[object, ...], dict[str, int]]:
-    """Place to reason to number, reasons in their order."""
+    """Return the count per reason, in the order of reasons, for each (date, hospital, area)."""
     found: dict[tuple[object, ...], dict[str, int]] = {}
-    summed = counts.group_by(*_PLACE, reason.alias("reason")).agg(pl.col("count").sum()).sort("reason")
-    for *place, name, count in summed.iter_rows():
-        found.setdefault(tuple(place), {})[name] = count
+    summed = counts.group_by(*_GROUP, reason.alias("reason")).agg(pl.col("count").sum()).sort("reason")
+    for *group, name, count in summed.iter_rows():
+        found.setdefault(tuple(group), {})[name] = count
     return found

@@ -1,6 +1,6 @@
-"""Gates before a dispatch: invariants that no approval opens, and doubts that an operator may answer.
+"""Gates before a dispatch: invariants, which no approval waives, and doubts, which an operator may approve.
 
-A gate looks at frames and numbers; where those come from, and what stopping means, is the dispatch's.
+A gate is a function of frames and numbers. The dispatch service supplies them and acts on the findings.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ _CONTACT_REASONS: Final = (
 
 @dataclass(frozen=True)
 class Finding:
-    """What a gate saw. `waivable`: an operator may approve it in run config, with a reason."""
+    """The result of one gate. `waivable`: an operator may approve it in run config, with a reason."""
 
     gate: str
     passed: bool
@@ -37,28 +37,34 @@ class Finding:
 def invariants(
     plan: pl.DataFrame, extract: pl.DataFrame, pending: pl.DataFrame, *, is_of_extract: bool
 ) -> list[Finding]:
-    """What must hold of every plan (`PLAN`) and its extract (`ENCOUNTERS`), or the code itself is wrong.
+    """Check what must hold for every plan (`PLAN`) and its extract (`ENCOUNTERS`); a failure is a bug or a stale plan.
 
-    `pending`: the planned lines that have not left; what left may have lost its contact in the hospital since.
-    `is_of_extract`: whether the plan was made of this very extract, and of no earlier one.
+    `pending`: the planned lines that are not sent yet. A sent line is left out, because the hospital may have removed
+    its contact since.
+    `is_of_extract`: whether the plan was made from this extract and not from an earlier one.
     """
     planned = plan.filter(pl.col("result") == PLANNED)
     repeated = int(planned.select("database", "encounter_id").is_duplicated().sum())
-    nameless = plan.filter((pl.col("result") == EXCLUDED) & pl.col("reason").is_null()).height
+    without_reason = plan.filter((pl.col("result") == EXCLUDED) & pl.col("reason").is_null()).height
     lacks_contact = pl.any_horizontal(
         (pl.col("channel") == channel.value) & pl.col(contact).is_null() for channel, contact in CONTACT_COLUMNS.items()
     )
     unsendable = pending.filter(lacks_contact | pl.col("survey_uuid").is_null() | pl.col("channel").is_null()).height
-    same_rows = plan.height == extract.height and nameless == 0
+    same_rows = plan.height == extract.height and without_reason == 0
     return [
-        Finding("no_duplicate_encounter", repeated == 0, f"{repeated} planned encounters repeated", waivable=False),
         Finding(
-            "every_line_can_be_sent", unsendable == 0, f"{unsendable} lines lack contact or survey", waivable=False
+            "no_duplicate_encounter", repeated == 0, f"{repeated} rows plan an encounter more than once", waivable=False
+        ),
+        Finding(
+            "every_line_can_be_sent",
+            unsendable == 0,
+            f"{unsendable} lines lack a contact, survey or channel",
+            waivable=False,
         ),
         Finding(
             "funnel_closes",
             same_rows,
-            f"{extract.height} extracted, {plan.height} decided, {nameless} without a reason; "
+            f"{extract.height} extracted, {plan.height} decided, {without_reason} excluded without a reason; "
             "materialise the invitation again if the extract is newer",
             waivable=False,
         ),
@@ -72,7 +78,7 @@ def invariants(
 
 
 def doubts(plan: pl.DataFrame, extract: pl.DataFrame, volumes: Mapping[date, int], policy: GatePolicy) -> list[Finding]:
-    """What an operator should look at before anybody is written to. `volumes`: rows on earlier same weekdays."""
+    """Check what an operator should look at before a send. `volumes`: rows on the same weekday of earlier weeks."""
     return [
         contact_share(plan, policy),
         volume(extract.height, volumes, policy),
@@ -81,7 +87,10 @@ def doubts(plan: pl.DataFrame, extract: pl.DataFrame, volumes: Mapping[date, int
 
 
 def contact_share(plan: pl.DataFrame, policy: GatePolicy) -> Finding:
-    """Of the encounters that could be asked, how many have a usable contact: a swapped column shows here."""
+    """Compare the share of encounters with a usable contact with `min_contact_share`.
+
+    Encounters that are excluded for other reasons do not count. A swapped column in the source lowers the share.
+    """
     reachable = plan.filter(pl.col("result") == PLANNED).height
     unreachable = plan.filter(pl.col("reason").is_in([reason.value for reason in _CONTACT_REASONS])).height
     candidates = reachable + unreachable
@@ -91,7 +100,7 @@ def contact_share(plan: pl.DataFrame, policy: GatePolicy) -> Finding:
 
 
 def volume(rows: int, volumes: Mapping[date, int], policy: GatePolicy) -> Finding:
-    """Not many more rows than on the same weekday of earlier weeks; with no history there is no doubt."""
+    """Compare the rows with the median of the same weekday in earlier weeks. Without history the gate passes."""
     history = [count for count in volumes.values() if count]
     usual = median(history) if history else rows
     passed = rows < policy.min_rows or rows <= usual * policy.max_volume_ratio
@@ -99,7 +108,7 @@ def volume(rows: int, volumes: Mapping[date, int], policy: GatePolicy) -> Findin
 
 
 def death_flag(extract: pl.DataFrame, policy: GatePolicy) -> Finding:
-    """The look-up that tells deaths must deliver: no flag on any coded row means it is broken."""
+    """Check that the look-up of deaths works. It is broken when no row with a result code has a death flag."""
     coded = extract.get_column("death_flag_missing").drop_nulls()
     missing = int(coded.sum())
     passed = coded.len() < policy.min_rows or missing < coded.len()
@@ -107,5 +116,5 @@ def death_flag(extract: pl.DataFrame, policy: GatePolicy) -> Finding:
 
 
 def volume_days(day: date, policy: GatePolicy) -> list[date]:
-    """The same weekday of the weeks before `day`, newest first."""
+    """Return the dates of the same weekday in the `volume_weeks` weeks before `day`, newest first."""
     return [date.fromordinal(day.toordinal() - 7 * week) for week in range(1, policy.volume_weeks + 1)]

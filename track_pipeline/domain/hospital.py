@@ -1,7 +1,7 @@
-"""The registry of hospitals (`hospitals.toml`): who they are, where they are read, how they are asked.
+"""The registry of hospitals (`hospitals.toml`): code, database, units, channels and send window of each.
 
-Only what differs from hospital to hospital belongs here; what holds for all is in `policy.toml`,
-which encounters are asked is in `rules/`. Reading is validated: an error names file, hospital and field.
+Only values that differ between hospitals belong here. `policy.toml` holds the values of all hospitals; `rules/`
+decides which encounters are invited. A validation error names the file, the hospital and the field.
 """
 
 from datetime import time
@@ -18,7 +18,7 @@ from track_pipeline.domain.his.table import EmailSource, His, UnitColumn, system
 from track_pipeline.domain.model import Strict
 from track_pipeline.errors import ConfigError
 
-# Files of these names, whatever their suffix, are devices to Windows.
+# Windows treats files with these names, with any suffix, as devices.
 _DEVICES = frozenset({"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))})
 
 
@@ -28,7 +28,7 @@ def _no_device(code: str) -> str:
     return code
 
 
-# A code is part of partition keys, file names and environment names: no separator of any of them.
+# A code is part of partition keys, file names and environment names, so it contains none of their separators.
 Code = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{1,23}$"), AfterValidator(_no_device)]
 
 
@@ -43,13 +43,13 @@ ContactChannel = Annotated[Channel, AfterValidator(_contacts_person)]
 
 @cache
 def is_time_zone(name: str) -> bool:
-    """Whether it is the name of an IANA time zone. Looking them all up takes long enough to be done once a name."""
+    """Whether the name is an IANA time zone. Cached, because listing all zones is slow."""
     return name in available_timezones()
 
 
 def _without_zone(value: time) -> time:
     if value.tzinfo is not None:
-        raise ValueError("write it as 08:00:00, without a time zone: it is in the hospital's own")
+        raise ValueError("write the time as 08:00:00, without a time zone; the time zone of the hospital applies")
     return value
 
 
@@ -57,7 +57,7 @@ LocalTime = Annotated[time, AfterValidator(_without_zone)]
 
 
 class SendWindow(Strict):
-    """When a hospital's patients may be written to, in its own time zone; weekdays are 0 (Monday) to 6."""
+    """The days and times at which a hospital may send, in its own time zone. Weekdays are 0 (Monday) to 6."""
 
     start: LocalTime = time(8)
     end: LocalTime = time(20)
@@ -72,7 +72,7 @@ class SendWindow(Strict):
 
 
 class Unit(Strict):
-    """A site with surveys of its own inside a hospital's database."""
+    """A site inside a hospital's database that has its own surveys."""
 
     code: Code
     name: Annotated[str, StringConstraints(min_length=1)]
@@ -109,7 +109,7 @@ class Hospital(Strict):
         self._check_units()
         sources = system(self.his).email_sources
         if sources and self.email_source not in (None, *sources):
-            raise ValueError(f"email_source: a {self.his} database has {', '.join(sources)}")
+            raise ValueError(f"email_source: write one of {', '.join(sources)}, the sources of a {self.his} database")
         return self
 
     def _check_units(self) -> None:
@@ -118,12 +118,12 @@ class Hospital(Strict):
         if repeated:
             raise ValueError(f"unit: overlapping units, companies {sorted(repeated)} belong to more than one")
         if self.unit_column is None and (companies or len(self.units) > 1):
-            raise ValueError("unit: companies are given but unit_column is not")
+            raise ValueError("unit: companies are given but unit_column is not; add unit_column")
         if self.unit_column is not None and not all(unit.companies for unit in self.units):
             raise ValueError("unit: unit_column is given, so every unit needs companies")
         expected = system(self.his).columns.unit
         if self.unit_column not in (None, expected):
-            raise ValueError(f"unit_column: a {self.his} database has {expected}")
+            raise ValueError(f"unit_column: write {expected}, the column of a {self.his} database")
 
     @property
     def zone(self) -> ZoneInfo:
@@ -144,7 +144,7 @@ class Registry(Strict):
         ):
             repeated = sorted({code for code in codes if codes.count(code) > 1})
             if repeated:
-                raise ValueError(f"{what}: code {', '.join(repeated)} is given twice")
+                raise ValueError(f"{what}: code {', '.join(repeated)} is given twice; use each code once")
         return self
 
     @model_validator(mode="after")
@@ -164,14 +164,14 @@ class Registry(Strict):
         return tuple(hospital.code for hospital in self.hospitals)
 
     def hospital(self, code: str) -> Hospital:
-        """The hospital of that code. Raises ConfigError when there is none."""
+        """Return the hospital with this code. Raises ConfigError when there is none."""
         for hospital in self.hospitals:
             if hospital.code == code:
                 return hospital
         raise ConfigError(f"no hospital {code!r} in the registry; there are: {', '.join(self.codes)}")
 
     def only(self, codes: tuple[str, ...]) -> "Registry":
-        """The registry cut down to those hospitals (`TRACK_HOSPITALS`); all of them when `codes` is empty."""
+        """Return a registry of these hospitals only (`TRACK_HOSPITALS`), or of all when `codes` is empty."""
         if not codes:
             return self
         wanted = {self.hospital(code).code for code in codes}

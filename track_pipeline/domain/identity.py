@@ -1,7 +1,7 @@
-"""Who is the same person: keyed hashes of CPF, phone and e-mail, the only identity that is kept for long.
+"""Person keys: keyed hashes of CPF, phone and e-mail, the only identity that is stored permanently.
 
-Two encounters belong to one person when they share any of the three keys. Contacts that are nobody's own
-(placeholders, front desks, broken ones) make no key. Contact hygiene itself is in `contacts`.
+Two encounters belong to one person when they share any of the three keys. Placeholders, shared and invalid contacts
+make no key; `contacts` finds them.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ KEY_COLUMNS: Final = ("cpf_key", "phone_key", "email_key")
 KeyKind = Literal["cpf", "phone", "email"]
 Hasher = Callable[[KeyKind, pl.Expr], pl.Expr]
 
-# An encounter by itself, for where nothing else says that two rows are of one person. Needs `database`, `encounter_id`.
+# A key of the encounter itself, for rows of one person that share no other key. Needs `database`, `encounter_id`.
 ENCOUNTER_PERSON_KEY: Final = pl.format("encounter:{}:{}", "database", "encounter_id")
 
 _CPF_LENGTH: Final = 11
@@ -22,9 +22,10 @@ _KEY_LENGTH: Final = 32
 
 
 def keyed_hasher(secret: str) -> Hasher:
-    """A function from kind and normalised values to keys: HMAC-SHA256, cut to 128 bits, as 32 hex digits.
+    """Return a function from kind and normalised values to keys: HMAC-SHA256, cut to 128 bits, as 32 hex digits.
 
-    The kind is part of the message, so that a CPF never equals a phone of the same digits. Null stays null.
+    The kind is part of the message, so that a CPF and a phone with the same digits have different keys. Null stays
+    null.
     """
 
     def key(kind: KeyKind, values: pl.Expr) -> pl.Expr:
@@ -35,15 +36,15 @@ def keyed_hasher(secret: str) -> Hasher:
 
 
 def cpf_digits(column: str) -> pl.Expr:
-    """The eleven digits of a CPF whose check digits are right (Receita Federal's modulo 11), else null."""
+    """Return the eleven digits of a CPF with correct check digits (Receita Federal's modulo 11), else null."""
     digits = pl.col(column).str.replace_all(r"\D", "").str.zfill(_CPF_LENGTH)
     digits = pl.when(digits.str.contains(r"^[0-9]{11}$")).then(digits)
     one_digit_repeated = digits.cast(pl.Int64) % 11_111_111_111 == 0
     codes = digits.cast(pl.Binary).bin.reinterpret(dtype=pl.Array(pl.UInt8, _CPF_LENGTH))
-    numbers = [codes.arr.get(place).cast(pl.Int32) - ord("0") for place in range(_CPF_LENGTH)]
+    numbers = [codes.arr.get(index).cast(pl.Int32) - ord("0") for index in range(_CPF_LENGTH)]
 
     def check_digit(length: int) -> pl.Expr:
-        total = pl.sum_horizontal(numbers[place] * (length + 1 - place) for place in range(length))
+        total = pl.sum_horizontal(numbers[index] * (length + 1 - index) for index in range(length))
         return (total * 10) % _CPF_LENGTH % 10
 
     valid = (check_digit(9) == numbers[9]) & (check_digit(10) == numbers[10]) & ~one_digit_repeated
@@ -51,13 +52,13 @@ def cpf_digits(column: str) -> pl.Expr:
 
 
 def phone_identity(column: str) -> pl.Expr:
-    """Area code and last eight digits of a Brazilian E.164 number: the same with and without ninth digit."""
+    """Return area code and last eight digits of a Brazilian E.164 number, equal with and without the ninth digit."""
     national = pl.col(column).str.strip_prefix("+55")
     return national.str.head(2) + national.str.tail(8)
 
 
 def with_keys(frame: pl.DataFrame, hasher: Hasher) -> pl.DataFrame:
-    """Adds `cpf_key`, `phone_key`, `email_key` (null where there is nothing strong enough to be a key).
+    """Add `cpf_key`, `phone_key`, `email_key`; a key is null where its column is null.
 
     Needs `cpf_digits`, `phone_e164`, `email_address`, each null unless usable.
     """

@@ -1,6 +1,6 @@
-"""Response rate and Net Promoter Score, from counts: how sure a score is, and when it may be shown at all.
+"""Response rate and Net Promoter Score from counts: the interval of a score, and the limits for showing it.
 
-Counts only; which answers are counted, and on which day, is decided where they are read.
+The input is counts only. The readers of the ledger decide which answers count, and on which day.
 """
 
 from collections.abc import Sequence
@@ -12,8 +12,8 @@ from track_pipeline.domain.policy import NpsPolicy
 
 Band = Literal["promoter", "passive", "detractor"]
 
-# What is counted, per date (of the cohort), hospital, unit, area and channel. `delivered` is null where nobody
-# reports deliveries. An answer whose NPS question was left open is `answered` and in no band.
+# Counts per cohort date, hospital, unit, area and channel. `delivered` is null where deliveries are not reported. An
+# answer without a reply to the NPS question is `answered` and in no band.
 COUNTS: Final = pl.Schema(
     {
         "date": pl.Date(),
@@ -30,7 +30,7 @@ COUNTS: Final = pl.Schema(
     }
 )
 
-# The columns of scores after those they are grouped by.
+# The columns of scores, after the columns of the grouping.
 SCORES: Final = pl.Schema(
     {
         "sent": pl.Int64(),
@@ -56,7 +56,10 @@ _Z_95: Final = 1.959964
 
 
 def band(score: int) -> Band:
-    """The band of an answer from 0 to 10: 9 and 10 promote, 0 to 6 detract. Raises ValueError for other numbers."""
+    """Return the band of an answer: 9 and 10 promoter, 7 and 8 passive, 0 to 6 detractor.
+
+    Raises ValueError for other numbers.
+    """
     if not 0 <= score <= _HIGHEST_SCORE:
         raise ValueError(f"an NPS answer is a number from 0 to {_HIGHEST_SCORE}, not {score}")
     if score >= _LOWEST_PROMOTER:
@@ -65,22 +68,22 @@ def band(score: int) -> Band:
 
 
 def scores(counts: pl.DataFrame, by: Sequence[str], policy: NpsPolicy) -> pl.DataFrame:
-    """Scores (`SCORES`) of counts (`COUNTS`), one row per value of the columns `by`, sorted by them.
+    """Return the scores (`SCORES`) of counts (`COUNTS`), one row per value of the columns `by`, sorted by them.
 
-    Without `by`, one row over everything. `delivered` sums what is known, null if nothing is; `response_rate` is
-    answered / sent, null if nothing was sent; `nps`, `low` and `high` go from -100 to 100.
+    Without `by`, one row for all counts. `delivered` sums the known values and is null if none is known;
+    `response_rate` is answered / sent, null if nothing was sent; `nps`, `low` and `high` range from -100 to 100.
 
-    Below `min_answers_shown` answers with a score, the bands, `nps`, `low` and `high` are null: a few answers of a
-    small ward are somebody's. How many were sent and answered is always shown. A total beside its parts gives the
-    hidden parts away by subtraction: a report that shows both must not, where the hidden rows together have fewer
-    answers than that. Below `min_answers_firm` a score is `preliminary`.
+    Below `min_answers_shown` answers with a score, the bands, `nps`, `low` and `high` are null, because a few answers
+    of a small ward could identify a person. `sent` and `answered` are always shown. A total shown with its parts
+    reveals hidden parts by subtraction, so a report must not show both if the hidden rows together have fewer answers
+    than `min_answers_shown`. Below `min_answers_firm` a score is `preliminary`.
 
     `low` to `high` is the 95 % interval of the adjusted Wald method that Rocks found best for small samples ("Interval
     Estimation for the Net Promoter Score", The American Statistician 70, 2016). Add 3/4 promoters, 3/2 passives and
     3/4 detractors; then with m = n + 3, p and d the shares of promoters and detractors among m:
     (p - d) -+ 1.96 sqrt((p + d - (p - d)^2) / m), cut to the possible range.
     """
-    # The method keeps the plain score inside its interval from two answers on; `NpsPolicy` shows none below that.
+    # With two or more answers the interval contains the plain score; `NpsPolicy` shows no score of fewer answers.
     totals = counts.group_by(by).agg(*_totals()).sort(by)
     return totals.with_columns(scored=pl.sum_horizontal(_BANDS)).with_columns(
         *_shown(policy),
@@ -96,7 +99,7 @@ def _totals() -> list[pl.Expr]:
 
 
 def _shown(policy: NpsPolicy) -> list[pl.Expr]:
-    """What is null as long as too few have answered: bands, score and its interval."""
+    """The columns that are null below `min_answers_shown`: the bands, the score and its interval."""
     net = pl.col("promoters") - pl.col("detractors")
     adjusted = pl.col("scored") + 3
     centre = net / adjusted

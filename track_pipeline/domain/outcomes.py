@@ -1,6 +1,6 @@
-"""Every outcome of an encounter, and every reason, as closed lists.
+"""The closed lists of outcomes of an encounter and of their reasons.
 
-Classification, eligibility, claims and dispatch choose among the reasons. An outcome is parsed and printed here only.
+Classification, eligibility, claims and dispatch choose among the reasons. `Outcome` is parsed and printed here only.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from typing import Final, Self
 
 
 class PlanResult(StrEnum):
-    """What a plan decides on an encounter."""
+    """The decision of a plan on an encounter."""
 
     PLANNED = "planned"
     EXCLUDED = "excluded"
@@ -45,33 +45,33 @@ class Outcome:
     reason: str = ""
 
     def __str__(self) -> str:
-        """The outcome as the ledger, `track why` and `track status` write it: `excluded:minor`, `sent`."""
+        """Return the form that the ledger, `track why` and `track status` use: `excluded:minor`, `sent`."""
         return f"{self.kind}:{self.reason}" if self.reason else self.kind.value
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The outcome of a text that `str` printed. Raises ValueError when the kind is not one of `OutcomeKind`."""
+        """Parse a text that `str` printed. Raises ValueError when the kind is not one of `OutcomeKind`."""
         kind, _, reason = text.partition(":")
         return cls(OutcomeKind(kind), reason)
 
     @classmethod
     def excluded(cls, reason: str) -> Self:
-        """An encounter that is not invited; the reason is an `Exclusion`."""
+        """Return the outcome of an encounter that is not invited; the reason is an `Exclusion`."""
         return cls(OutcomeKind.EXCLUDED, reason)
 
     @classmethod
     def deferred(cls, reason: "Deferral") -> Self:
-        """A planned line that waits."""
+        """Return the outcome of a planned line that waits."""
         return cls(OutcomeKind.DEFERRED, reason.value)
 
     @classmethod
     def suppressed(cls, reason: "Suppression") -> Self:
-        """A planned line that was dropped at the moment of sending."""
+        """Return the outcome of a planned line that was dropped at the moment of sending."""
         return cls(OutcomeKind.SUPPRESSED, reason.value)
 
 
 class Exclusion(StrEnum):
-    """Why an encounter is not invited. The order in which reasons are looked for is in `eligibility` and `plan`."""
+    """Why an encounter is not invited. `classification`, `eligibility` and `plan` fix the order of the reasons."""
 
     CANCELLED = "cancelled"
     OTHER_DAY = "other_day"
@@ -100,7 +100,7 @@ class Exclusion(StrEnum):
 
 
 class Deferral(StrEnum):
-    """Why a planned line waits. The next dispatch after the cause is gone sends it."""
+    """Why a planned line waits. The first dispatch after the end of the cause sends it."""
 
     NOT_DISPATCHED = "not_dispatched"
     DRY_RUN = "dry_run"
@@ -115,7 +115,7 @@ class Deferral(StrEnum):
 
 
 class Suppression(StrEnum):
-    """Why a planned line was dropped at the moment of sending, for good."""
+    """Why a planned line was dropped at the moment of sending. This is final."""
 
     OPTED_OUT = "opted_out"
     QUARANTINE = "quarantine"
@@ -129,8 +129,8 @@ class Suppression(StrEnum):
 class Withheld(StrEnum):
     """Why a reminder is not sent.
 
-    `late` is for good; the other reasons hold on the day of the decision. `tracks_own`: Track.co itself reminds the
-    patients of this hospital.
+    `late` is final; the other reasons hold on the day of the decision. `tracks_own`: Track.co itself sends the
+    reminders of this hospital.
     """
 
     ANSWERED = "answered"

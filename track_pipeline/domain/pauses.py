@@ -9,17 +9,17 @@ ALL_SENDING: Final = "all"
 
 
 def hospital_scope(code: str) -> str:
-    """The scope that stops one hospital."""
+    """Return the scope that stops one hospital."""
     return f"hospital:{code}"
 
 
 def channel_scope(channel: Channel) -> str:
-    """The scope that stops one channel."""
+    """Return the scope that stops one channel."""
     return f"channel:{channel}"
 
 
 def scopes_over(hospital: str, channel: Channel | None = None) -> set[str]:
-    """The scopes that stop the lines of a hospital, through a channel when one is given."""
+    """Return the scopes that stop the lines of a hospital, including that of the channel if one is given."""
     scopes = {ALL_SENDING, hospital_scope(hospital)}
     return scopes if channel is None else {*scopes, channel_scope(channel)}
 

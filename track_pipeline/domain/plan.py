@@ -1,7 +1,7 @@
-"""The plan of a hospital-day: which encounters are asked, through which channel, and why the others are not.
+"""The plan of a hospital-day: which encounters are invited, through which channel, and why the others are excluded.
 
-A function of its arguments alone, so a replay on the same day, ledger and rules picks the same people.
-What is checked again at the moment of sending (opt-outs, quarantine, the send itself) is the ledger's.
+A function of its arguments alone: a replay with the same day, ledger and rules selects the same people.
+The ledger checks opt-outs, quarantine and repeated sends again at the moment of sending.
 """
 
 import hashlib
@@ -23,8 +23,8 @@ from track_pipeline.domain.outcomes import EXCLUDED, PLANNED, Exclusion
 from track_pipeline.domain.policy import Policy, QuarantinePolicy
 from track_pipeline.domain.schema import UTC_TIME
 
-# One row per encounter of an area. `area` is the area's key. Contacts are null on excluded rows: nobody needs
-# them there. `decided_by` is the classification rule of a planned row, the excluding rule of the others.
+# One row per encounter of an area. `area` is the area's key. Contacts and keys are null on excluded rows, because they
+# are not needed there. `decided_by` is the classification rule of a planned row, or the rule that excluded the row.
 PLAN: Final = pl.Schema(
     {
         "hospital": pl.String(),
@@ -53,22 +53,22 @@ PLAN: Final = pl.Schema(
     }
 )
 _CONTACT_COLUMNS: Final = ("patient_name", "doctor_name", "email_address", "phone_e164", "cpf_digits", *KEY_COLUMNS)
-# What only the first reasons are found by; a copy of a large day is smaller without.
+# Columns that only the first reasons need. They are dropped early, so that the frame of a large day takes less memory.
 _JUDGED: Final = ("cid", "age", "died", "death_flag_missing")
 _WEIGHED: Final = (*ENCOUNTER_KEY, "area", "discharged_at", "survey_uuid", *KEY_COLUMNS, "settled", "reason")
 
 
 @dataclass(frozen=True)
 class LedgerFacts:
-    """What the ledger knows about the people of a hospital-day.
+    """The rows of the ledger about the people of a hospital-day.
 
     opted_out: person_key, channel (`all`, `email`, `whatsapp`).
     contacted: person_key, hospital, database, encounter_id, survey_uuid, cohort_date, answered_on; invitations
         of earlier days.
-    asked: database, encounter_id, area, survey_uuid, channel; invitations of this very hospital-day.
-    suppressed: same columns; planned encounters of this very hospital-day that were dropped at the moment of sending.
-    consented: person_key; who is known to have agreed to WhatsApp.
-    died: person_key; who is known to have died, by any encounter in any hospital.
+    asked: database, encounter_id, area, survey_uuid, channel; invitations of this hospital-day.
+    suppressed: same columns; planned encounters of this hospital-day that were dropped at the moment of sending.
+    consented: person_key; people with recorded consent to WhatsApp.
+    died: person_key; people with a recorded death, from any encounter in any hospital.
     """
 
     opted_out: pl.DataFrame
@@ -81,9 +81,10 @@ class LedgerFacts:
 
 @dataclass(frozen=True)
 class PlanRequest:
-    """Everything a plan depends on besides the encounters and the ledger.
+    """The inputs of a plan besides the encounters and the ledger.
 
-    surveys: unit code and area to survey uuid. today: the hospital's calendar day when the plan is made.
+    surveys: unit code and area to survey uuid.
+    today: the hospital's calendar day when the plan is made.
     """
 
     hospital: Hospital
@@ -94,18 +95,18 @@ class PlanRequest:
 
 
 def identify(encounters: pl.DataFrame, request: PlanRequest, hasher: Hasher) -> pl.DataFrame:
-    """Usable contacts, verdicts and person keys in the place of what was typed, for a hospital-day's `ENCOUNTERS`."""
+    """Replace the typed contacts and the CPF of a hospital-day's `ENCOUNTERS` by usable contacts, verdicts and keys."""
     frame = with_contacts(encounters, request.policy.placeholders).drop(TYPED_CONTACTS)
-    # Lazily, because only then polars works out each digit of a CPF once and not wherever it is named.
+    # A lazy frame, because polars then computes each digit of a CPF once and not at each use.
     frame = frame.lazy().with_columns(cpf_digits=cpf_digits("cpf")).drop("cpf").collect()
     return with_keys(mark_shared(frame, request.policy.eligibility.shared_contact_limit), hasher)
 
 
 def eligible(identified: pl.DataFrame, request: PlanRequest, ledger: LedgerFacts) -> pl.DataFrame:
-    """What `identify` returns, as far as it is of an area, with the reasons that need no other area, day or contact.
+    """Return the rows of `identify` that have an area, with the reasons that need no other area, day or contact.
 
-    Rows of no area tell only what is true of a person, such as a death. A step of its own, so that a large day need not
-    be held twice.
+    Rows without an area are read only for reasons that hold for the person, such as a death, and are then dropped.
+    A separate step, so that a large day is not held in memory twice.
     """
     judged = with_reason(identified, request.policy.eligibility, request.hospital)
     judged = with_reasons_of_people(judged, ledger.died.get_column("person_key")).drop(_JUDGED)
@@ -115,10 +116,10 @@ def eligible(identified: pl.DataFrame, request: PlanRequest, ledger: LedgerFacts
 
 
 def make_plan(encounters: pl.DataFrame, request: PlanRequest, ledger: LedgerFacts) -> pl.DataFrame:
-    """Decides on every encounter of a hospital-day that is of an area, all together (`PLAN`, in order of the input).
+    """Decide on all encounters of a hospital-day that have an area. Returns `PLAN`, in the order of the input.
 
-    `encounters` is what `eligible` returns. What already left, or was dropped at the moment of sending,
-    keeps its place in the plan, whatever the rules now say: an outcome, once given, is not denied.
+    `encounters` is the result of `eligible`. An encounter that was sent, or suppressed at the moment of sending, stays
+    planned even when the rules have changed since: a recorded outcome is final.
     """
     frame = _with_survey(encounters, request)
     frame = _with_channel(frame, request.hospital, ledger)
@@ -127,8 +128,8 @@ def make_plan(encounters: pl.DataFrame, request: PlanRequest, ledger: LedgerFact
 
 
 def _reasons(frame: pl.DataFrame, request: PlanRequest, ledger: LedgerFacts) -> pl.Series:
-    """`reason` of every row once it has been weighed against the other rows and the ledger."""
-    # Of all columns only these are sorted and sorted back.
+    """Return the `reason` of each row after a comparison with the other rows and the ledger."""
+    # Only these columns are sorted and sorted back.
     frame = _by_priority(frame.select(_WEIGHED))
     if (request.today - request.day).days > request.hospital.max_age_days:
         frame = _exclude(frame, pl.lit(value=True), Exclusion.STALE)
@@ -153,8 +154,8 @@ def _as_plan(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _by_priority(frame: pl.DataFrame) -> pl.DataFrame:
-    """Sorts so that of several encounters of one person the one to be asked about comes first."""
-    order = {area.value: place for place, area in enumerate(PRIORITY)}
+    """Sort the rows so that, among several encounters of one person, the encounter to invite for comes first."""
+    order = {area.value: rank for rank, area in enumerate(PRIORITY)}
     priority = pl.col("area").replace_strict(order, return_dtype=pl.Int32)
     return frame.with_row_index("_row").sort(
         ~pl.col("settled"), priority, "discharged_at", *ENCOUNTER_KEY, nulls_last=True
@@ -162,7 +163,7 @@ def _by_priority(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _exclude(frame: pl.DataFrame, holds: pl.Expr, reason: Exclusion) -> pl.DataFrame:
-    """Gives `reason` to rows that have none yet and no outcome either."""
+    """Set `reason` on the rows where `holds` is true, if they have no reason and no recorded outcome."""
     applies = pl.col("reason").is_null() & ~pl.col("settled") & holds.fill_null(value=False)
     return frame.with_columns(reason=pl.when(applies).then(pl.lit(reason.value)).otherwise("reason"))
 
@@ -179,7 +180,7 @@ def _with_survey(frame: pl.DataFrame, request: PlanRequest) -> pl.DataFrame:
 
 
 def may_get_whatsapp(hospital: Hospital, consented: pl.DataFrame) -> pl.Expr:
-    """Whether a hospital may write to a person by WhatsApp: by policy, or because any of their keys has agreed."""
+    """Whether a hospital may use WhatsApp for a person: consent is assumed, or recorded for a key of the person."""
     if hospital.whatsapp_consent == "assumed":
         return pl.lit(value=True)
     keys = consented.get_column("person_key").implode()
@@ -187,7 +188,7 @@ def may_get_whatsapp(hospital: Hospital, consented: pl.DataFrame) -> pl.Expr:
 
 
 def _with_channel(frame: pl.DataFrame, hospital: Hospital, ledger: LedgerFacts) -> pl.DataFrame:
-    """The first channel, in the hospital's order, with a usable contact, consent and no opt-out; else the reason."""
+    """Add the first channel of the hospital with a usable contact, consent and no opt-out; else the reason."""
     channels: tuple[Channel, ...] = hospital.channels
     has_contact = {channel: pl.col(column).is_not_null() for channel, column in CONTACT_COLUMNS.items()}
     agreed = may_get_whatsapp(hospital, ledger.consented)
@@ -233,7 +234,10 @@ def _opted_out(opted_out: pl.DataFrame, channel: Channel) -> pl.Expr:
 
 
 def _keep_what_is_settled(frame: pl.DataFrame, ledger: LedgerFacts) -> pl.DataFrame:
-    """Marks rows that have an outcome (`settled`), with the channel and survey they got it by."""
+    """Mark rows that have a recorded outcome (`settled`) and set the channel and survey of that outcome.
+
+    A row of an encounter that was sent for another area gets the reason `already_asked`.
+    """
     outcomes = pl.concat(
         outcome.select(
             *ENCOUNTER_KEY,
@@ -260,18 +264,18 @@ def _keep_what_is_settled(frame: pl.DataFrame, ledger: LedgerFacts) -> pl.DataFr
 
 
 def _was_asked_before(contacted: pl.DataFrame, hospital: Hospital) -> pl.Expr:
-    """Whether this very encounter was invited under another day (its deciding date was corrected since)."""
+    """Whether the same encounter was invited on another cohort date, because its deciding date was corrected since."""
     asked = contacted.filter(pl.col("hospital") == hospital.code).select(pl.struct(ENCOUNTER_KEY)).to_series()
     return pl.struct(ENCOUNTER_KEY).is_in(asked.implode())
 
 
 def _is_repeat(columns: tuple[str, ...], among: pl.Expr) -> pl.Expr:
-    """True on rows of `among` that an earlier row of `among` agrees with on all columns."""
+    """Whether a row of `among` has the same values in `columns` as an earlier row of `among`."""
     return among & ~pl.when(among).then(pl.struct(columns)).is_first_distinct()
 
 
 def _in_quarantine(contacted: pl.DataFrame, request: PlanRequest) -> pl.Expr:
-    """Whether any of a row's keys was invited, or answered, within a cooldown that covers the day."""
+    """Whether a person key of the row was invited, or answered, within a cooldown that covers the cohort date."""
     policy: QuarantinePolicy = request.policy.quarantine
     since_invite = (pl.lit(request.day) - pl.col("cohort_date")).dt.total_days()
     since_answer = (pl.lit(request.day) - pl.col("answered_on")).dt.total_days()
@@ -287,7 +291,7 @@ def _in_quarantine(contacted: pl.DataFrame, request: PlanRequest) -> pl.Expr:
 
 
 def _in_sample(frame: pl.DataFrame, hospital: Hospital) -> pl.Expr:
-    """A draw that depends on the encounter alone, so that a replay asks the same people."""
+    """Whether the encounter is in the sample. Depends on its key alone, so that a replay selects the same people."""
     if hospital.sample >= 1:
         return pl.lit(value=True)
     keys = frame.select(ENCOUNTER_KEY).iter_rows()

@@ -1,6 +1,6 @@
-"""The policy that holds for every hospital (`policy.toml`), as validated values.
+"""The policy of all hospitals (`policy.toml`), as validated values.
 
-What differs per hospital is in the registry; which encounters belong to which area is in `rules/`.
+The registry (`hospitals.toml`) holds the settings of each hospital; `rules/` assigns encounters to areas.
 """
 
 from collections.abc import Mapping
@@ -19,12 +19,12 @@ Days = Annotated[int, Field(ge=0, le=3650)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Words = tuple[str, ...]
-# A mistyped prefix would match nobody and ask those who must be left alone.
+# The pattern refuses mistyped prefixes: they would match no encounter, so that excluded patients would be invited.
 CidPrefixes = tuple[Annotated[str, StringConstraints(pattern=r"^[A-Z][0-9]{0,2}[0-9A-Z]?$")], ...]
 
 
 class SourcePolicy(Strict):
-    """How long, and how much, the reading of one database of a hospital-day may take."""
+    """Limits of time and rows for reading one database of a hospital-day."""
 
     connect_seconds: Seconds
     statement_seconds: Seconds
@@ -34,7 +34,7 @@ class SourcePolicy(Strict):
 
 
 class SendingPolicy(Strict):
-    """How much goes out at a time."""
+    """The size of a batch, the budget of requests, and the validity of a survey."""
 
     batch_size: Annotated[int, Field(ge=1, le=10_000)]
     requests_per_5_minutes: Annotated[int, Field(ge=1)]
@@ -42,7 +42,7 @@ class SendingPolicy(Strict):
 
 
 class EligibilityPolicy(Strict):
-    """Whom not to ask, beyond what a contact or a rule file says. ICD-10 prefixes are without the dot."""
+    """Values of the exclusions in `eligibility`, and the limit for shared contacts. ICD-10 prefixes have no dot."""
 
     adult_age: int
     shared_contact_limit: Annotated[int, Field(ge=1)]
@@ -53,7 +53,7 @@ class EligibilityPolicy(Strict):
 
 
 class PlaceholderPolicy(Strict):
-    """Contacts that front desks type when there is none."""
+    """Contacts that front desks type when a patient gives none."""
 
     email_locals: frozenset[str]
     email_domains: frozenset[str]
@@ -61,7 +61,7 @@ class PlaceholderPolicy(Strict):
 
 
 class QuarantinePolicy(Strict):
-    """The four cooldowns, in days between cohort days."""
+    """The four cooldowns, in days between cohort dates, or from an answer to a cohort date."""
 
     this_survey_after_invite: Days
     any_survey_after_invite: Days
@@ -70,17 +70,17 @@ class QuarantinePolicy(Strict):
 
     @property
     def after_invite(self) -> int:
-        """For how many days an invitation matters at all."""
+        """The longest cooldown after an invitation, in days."""
         return max(self.this_survey_after_invite, self.any_survey_after_invite)
 
     @property
     def after_answer(self) -> int:
-        """For how many days an answer does."""
+        """The longest cooldown after an answer, in days."""
         return max(self.this_survey_after_answer, self.any_survey_after_answer)
 
 
 class GatePolicy(Strict):
-    """When a hospital-day looks too strange to be sent without somebody's word."""
+    """Limits beyond which a hospital-day needs the approval of an operator before it is sent."""
 
     min_contact_share: Share
     min_rows: Annotated[int, Field(ge=1)]
@@ -89,10 +89,9 @@ class GatePolicy(Strict):
 
 
 class ReminderRule(Strict):
-    """One wave of reminders (`[[reminder]]`): when it falls due, how long it may be late, in which channels.
+    """One wave of reminders (`[[reminder]]`): the day it is due, how many days it may be late, and its channels.
 
-    `channels` is the order of preference among those that can reach the person; every channel that contacts a person
-    has its place.
+    `channels` is the order of preference and must contain every channel that contacts a person.
     """
 
     days: Annotated[int, Field(ge=1, le=90)]
@@ -107,19 +106,19 @@ class ReminderRule(Strict):
 
     @property
     def wave(self) -> Wave:
-        """The wave that the rule describes."""
+        """The wave of the rule."""
         return Wave(self.days)
 
 
 class FeedbackPolicy(Strict):
-    """How fresh what Track.co knows must be, and how far back its delivery statuses are read."""
+    """The maximum age of what is known from Track.co, and how many days back its delivery statuses are read."""
 
     max_answer_age_hours: Annotated[float, Field(gt=0, le=48)]
     status_days: Annotated[int, Field(ge=1, le=15)]
 
 
 class NpsPolicy(Strict):
-    """From how many answers on a score is shown, and believed."""
+    """The minimum of answers for showing a score, and for a score that is not preliminary."""
 
     min_answers_shown: Annotated[int, Field(ge=2)]
     min_answers_firm: Annotated[int, Field(ge=2)]
@@ -154,16 +153,16 @@ def _answers_can_come_back(given: Mapping[Channel, tuple[LineField, ...]]) -> Ma
     return given
 
 
-# The allow-list of what is sent to the vendor, per channel; the names are the original system's.
+# The allow-list of fields that are sent to Track.co, per channel; the names are those of the original system.
 LineFields = Annotated[
     Mapping[Channel, tuple[LineField, ...]], AfterValidator(_one_per_channel), AfterValidator(_answers_can_come_back)
 ]
-# The basis of the LGPD on which each channel is used, in the group's own words.
+# The legal basis under the LGPD for the use of each channel, in the words of the group.
 LegalBasis = Annotated[Mapping[Channel, Annotated[str, Field(min_length=1)]], AfterValidator(_one_per_channel)]
 
 
 class Policy(Strict):
-    """All of it; `version` is a digest of the file, kept with every decision."""
+    """The whole policy. `version` is a digest of the file and is stored with every decision."""
 
     version: str
     retention_days: Annotated[int, Field(ge=1, le=365)]
@@ -199,7 +198,9 @@ class Policy(Strict):
     @model_validator(mode="after")
     def _contacts_last_until_the_last_reminder(self) -> Self:
         if self.retention_days < self.reminding_days + 1:
-            raise ValueError(f"retention_days: the last reminder needs at least {self.reminding_days + 1}")
+            raise ValueError(
+                f"retention_days: write at least {self.reminding_days + 1}; the last reminder needs the contacts"
+            )
         return self
 
     @property
@@ -213,5 +214,5 @@ class Policy(Strict):
         return max((rule.days + rule.catch_up_days for rule in self.reminders), default=0)
 
     def reminder(self, wave: Wave) -> ReminderRule:
-        """The rule of a wave of reminders. Raises KeyError when the policy has none."""
+        """Return the rule of a wave of reminders. Raises KeyError when the policy has none."""
         return {rule.wave: rule for rule in self.reminders}[wave]

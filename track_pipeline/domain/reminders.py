@@ -1,7 +1,7 @@
-"""Decides which invited people are reminded on a day, through which channel, and why the others are not.
+"""Decide which invited people get a reminder on a day, through which channel, and why the others get none.
 
-Functions of frames and a date. Whether answers and opt-outs are fresh is checked by the service; the ledger's claim
-makes sure that a reminder leaves once.
+Functions of frames and a date. The service checks that answers and opt-outs are fresh; the ledger's claim ensures that
+a reminder is sent once.
 """
 
 from collections.abc import Callable
@@ -24,14 +24,14 @@ DONE: Final = "done"
 NOT_YET: Final = "not_yet"
 WITHHELD: Final = "withheld"
 
-# The reminders of an encounter that the ledger holds, oldest first; `at` is when the send was claimed. Of several
-# sends of one wave, the most telling one.
+# The reminders of an encounter in the ledger, oldest first. `at` is the time of the claim. For several sends of one
+# wave, the ledger gives the send that decides the outcome (`funnel.TELLING`).
 REMINDED: Final = pl.Struct(
     {"wave": pl.String(), "state": pl.String(), "channel": pl.String(), "at": UTC_TIME},
 )
-# One row per encounter whose invitation was sent, with what is known now. `returned_since`: the person had another
+# One row per encounter whose invitation was sent, with its current state. `returned_since`: the person had another
 # encounter after the invitation. `opted_out`: the opt-outs (`OptOutChannel`) of any key of the person.
-# `<channel>_bounced`: a message by that channel did not arrive.
+# `<channel>_bounced`: a message through that channel was not delivered.
 CANDIDATES: Final = pl.Schema(
     {
         "database": pl.String(),
@@ -53,7 +53,7 @@ CANDIDATES: Final = pl.Schema(
     }
 )
 
-# What the plan of the invitation (`PLAN`) says of the same encounters, as long as the lake keeps it.
+# Columns of the same encounters from the plan of the invitation (`PLAN`), available as long as the lake keeps the plan.
 CONTACTS: Final = pl.Schema(
     {
         "database": pl.String(),
@@ -70,7 +70,7 @@ CONTACTS: Final = pl.Schema(
     }
 )
 
-# What is decided on each candidate. `result` is one of DUE, DONE, NOT_YET and WITHHELD; `reason` is a `Withheld`
+# The decision on each candidate. `result` is one of DUE, DONE, NOT_YET and WITHHELD; `reason` is a `Withheld`
 # on withheld rows and null on the others; `channel` and the personal columns are null on rows that are not due.
 REMINDERS: Final = pl.Schema(
     {**CANDIDATES, **CONTACTS, "result": pl.String(), "reason": pl.String(), "channel": pl.String()}
@@ -80,7 +80,7 @@ _ONLY_IF_DUE: Final = ("channel", "patient_name", "doctor_name", "email_address"
 
 
 def due_date(invited_local: date, wave: Wave) -> date:
-    """The day on which a reminder falls due, given the hospital's calendar day of the invitation."""
+    """Return the day on which a reminder is due, from the day of the invitation in the hospital's calendar."""
     return invited_local + timedelta(days=wave.days)
 
 
@@ -92,18 +92,18 @@ def decide(
     hospital: Hospital,
     policy: Policy,
 ) -> pl.DataFrame:
-    """Decides on every candidate (`CANDIDATES`) of a hospital: `REMINDERS`, in the order of the candidates.
+    """Decide on every candidate (`CANDIDATES`) of a hospital. Returns `REMINDERS`, in the order of the candidates.
 
     `contacts` (`CONTACTS`) may lack encounters; `today` is the hospital's calendar day. The first rule that holds
-    gives the result. A flag that is unknown (null) counts as true, so that a doubt never sends. Raises polars'
-    ComputeError when an encounter comes twice, in either frame.
+    gives the result. An unknown flag (null) counts as true, so that no reminder is sent in doubt. Raises polars'
+    ComputeError when an encounter stands twice in either frame.
     """
     frame = candidates.select(CANDIDATES.names()).join(
         contacts.select(CONTACTS.names()), on=ENCOUNTER_KEY, how="left", validate="1:1", maintain_order="left"
     )
     frame = frame.with_columns(channel=_channel(wave, hospital, policy))
     rules = _rules(wave, today, hospital, policy)
-    verdict = pl.coalesce(*(pl.when(holds).then(pl.lit(str(word))) for word, holds in rules.items()), pl.lit(DUE))
+    verdict = pl.coalesce(*(pl.when(holds).then(pl.lit(str(result))) for result, holds in rules.items()), pl.lit(DUE))
     is_reason = pl.col("verdict").is_in([reason.value for reason in Withheld])
     is_due = pl.col("verdict") == DUE
     return frame.with_columns(verdict=verdict).with_columns(
@@ -114,7 +114,7 @@ def decide(
 
 
 def _rules(wave: Wave, today: date, hospital: Hospital, policy: Policy) -> dict[str, pl.Expr]:
-    """What keeps a reminder from being due, in the order in which it is looked for."""
+    """Return the conditions that prevent a reminder, by result, in the order in which they are checked."""
     invited_on = _local_day(pl.col("invited_at"), hospital)
     since_due = (pl.lit(today) - invited_on).dt.total_days() - wave.days
     no_channel = pl.col("channel").is_null()
@@ -143,7 +143,7 @@ def _of_other_waves(wave: Wave) -> pl.Expr:
 
 
 def _channel(wave: Wave, hospital: Hospital, policy: Policy) -> pl.Expr:
-    """The first usable channel that the reminder before did not take, else the first usable one; null if none is."""
+    """The first usable channel other than that of the previous reminder, else the first usable one; null if none is."""
     usable = {
         channel: _is_usable(channel) for channel in policy.reminder(wave).channels if channel in hospital.channels
     }
@@ -161,7 +161,7 @@ def _is_usable(channel: Channel) -> pl.Expr:
 
 
 def _one_contact(hospital: Hospital, holds: Callable[[Channel], pl.Expr]) -> pl.Expr:
-    """Whether it holds of a channel for which there is a contact."""
+    """Whether `holds` is true for a channel of the hospital for which the person has a contact."""
     return pl.any_horizontal(
         pl.col(CONTACT_COLUMNS[channel]).is_not_null() & holds(channel) for channel in hospital.channels
     )
@@ -181,7 +181,7 @@ def _may_be(flag: str) -> pl.Expr:
 
 
 def _another_wave_just_left(wave: Wave, today: date, hospital: Hospital, policy: Policy) -> pl.Expr:
-    """Whether a reminder of another wave left, or may have, less than `min_days_between_reminders` ago."""
+    """Whether a reminder of another wave was or may have been sent less than `min_days_between_reminders` ago."""
     left = pl.element().struct.field("state") != SendState.REJECTED.value
     others = _of_other_waves(wave).list.filter(left)
     last = others.list.last().struct.field("at")

@@ -1,8 +1,7 @@
-"""The rules of one hospital as validated values: which encounters are asked, under which area and setor.
+"""The rules of one hospital as validated values: which encounters are invited, under which area and setor.
 
-The words of the rule files belong here, and the checks that a file makes sense for the hospital's system
-(how to write one: the head of `rules/_shared.toml`). Reading files is the rulebook's job, applying the
-rules to a frame the classification's.
+This module defines the fields of the rule files and checks that a rule file fits the hospital's system. The head of
+`rules/_shared.toml` describes how to write one. The rulebook reads the files; `classification` applies the rules.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,7 +24,7 @@ from track_pipeline.domain.hospital import Code
 from track_pipeline.domain.model import Strict
 from track_pipeline.domain.outcomes import Exclusion
 
-# Why a rule file may say that an encounter is out; the other exclusions are decided elsewhere.
+# The reasons for which a rule file may exclude an encounter. Other modules decide on the other exclusions.
 Reason = Literal[Exclusion.CANCELLED, Exclusion.DECEASED, Exclusion.NEWBORN]
 
 Word = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -36,7 +35,7 @@ _HOLDS: Final[dict[type, str]] = {int: "whole numbers", str: "texts", datetime: 
 
 
 class Condition(Strict):
-    """One test of one raw column, by exactly one operator. A null holds for nothing but `is = "empty"`."""
+    """One test of one raw column, with exactly one operator. A null value satisfies only `is = "empty"`."""
 
     column: str
     listed: Annotated[Codes | None, Field(alias="in")] = None
@@ -53,7 +52,7 @@ class Condition(Strict):
 
     @property
     def operator(self) -> str:
-        """The operator, in the word of the rule files."""
+        """The name of the operator in the rule files."""
         return self._operators()[0]
 
     def _operators(self) -> list[str]:
@@ -68,20 +67,20 @@ class Condition(Strict):
 
 
 class Bar(Condition):
-    """A condition that keeps an encounter out of a rule; without a `reason` it is simply not the rule's."""
+    """A condition that bars an encounter from a rule. An encounter that no rule takes gets the `reason`, if given."""
 
     reason: Reason | None = None
 
 
 class ExclusionRule(Strict):
-    """Keeps an encounter out of every area of the hospital when all conditions hold."""
+    """An exclusion of an encounter from all areas of the hospital, when all conditions hold."""
 
     reason: Reason
     when: Annotated[tuple[Condition, ...], Field(min_length=1)]
 
 
 class SetorCase(Strict):
-    """A setor, as a fixed text or from a column of texts, for the encounters for which all conditions hold."""
+    """The setor of encounters for which all conditions hold, as a fixed text or from a text column."""
 
     text: Annotated[str | None, StringConstraints(min_length=1)] = None
     source: Annotated[str | None, Field(alias="from")] = None
@@ -95,7 +94,7 @@ class SetorCase(Strict):
 
 
 class Rule(Strict):
-    """What one area takes: all of `when`, none of `unless`, on the asked day by the deciding date."""
+    """A rule that assigns encounters to an area: all of `when` and none of `unless` hold, on the deciding date."""
 
     id: Word
     area: Area
@@ -112,7 +111,7 @@ class Rule(Strict):
 
 
 class SharedLists(Strict):
-    """The code lists that every hospital's rules may name."""
+    """The code lists that the rules of all hospitals may name."""
 
     sets: CodeLists = {}
 
@@ -120,8 +119,8 @@ class SharedLists(Strict):
 class RuleSet(Strict):
     """All rules of one hospital, in the order in which they are tried.
 
-    `version` is the digest of the files it came from, kept with every decision; `sets` holds the shared
-    code lists and the hospital's own.
+    `version` is the digest of the source files and is stored with every decision. `sets` holds the shared code lists
+    and those of the hospital.
     """
 
     his: His
@@ -139,17 +138,17 @@ class RuleSet(Strict):
 
     @property
     def other_databases(self) -> tuple[str, ...]:
-        """The databases that have to be read besides the hospital's own, because rules name them."""
+        """The databases that rules name, in addition to the hospital's own database."""
         return tuple(dict.fromkeys(rule.database for rule in self.rules if rule.database is not None))
 
     def codes(self, condition: Condition) -> tuple[int | str, ...]:
-        """The codes a condition lists, itself or by the name of a set; empty for the other operators."""
+        """Return the codes of a condition, from its list or from its set; empty for the other operators."""
         return self.sets[condition.in_set] if condition.in_set is not None else condition.listed or ()
 
     def _misfits(self) -> Iterator[str]:
-        for place, condition in self._conditions():
+        for location, condition in self._conditions():
             if misfit := self._misfit(condition):
-                yield f"{place}: {misfit}"
+                yield f"{location}: {misfit}"
         for rule in self.rules:
             for case in rule.setor:
                 if case.source is not None and system(self.his).rule_columns.get(case.source) is not str:
@@ -162,8 +161,8 @@ class RuleSet(Strict):
         for rule in self.rules:
             groups += [(f"rule {rule.id}: when", rule.when), (f"rule {rule.id}: unless", rule.unless)]
             groups += [(f"rule {rule.id}: setor number {n}: when", case.when) for n, case in enumerate(rule.setor, 1)]
-        for place, conditions in groups:
-            yield from ((f"{place} number {n}", condition) for n, condition in enumerate(conditions, 1))
+        for location, conditions in groups:
+            yield from ((f"{location} number {n}", condition) for n, condition in enumerate(conditions, 1))
 
     def _misfit(self, condition: Condition) -> str | None:
         holds = system(self.his).rule_columns.get(condition.column)
@@ -184,16 +183,23 @@ class RuleSet(Strict):
 
     def _repeated_ids(self) -> Iterator[str]:
         ids = [rule.id for rule in self.rules]
-        yield from (f"rule {id_}: id: given twice" for id_ in dict.fromkeys(ids) if ids.count(id_) > 1)
+        yield from (
+            f"rule {id_}: id: given twice; give each rule its own id"
+            for id_ in dict.fromkeys(ids)
+            if ids.count(id_) > 1
+        )
 
     def _unreachable(self) -> Iterator[str]:
         for n, rule in enumerate(self.rules):
             for earlier in self.rules[:n]:
                 if self._takes_all_of(earlier, rule):
-                    yield f"rule {rule.id}: when: never reached, rule {earlier.id} takes all of it"
+                    yield f"rule {rule.id}: when: never reached, because rule {earlier.id} takes all its encounters"
             for m, case in enumerate(rule.setor):
                 if any(self._all_hold(earlier_case.when, given=case.when) for earlier_case in rule.setor[:m]):
-                    yield f"rule {rule.id}: setor number {m + 1}: never reached, an earlier case takes all of it"
+                    yield (
+                        f"rule {rule.id}: setor number {m + 1}: never reached, because an earlier case takes all its "
+                        "encounters"
+                    )
 
     def _takes_all_of(self, earlier: Rule, later: Rule) -> bool:
         return (
@@ -206,7 +212,7 @@ class RuleSet(Strict):
         return all(any(self._implies(one, condition) for one in given) for condition in conditions)
 
     def _implies(self, one: Condition, other: Condition) -> bool:
-        """Whether `other` holds for every value for which `one` does."""
+        """Whether `other` holds for every value for which `one` holds."""
         if one.column != other.column:
             return False
         if codes := self.codes(one):

@@ -1,7 +1,7 @@
-"""The shapes of the frames that travel between the rooms: raw batches, canonical encounters.
+"""The schemas of raw batches and of canonical encounters.
 
-Raw columns keep the names of the hospitals' systems (`domain/his/`); wall-clock times are naive there, because the
-databases have no zone. From classification on, every instant is UTC.
+Raw columns keep the names of the hospitals' systems (`domain/his/`). Their wall-clock times are naive, because the
+databases store no zone. From classification on, every instant is in UTC.
 """
 
 from typing import Final
@@ -12,18 +12,18 @@ from track_pipeline.domain.his.table import system
 
 UTC_TIME: Final = pl.Datetime("us", "UTC")
 
-# A raw batch as a reader delivers it: the alias of the database it came from, then the raw columns.
+# The first column of a raw batch: the alias of its database. The raw columns follow.
 DATABASE_COLUMN: Final = "database"
 
 
 def raw_schema(his: str) -> pl.Schema:
-    """Return the columns and types of a raw batch of that HIS, `database` first. Raises ConfigError when unknown."""
+    """Return the columns and types of a raw batch of a HIS, `database` first. Raises ConfigError when it is unknown."""
     return pl.Schema({DATABASE_COLUMN: pl.String(), **system(his).raw})
 
 
-# One row per encounter, whatever the HIS. `area` and `setor` are as the rules deliver them (`area` is
-# `Area.label`); both are null, and `reason` is not, on a row that no rule took. `death_flag_missing` is null
-# where there is no discharge motive or result that a flag could belong to.
+# One row per encounter, for every HIS. The rules give `area` (an `Area.label`) and `setor`; on a row that no rule took
+# both are null and `reason` is not. `death_flag_missing` is null where the row has no code of a discharge motive or
+# result, to which a flag could belong.
 ENCOUNTERS: Final = pl.Schema(
     {
         "hospital": pl.String(),

@@ -1,11 +1,11 @@
-"""The states of a send in the ledger."""
+"""The states of a send, and the verdict of an operator on a send."""
 
 from enum import StrEnum
 from typing import Final
 
 
 class SendState(StrEnum):
-    """What is known of a send. Only `claimed` and `unknown` change."""
+    """The state of a send in the ledger. Only `claimed` and `unknown` change."""
 
     CLAIMED = "claimed"
     SENT = "sent"
@@ -13,9 +13,9 @@ class SendState(StrEnum):
     UNKNOWN = "unknown"
 
 
-# Sends without a known outcome: a process claimed them and did not record one, or could not tell.
+# Sends without a known outcome: the process that claimed them recorded none, or could not determine it.
 OPEN_STATES: Final = (SendState.CLAIMED, SendState.UNKNOWN)
-# Sends that may have reached the person; only a rejected one has not.
+# Sends that may have reached the person. A rejected send did not.
 STANDING_STATES: Final = (SendState.CLAIMED, SendState.SENT, SendState.UNKNOWN)
 
 

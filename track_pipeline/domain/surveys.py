@@ -1,7 +1,7 @@
-"""Which survey and which templates a unit uses (`TRACK_SURVEYS_FILE`), as validated values.
+"""The surveys and templates of each unit (`TRACK_SURVEYS_FILE`), as validated values.
 
-A unit or area that is not in the file has no survey: its encounters are excluded by name, never sent with
-somebody else's. The demo makes a catalog of its own (`demo.surveys`).
+A unit or area that is not in the file has no survey: its encounters are excluded with the reason `no_survey`, and
+never sent with the survey of another unit. The demo creates its own catalog (`demo.surveys`).
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ TemplateHash = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]{6}$")]
 
 
 class EmailTemplates(Strict):
-    """E-mail templates of a unit; what is left out is left to Track.co's default."""
+    """E-mail templates of a unit. Track.co uses its default for a template that is left out."""
 
     invite: TemplateHash | None = None
     expired: TemplateHash | None = None
@@ -46,7 +46,7 @@ class UnitSurveys(Strict):
 
 
 class SurveyCatalog(Strict):
-    """All units' surveys; `whatsapp_integration_uuid` is the organisation's, needed with WhatsApp templates."""
+    """The surveys of all units. WhatsApp templates need `whatsapp_integration_uuid`, which is the organisation's."""
 
     whatsapp_integration_uuid: UUID | None = None
     units: Annotated[tuple[UnitSurveys, ...], Field(alias="unit")]
@@ -56,16 +56,16 @@ class SurveyCatalog(Strict):
         codes = [unit.code for unit in self.units]
         repeated = sorted({code for code in codes if codes.count(code) > 1})
         if repeated:
-            raise ValueError(f"unit: code {', '.join(repeated)} is given twice")
+            raise ValueError(f"unit: code {', '.join(repeated)} is given twice; use each code once")
         return self
 
     def unit(self, code: str) -> UnitSurveys:
-        """The entry of a unit. Raises ConfigError when it has none."""
+        """Return the entry of a unit. Raises ConfigError when it has none."""
         for unit in self.units:
             if unit.code == code:
                 return unit
         raise ConfigError(f"surveys: unit {code} has no entry; add it to TRACK_SURVEYS_FILE")
 
     def survey_uuids(self) -> dict[tuple[str, Area], str]:
-        """(unit code, area) to survey uuid."""
+        """Return the survey uuid of each (unit code, area)."""
         return {(unit.code, area): str(uuid) for unit in self.units for area, uuid in unit.surveys.items()}

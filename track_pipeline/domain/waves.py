@@ -1,7 +1,7 @@
-"""The waves in which one encounter is written to: the invitation, then the reminders of the policy.
+"""The waves of an encounter: the invitation, then the reminders of the policy.
 
-Which reminders there are, and after how many days, is data (`[[reminder]]` in policy.toml). A wave's key is part of
-the ledger's unique key and of asset keys.
+`[[reminder]]` in policy.toml defines the reminders and their days. The key of a wave is part of the ledger's unique key
+and of asset keys.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from typing import Final
 
 @dataclass(frozen=True, order=True)
 class Wave:
-    """A wave: `days` after the invitation; 0 is the invitation itself."""
+    """A wave, `days` after the invitation. 0 is the invitation itself."""
 
     days: int
 
@@ -31,7 +31,7 @@ class Wave:
 
     @property
     def is_reminder(self) -> bool:
-        """Whether it follows an invitation."""
+        """Whether the wave is a reminder and not the invitation."""
         return self.days > 0
 
     def __str__(self) -> str:
@@ -39,7 +39,7 @@ class Wave:
 
     @classmethod
     def parse(cls, key: str) -> "Wave":
-        """The wave of a key. Raises ValueError for any other text."""
+        """Return the wave of a key. Raises ValueError for any other text."""
         if key == INVITE.key:
             return INVITE
         days = key.removeprefix("reminder_").removesuffix("d")
@@ -49,7 +49,7 @@ class Wave:
 
 
 def is_reminder(key: str) -> bool:
-    """Whether a key, such as the name of a job or a step, is that of a wave of reminders."""
+    """Whether a text, such as the name of a job or a step, is the key of a wave of reminders."""
     try:
         return Wave.parse(key).is_reminder
     except ValueError:
@@ -57,5 +57,5 @@ def is_reminder(key: str) -> bool:
 
 
 INVITE: Final = Wave(0)
-# `track status --json` has had these two since its first version; they stay when the policy has no such reminder.
+# The first version of `track status --json` had these two, so they are shown even when the policy has no such reminder.
 ALWAYS_SHOWN: Final = (Wave(7), Wave(14))

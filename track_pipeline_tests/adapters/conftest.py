@@ -1,4 +1,4 @@
-"""A ledger on each database it supports: SQLite, and a real PostgreSQL (of the conftest above)."""
+"""A ledger on each supported database: SQLite, and the real PostgreSQL of the parent conftest."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from track_pipeline.adapters.ledger import Ledger, open_ledger
 
 @dataclass
 class FakeClock:
-    """Stands still until a test moves it."""
+    """A clock that changes only when a test moves it."""
 
     now: datetime = datetime(2025, 3, 10, 11, tzinfo=UTC)
 

@@ -1,4 +1,4 @@
-"""Alerts on their way to people: real HTTP to channels on loopback that take them, refuse them or never answer."""
+"""Sending alerts: real HTTP to channels on loopback that accept them, refuse them or never answer."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""Clocks: aware always, the system's in production, and in the demo a morning on which the window is open."""
+"""Clocks: always time-zone aware; the system clock in production; in the demo, a morning with an open send window."""
 
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo

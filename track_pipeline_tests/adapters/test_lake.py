@@ -1,4 +1,4 @@
-"""The lake: a partition's frame is there whole or not at all, and for its owner only."""
+"""The lake: the frame of a partition is written completely or not at all, and only its owner can read it."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""The commands that look: what they print, what they exit with, that they show nobody and change nothing."""
+"""The read-only commands: output, exit codes, no personal data, and no changes."""
 
 import json
 from collections.abc import Iterator

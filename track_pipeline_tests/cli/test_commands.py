@@ -1,4 +1,4 @@
-"""The command line: what it says, what it exits with, and that it shows nobody."""
+"""The command line: output, exit codes, and no personal data."""
 
 import json
 import os

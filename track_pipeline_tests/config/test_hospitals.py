@@ -1,4 +1,4 @@
-"""The registry of hospitals: what is shipped loads, and a mistake is named by file, hospital and field."""
+"""The registry of hospitals: the shipped file loads, and an error names file, hospital and field."""
 
 from datetime import time
 from pathlib import Path
@@ -145,7 +145,11 @@ def test_a_mistake_in_a_hospital_is_named_by_hospital_and_field(old: str, new: s
     [
         ("[3]", "[2, 3]", "hospital PAR: unit: overlapping units, companies [2] belong to more than one"),
         ("companies = [3]\n", "", "hospital PAR: unit: unit_column is given, so every unit needs companies"),
-        ('his = "tasy"', 'his = "mv"', "hospital PAR: unit_column: a mv database has cd_multi_empresa"),
+        (
+            'his = "tasy"',
+            'his = "mv"',
+            "hospital PAR: unit_column: write cd_multi_empresa, the column of a mv database",
+        ),
         ('"SUL"', '"NORTE"', "unit: code NORTE is given twice"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The policy: what is shipped loads, and a mistake is named by file and field."""
+"""The policy: the shipped file loads, and an error names file and field."""
 
 from pathlib import Path
 

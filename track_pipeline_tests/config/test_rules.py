@@ -1,4 +1,4 @@
-"""The folder of rule files: what is shipped loads, and a mistake is named by file, rule and field."""
+"""The folder of rule files: the shipped files load, and an error names file, rule and field."""
 
 import tomllib
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Settings: the demo needs none, production says which are missing, and no secret is ever shown."""
+"""Settings: the demo needs none, production lists the missing ones, and no secret is shown."""
 
 import re
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""The surveys file: which survey and templates a unit uses, and mistakes named by unit and field."""
+"""The surveys file: the survey and templates of a unit, and errors that name unit and field."""
 
 from pathlib import Path
 from uuid import UUID

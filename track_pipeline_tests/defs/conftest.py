@@ -1,4 +1,4 @@
-"""An installation whose hospitals and Track.co are lists, with real Dagster definitions over it."""
+"""An installation with real Dagster definitions, whose hospitals and Track.co are lists."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from track_pipeline_tests.support.fake_reader import FakeReader
 from track_pipeline_tests.support.fake_sender import FakeSender
 
 SAO_PAULO = ZoneInfo("America/Sao_Paulo")
-# A Tuesday; the hospital-day is the Monday before.
+# A Tuesday. The hospital-day is the Monday before.
 MORNING = datetime(2026, 3, 10, 9, tzinfo=SAO_PAULO)
 DAY = date(2026, 3, 9)
 
@@ -43,7 +43,7 @@ _PRODUCTION = {
 
 @dataclass
 class Reader:
-    """The demo's hospitals; those in `failures` are down."""
+    """A reader of the demo's hospitals. The hospitals in `failures` are unavailable."""
 
     settings: Settings
     failures: dict[str, Exception]
@@ -62,7 +62,7 @@ class Reader:
 
 
 class Installation:
-    """Definitions, an instance, and everything outside as lists."""
+    """The definitions, an instance, and lists in place of all external systems."""
 
     def __init__(self, home: Path, instance: dg.DagsterInstance, **environ: str) -> None:
         values = {"TRACK_HOME": str(home), "TRACK_DEMO_VOLUME": "40", "TRACK_HOSPITALS": "HMS,HAC"}
@@ -91,7 +91,7 @@ class Installation:
         )
 
     def status(self, step: str, area: Area, keys: list[str]) -> dict[str, str | None]:
-        """What the web interface shows of partitions `date|hospital`."""
+        """Return the status that the web interface shows for partitions `date|hospital`."""
         asset = Names(self.settings.hub).key_of(step, area)
         partitions = self.defs.resolve_assets_def(asset).partitions_def
         assert partitions is not None
@@ -99,7 +99,7 @@ class Installation:
         return {key: status and status.value for key, status in found.items()}
 
     def tick(self, name: str, at: datetime) -> list[dg.RunRequest]:
-        """What a schedule asks for at an instant."""
+        """Return the run requests of a schedule at an instant."""
         self.now = at
         schedule = self.defs.resolve_schedule_def(name)
         context = dg.build_schedule_context(
@@ -112,12 +112,12 @@ class Installation:
 
 
 def down(*, transient: bool) -> SourceError:
-    """A hospital's database that cannot be read."""
+    """Return the error of a hospital's database that cannot be read."""
     return SourceError("HMS", "the listener refused the connection", "try again later", transient=transient)
 
 
 def production_settings(home: Path) -> Settings:
-    """Everything that production demands, all of it invented."""
+    """Return all settings that production requires, with invented values."""
     databases = {
         f"DB_{hospital.database}_{part}": "x" for hospital in load_registry().hospitals for part in ("HOST", "NAME")
     }
@@ -128,7 +128,7 @@ def production_settings(home: Path) -> Settings:
 def instance(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[dg.DagsterInstance]:
-    """Dagster in memory, since on disk a run takes three times as long; on disk with the mark `dagster_on_disk`."""
+    """Dagster in memory, because a run on disk takes three times as long; on disk with the mark `dagster_on_disk`."""
     if "dagster_on_disk" in request.keywords:
         monkeypatch.setenv("DAGSTER_HOME", "set by what follows")
         made = open_instance(tmp_path / "home")
@@ -147,6 +147,6 @@ def installation(tmp_path: Path, instance: dg.DagsterInstance) -> Iterator[Insta
 
 @pytest.fixture
 def the_day_after(installation: Installation) -> Installation:
-    """An installation that has run HMS's day."""
+    """An installation that has run the hospital-day of HMS."""
     assert installation.run("daily", DAY).success
     return installation

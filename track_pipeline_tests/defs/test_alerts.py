@@ -1,4 +1,4 @@
-"""The sensors that tell of failed runs and other problems, over real runs in a real instance."""
+"""The sensors that send alerts on failed runs and other problems, with real runs in a real instance."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What Dagster shows of partitions is exactly what was made, and of failures nothing that names a patient."""
+"""Dagster shows exactly the partitions that were materialised, and shows no patient data on failures."""
 
 from datetime import timedelta
 from pathlib import Path

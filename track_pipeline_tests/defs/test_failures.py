@@ -1,4 +1,4 @@
-"""What an operator reads when a step fails: this project's own sentences, and never a value of a row."""
+"""The error text of a failed step: sentences of this project, without values of rows."""
 
 import traceback
 

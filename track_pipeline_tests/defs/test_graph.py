@@ -1,4 +1,4 @@
-"""The shape of the Dagster graph, as a snapshot: a change of it is a change that somebody reviews."""
+"""The Dagster graph as a snapshot, so that every change of it is reviewed."""
 
 import subprocess
 import sys

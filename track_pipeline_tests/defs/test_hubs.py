@@ -1,4 +1,4 @@
-"""Hubs of one group in one Dagster: no asset key in common, and each hub's jobs and sensors look at its own."""
+"""Several hubs of one group in one Dagster: no shared asset keys, and jobs and sensors that see only their own hub."""
 
 import os
 from collections.abc import Iterator

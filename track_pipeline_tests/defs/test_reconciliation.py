@@ -1,4 +1,4 @@
-"""`reconciliation` in Dagster: what it settles, and what its checks warn of."""
+"""`reconciliation` in Dagster: the sends that it resolves, and the warnings of its checks."""
 
 from datetime import timedelta
 

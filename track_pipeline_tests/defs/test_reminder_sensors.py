@@ -1,4 +1,4 @@
-"""What the sensors of reminders ask for, and what they and the sweep leave alone."""
+"""The run requests of the reminder sensors, and the partitions that the sensors and the sweep skip."""
 
 from datetime import date, timedelta
 from pathlib import Path

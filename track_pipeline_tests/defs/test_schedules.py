@@ -1,4 +1,4 @@
-"""What each schedule and sensor asks for, at frozen instants."""
+"""The run requests of each schedule and sensor, at frozen instants."""
 
 from datetime import date, datetime, timedelta
 from pathlib import Path

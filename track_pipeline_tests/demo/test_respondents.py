@@ -1,4 +1,4 @@
-"""How the demo's patients react: the same for the same seed, in the shares that were asked for."""
+"""The reactions of the demo's patients: the same for the same seed, in the configured shares."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The simulator, in a process of its own: what it takes, what it refuses, how it fails on order, that it goes away."""
+"""The simulator, in its own process: what it accepts and refuses, its scripted failures, and its end."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Worker processes of the demo: they end with the process that started them, also when that is killed."""
+"""Worker processes of the demo: they end with the process that started them, even when that process is killed."""
 
 import subprocess
 import sys

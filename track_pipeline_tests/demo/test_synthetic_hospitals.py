@@ -1,4 +1,4 @@
-"""The synthetic hospitals: repeatable, coherent between days, and dirty in every way that real ones are."""
+"""The synthetic hospitals: repeatable, consistent between days, and with every kind of bad data that real ones have."""
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta

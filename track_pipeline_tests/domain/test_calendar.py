@@ -1,4 +1,4 @@
-"""When patients may be written to, in their own time zone, and what exactly a line says about them."""
+"""The send window in the hospital's time zone, the validity of a survey, and the exact content of a line."""
 
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo

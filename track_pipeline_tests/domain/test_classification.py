@@ -1,4 +1,4 @@
-"""How rules are applied: nulls, order, days, databases, units, reasons, and what the canonical row holds."""
+"""The application of rules: nulls, order, days, databases, units, reasons, and the canonical row."""
 
 from datetime import UTC, date, datetime, timedelta
 from typing import Any

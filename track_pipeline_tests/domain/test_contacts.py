@@ -1,4 +1,4 @@
-"""What a front desk typed becomes an address that can be written to, or a verdict why not; it never raises."""
+"""A typed contact becomes a usable address or number, or gets a verdict why not. No input raises an error."""
 
 import phonenumbers
 import polars as pl

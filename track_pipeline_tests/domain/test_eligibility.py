@@ -1,4 +1,4 @@
-"""Whom not to ask: every rule has an encounter that it excludes and one that it just does not."""
+"""Eligibility: each rule excludes one encounter, and does not exclude another that is just outside the rule."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The funnel counts every encounter once; when something was lost, or has no name, it does not close."""
+"""The funnel counts every encounter once. It does not close when an encounter is lost or has no reason."""
 
 from dataclasses import replace
 from datetime import date

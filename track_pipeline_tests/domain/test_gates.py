@@ -1,4 +1,4 @@
-"""Gates before a dispatch: what each lets pass and where it trips."""
+"""Gates before a dispatch: the values that pass each gate, and the values that stop it."""
 
 from datetime import date
 

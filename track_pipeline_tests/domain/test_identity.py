@@ -1,4 +1,4 @@
-"""Who is the same person: keys agree however a contact was written, and tell nothing about it."""
+"""Person keys: equal for every way of writing a contact, and without information about the contact."""
 
 import polars as pl
 import pytest

@@ -1,4 +1,4 @@
-"""Scores add up over any columns, keep inside their interval, and are not shown while they are somebody's."""
+"""Scores: they add up over any columns, stay inside their interval, and are hidden when there are few answers."""
 
 from datetime import date, timedelta
 from typing import Any

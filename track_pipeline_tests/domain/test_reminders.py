@@ -1,4 +1,4 @@
-"""Reminders: who is due on a day and by which channel; never after an answer or a refusal, never twice."""
+"""Reminders: who is due on a day and through which channel; none after an answer or an opt-out, and none twice."""
 
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta

@@ -1,6 +1,6 @@
-"""The shipped rules against the original system's, written down independently: no encounter may differ.
+"""The shipped rules against those of the original system, written down independently: all encounters must agree.
 
-The original is evaluated here row by row in plain Python, knowing nothing of the project's own evaluation.
+The original is evaluated here row by row in plain Python, without the project's own evaluation.
 """
 
 import random

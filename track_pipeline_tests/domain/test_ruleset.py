@@ -1,4 +1,4 @@
-"""What a rule file may say: every mistake is found when the file is loaded, and named by rule and field."""
+"""The rule files: every error is found when the file is loaded, and names rule and field."""
 
 from typing import Any
 
@@ -167,7 +167,7 @@ DIED: Data = {"column": "cd_mot_alt", "in": [1, 2], "reason": "deceased"}
 def test_a_rule_that_an_earlier_one_leaves_nothing_to_is_refused(earlier: Data, later: Data) -> None:
     said = problem(rule(id="wide", **earlier), rule(id="narrow", **later), sets={"codes": [1, 2, 3]})
 
-    assert "rule narrow: when: never reached, rule wide takes all of it" in said
+    assert "rule narrow: when: never reached, because rule wide takes all its encounters" in said
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_a_rule_that_an_earlier_one_leaves_something_to_is_not(earlier: Data, la
 def test_a_setor_case_after_a_wider_one_is_refused() -> None:
     cases = [{"text": "A", "when": [ORIGIN]}, {"text": "B"}, {"text": "C", "when": [INPATIENT]}]
 
-    assert "rule inpatient: setor number 3: never reached, an earlier case takes all of it" in problem(
+    assert "rule inpatient: setor number 3: never reached, because an earlier case takes all its encounters" in problem(
         rule(setor=cases)
     )
     assert len(rule_set(rule(setor=cases[:2])).rules[0].setor) == 2

@@ -1,4 +1,4 @@
-"""Drills of every kind of fault: nobody is asked twice, nobody lost without a name, nobody written to who said no.
+"""Drills of every kind of fault: no person is invited twice or after an opt-out, and every encounter has an outcome.
 
 `pytest track_pipeline_tests/drills --seeds 2000` plays more of them; a seed that failed is played alone with
 `--first-seed K --seeds 1`.

@@ -1,4 +1,4 @@
-"""The judge judged: evidence in order passes, and each thing planted in it that must never happen is caught."""
+"""The checks of the drills: correct evidence passes, and each violation that a test adds is found."""
 
 from collections.abc import Callable
 from dataclasses import replace

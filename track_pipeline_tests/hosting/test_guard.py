@@ -1,6 +1,6 @@
-"""No page of another site can act in Dagster: the same attacks on our guard and on the proxy, over real HTTP.
+"""No page of another site can act in Dagster: the same attacks on the guard and on the proxy, over real HTTP.
 
-`test_browser.py` has a real Chromium try them on `track ui` and through the proxy.
+`test_browser.py` tries them with a real Chromium on `track ui` and through the proxy.
 """
 
 import http.client

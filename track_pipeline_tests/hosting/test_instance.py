@@ -1,4 +1,4 @@
-"""Dagster's own storage: what a run holds open while it lasts."""
+"""Dagster's own storage: the database files that a run keeps open."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`track ui` serves pages behind the guard, or not at all; `test_browser.py` opens them."""
+"""`track ui` serves pages behind the guard, or not at all. `test_browser.py` opens them."""
 
 import pytest
 

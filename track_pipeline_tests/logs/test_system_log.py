@@ -1,4 +1,4 @@
-"""`system.log`: the original's line format, whole lines from many processes, and nobody's data in it."""
+"""`system.log`: the line format of the original, complete lines from many processes, and no personal data."""
 
 import logging
 import re

@@ -1,4 +1,4 @@
-"""The report as people look at it: it stands alone, it escapes, it shows what is there and says when nothing is."""
+"""The report page: self-contained, escaped, with all given data, and with a message where there is none."""
 
 import re
 import stat

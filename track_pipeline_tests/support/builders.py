@@ -1,7 +1,7 @@
-"""Builders of synthetic people and what is decided about them: frames and requests with sensible defaults.
+"""Builders of frames and requests about invented people, with sensible defaults.
 
-Only what several tests share belongs here. Nobody in it exists; every default encounter can be asked by e-mail
-and by WhatsApp, and is of a person of its own.
+Only builders that several tests share belong here. Every default encounter is of a different person, who can be invited
+by e-mail and by WhatsApp.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from track_pipeline.domain.schema import ENCOUNTERS, raw_schema
 
 Row = dict[str, Any]
 
-# A Monday without holidays around it.
+# A Monday with no holiday near it.
 DAY = date(2025, 3, 10)
 SECRET = "a secret of the tests"
 HASHER: Hasher = keyed_hasher(SECRET)
@@ -53,7 +53,7 @@ _ASKED = pl.Schema(
 
 
 def cpf(number: int) -> str:
-    """A valid CPF of eleven digits that begins with `number` (up to nine digits)."""
+    """Return a valid CPF of eleven digits that begins with `number` (up to nine digits)."""
     digits = [int(digit) for digit in f"{number:09d}"]
     for _ in range(2):
         weights = range(len(digits) + 1, 1, -1)
@@ -63,22 +63,22 @@ def cpf(number: int) -> str:
 
 
 def email_of(person: int) -> str:
-    """The address of the default person of that number."""
+    """Return the e-mail address of the default person with this number."""
     return f"pessoa{person}@exemplo.com.br"
 
 
 def phone_of(person: int) -> str:
-    """The mobile of the default person of that number, as E.164."""
+    """Return the mobile number of the default person with this number, as E.164."""
     return f"+55279{81_000_000 + person}"
 
 
 def key_of(kind: KeyKind, value: str, secret: str = SECRET) -> str:
-    """The key of one normalised value, by the recipe: HMAC-SHA256 of `kind:value`, the first 32 hex digits."""
+    """Return the key of one normalised value: HMAC-SHA256 of `kind:value`, the first 32 hex digits."""
     return hmac.new(secret.encode(), f"{kind}:{value}".encode(), hashlib.sha256).hexdigest()[:32]
 
 
 def keys_of(person: int) -> Row:
-    """The keys of the default person of that number: cpf_key, phone_key, email_key."""
+    """Return the keys of the default person with this number: cpf_key, phone_key, email_key."""
     return {
         "cpf_key": key_of("cpf", cpf(person)),
         "phone_key": key_of("phone", f"27{phone_of(person)[-8:]}"),
@@ -87,19 +87,19 @@ def keys_of(person: int) -> Row:
 
 
 def survey_of(unit: str, area: Area | str) -> str:
-    """The survey that `plan_request` gives a unit's area."""
+    """Return the survey that `plan_request` assigns to an area of a unit."""
     return str(uuid5(NAMESPACE_URL, f"tests/{unit}/{area}"))
 
 
 def hospital(code: str = "HMS", **fields: Any) -> Hospital:
-    """A hospital with one unit that has a survey for every area."""
+    """Return a hospital with one unit that has a survey for every area."""
     unit = {"code": code, "name": "Hospital Exemplo", "surveys": list(AREAS)}
     defaults = {"code": code, "his": "mv", "database": code, "time_zone": "America/Sao_Paulo", "unit": [unit]}
     return Hospital.model_validate(defaults | fields)
 
 
 def encounters(*rows: Row) -> pl.DataFrame:
-    """A frame of `ENCOUNTERS`; the n-th row is the n-th person's (`person` in a row says otherwise)."""
+    """Return a frame of `ENCOUNTERS`. The n-th row is of the n-th person, unless the row gives `person`."""
     return pl.DataFrame([_encounter(place, row) for place, row in enumerate(rows, start=1)], schema=ENCOUNTERS)
 
 
@@ -130,7 +130,7 @@ def _encounter(place: int, row: Row) -> Row:
 
 
 def raw_encounters(*rows: Row, day: date = DAY) -> pl.DataFrame:
-    """A raw batch of MV: inpatients of HMS who were discharged at noon of the day; the n-th row is the n-th person."""
+    """Return a raw batch of MV: inpatients of HMS, discharged at noon of the day. The n-th row is the n-th person."""
     noon = datetime.combine(day, time(12))
     return pl.DataFrame([_raw(place, noon, row) for place, row in enumerate(rows, start=1)], schema=raw_schema("mv"))
 
@@ -153,7 +153,7 @@ def _raw(person: int, noon: datetime, row: Row) -> Row:
 
 
 def planned(*rows: Row) -> pl.DataFrame:
-    """A frame of `PLAN`; every row is planned by e-mail unless it says otherwise."""
+    """Return a frame of `PLAN`. Each row is planned by e-mail, unless the row gives other values."""
     return pl.DataFrame([_planned(place, row) for place, row in enumerate(rows, start=1)], schema=PLAN)
 
 
@@ -190,7 +190,7 @@ def plan_request(
     policy: Policy | None = None,
     surveys: Mapping[tuple[str, Area], str] | None = None,
 ) -> PlanRequest:
-    """A request for a plan of `day`, made on that day unless `today` is given, with a survey for everything."""
+    """Return a request for a plan of `day`, made on `today` or else on `day`, with a survey for every unit and area."""
     of = of or hospital()
     if surveys is None:
         surveys = {(unit.code, area): survey_of(unit.code, area) for unit in of.units for area in unit.surveys}
@@ -205,7 +205,7 @@ def ledger_facts(
     consented: Iterable[Row] = (),
     died: Iterable[Row] = (),
 ) -> LedgerFacts:
-    """What the ledger knows; nothing, unless rows are given."""
+    """Return the facts of the ledger: the given rows, or empty frames."""
     return LedgerFacts(
         pl.DataFrame(list(opted_out), schema=_OPTED_OUT),
         pl.DataFrame(list(contacted), schema=_CONTACTED),
@@ -217,7 +217,7 @@ def ledger_facts(
 
 
 def plan_of(frame: pl.DataFrame, request: PlanRequest | None = None, facts: LedgerFacts | None = None) -> pl.DataFrame:
-    """The plan (`PLAN`) of encounters, from contacts to reasons."""
+    """Return the plan (`PLAN`) of encounters, through all steps from contacts to reasons."""
     request = request or plan_request()
     facts = facts or ledger_facts()
     return make_plan(eligible(identify(frame, request, HASHER), request, facts), request, facts)

@@ -1,11 +1,11 @@
-"""A channel to people that is a list."""
+"""An alert channel that is a list."""
 
 from dataclasses import dataclass, field
 
 
 @dataclass
 class FakeChannel:
-    """Keeps what it was told (title, body, whether it is a recovery); fails while `works` is False."""
+    """Records alerts (title, body, whether it is a recovery). Fails while `works` is False."""
 
     works: bool = True
     told: list[tuple[str, str, bool]] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Sources that are lists: a Track.co that says what it is told to, and hospitals whose days are frames. No network."""
+"""Sources that are lists: a Track.co with given answers, and hospitals whose days are frames. No network."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,11 +16,13 @@ Row = TypeVar("Row", Answer, KnownDistribution, DeliveryStatus, OptOut)
 
 @dataclass
 class FakeReader:
-    """A SurveyReader that says the same whenever it is asked, in pages of `page_size` rows.
+    """A SurveyReader that returns the same rows at each call, in pages of `page_size` rows.
 
-    `listed`: the distributions, None when they cannot be listed. `failures`: what comes after the rows of `answers`,
-    `opt_outs` or `statuses`, or of the statuses of one distribution, by its id. `asked_since` notes since when
-    answers were asked for, `asked_for` the distributions whose statuses were.
+    listed: the distributions; None when they cannot be listed.
+    failures: the error to raise after the rows of `answers`, `opt_outs` or `statuses`, or after the statuses of one
+        distribution, by its id.
+    asked_since: records the `since` of each request for answers.
+    asked_for: records the distributions whose statuses were requested.
     """
 
     answered: list[Answer] = field(default_factory=list)
@@ -57,7 +59,7 @@ class FakeReader:
 
 @dataclass
 class FakeHospitals:
-    """A HospitalReader: hospital code to the batches of any of its days, or to the failure instead."""
+    """A HospitalReader: hospital code to the batches that every day returns, or to the error to raise."""
 
     batches: dict[str, Sequence[pl.DataFrame] | Exception] = field(default_factory=dict)
 

@@ -1,4 +1,4 @@
-"""A Track.co that is a list: it records what it accepted and fails as it is told. No network."""
+"""A Track.co that is a list: it records the accepted requests and fails as its script says. No network."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,8 +14,8 @@ Line = Mapping[str, object]
 class FakeSender:
     """Answers requests from `script`, first to last: a failure to raise, refused lines, or None to accept.
 
-    Once the script is used up it accepts everything; `on_request` is called before each answer, `on_turn` while a turn
-    is waited for.
+    After the end of the script it accepts everything. `on_request` is called before each answer, `on_turn` while a
+    request waits for its turn.
     """
 
     script: list[Answer] = field(default_factory=list)
@@ -39,7 +39,7 @@ class FakeSender:
         return []
 
     def accepted_encounters(self) -> list[str]:
-        """`cd_atendimento` of every accepted line, in order."""
+        """Return `cd_atendimento` of every accepted line, in order."""
         return [str(line["cd_atendimento"]) for line in self.accepted]
 
     def _answer(self, request: Distribution | LinkList) -> Mapping[str, str]:

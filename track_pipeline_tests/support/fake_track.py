@@ -1,6 +1,6 @@
-"""A loopback server that misbehaves on command: each request it reads takes the next behaviour of its script.
+"""A loopback server with scripted failures: each request that it reads uses the next behaviour of its script.
 
-Raw sockets, because the failures worth testing (a reset, silence, half an answer) are those a web framework prevents.
+It uses raw sockets, because a web framework prevents the failures to test (a reset, silence, half an answer).
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import Final, Self
 
 @dataclass(frozen=True)
 class Request:
-    """One request as it arrived."""
+    """One received request."""
 
     method: str
     path: str
@@ -23,22 +23,22 @@ class Request:
     body: bytes
 
     def json(self) -> dict[str, object]:
-        """The body, which has to be a JSON object."""
+        """Return the body, which must be a JSON object."""
         document = json.loads(self.body)
         assert isinstance(document, dict)
         return document
 
 
-# Acts on the connection of a request that was read; returns whether the connection stays open.
+# A function that handles the connection of a request that was read. It returns whether the connection stays open.
 Behaviour = Callable[["FakeTrack", socket.socket], bool]
 
 
 def reply(
     status: int, body: object = None, *, headers: Mapping[str, str] | None = None, keep_alive: bool = True
 ) -> Behaviour:
-    """A whole answer; `body` is sent as it is when bytes, as JSON otherwise, and left out when None.
+    """Return a behaviour that sends a complete answer. `body` is sent as bytes or as JSON, or left out when None.
 
-    Without `keep_alive` the connection is closed afterwards without having been announced, as a load balancer does.
+    Without `keep_alive` the connection is closed afterwards without notice, as a load balancer does.
     """
     content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
     lines = {"Content-Type": "application/json", "Content-Length": str(len(content)), **(headers or {})}
@@ -52,7 +52,7 @@ def reply(
 
 
 def raw(content: bytes) -> Behaviour:
-    """Exactly these bytes, then the end of the connection."""
+    """Return a behaviour that sends exactly these bytes and closes the connection."""
 
     def behave(_: "FakeTrack", connection: socket.socket) -> bool:
         connection.sendall(content)
@@ -62,18 +62,18 @@ def raw(content: bytes) -> Behaviour:
 
 
 def hang(server: "FakeTrack", _: socket.socket) -> bool:
-    """Never answers (until the server is stopped)."""
+    """Send no answer until the server is stopped."""
     server.stopped.wait()
     return False
 
 
 def close(_: "FakeTrack", __: socket.socket) -> bool:
-    """Closes the connection without a word."""
+    """Close the connection without an answer."""
     return False
 
 
 def reset(_: "FakeTrack", connection: socket.socket) -> bool:
-    """Tears the connection down (RST)."""
+    """Reset the connection (RST)."""
     linger = struct.pack("HH" if hasattr(socket, "SIO_RCVALL") else "ii", 1, 0)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
     return False
@@ -86,8 +86,8 @@ ACCEPT: Final = reply(201, {"uuid": "d-1"})
 class FakeTrack:
     """The server, as a context manager. After its script it answers `ACCEPT`.
 
-    With `on_connect` the behaviour comes as soon as somebody connects, before anything is read: what a TLS client
-    sees of a broken handshake.
+    With `on_connect` the behaviour runs at the connection, before anything is read. A TLS client sees this as a broken
+    handshake.
     """
 
     script: list[Behaviour] = field(default_factory=list)
@@ -112,7 +112,7 @@ class FakeTrack:
 
     @property
     def url(self) -> str:
-        """Its address, without TLS."""
+        """The address of the server, without TLS."""
         return f"http://127.0.0.1:{self.port}"
 
     def _accept(self) -> None:
@@ -136,7 +136,7 @@ class FakeTrack:
                     self.requests.append(request)
                     behaviour = self.script.pop(0) if self.script else ACCEPT
                     if not behaviour(self, connection):
-                        # A file object keeps the socket open until it is closed itself.
+                        # The file object keeps the socket open until the file object is closed.
                         return
             except OSError:
                 return
@@ -145,7 +145,7 @@ class FakeTrack:
 
 
 def _read(readline: Callable[[], bytes], read: Callable[[int], bytes]) -> Request | None:
-    """The next request of a connection; None at its end and for what is not HTTP (a TLS greeting)."""
+    """Return the next request of a connection; None at its end and for bytes that are not HTTP (a TLS greeting)."""
     words = readline().split()
     if len(words) != 3:
         return None

@@ -1,6 +1,6 @@
-"""A hospital at work in a test: a lake, a ledger, a Track.co that is a list, and a clock that can be moved.
+"""One hospital for a test: a lake, a ledger, a Track.co that is a list, and a clock that a test can move.
 
-What `test_dispatch`, `test_reminders` and `test_feedback` share: one plan sent through the real services.
+`test_dispatch`, `test_reminders` and `test_feedback` use it to send one plan through the real services.
 """
 
 from dataclasses import dataclass, field
@@ -35,12 +35,12 @@ from track_pipeline_tests.support.fake_reader import FakeReader
 from track_pipeline_tests.support.fake_sender import FakeSender
 
 AREA = Area.INTERNACAO
-# The morning after DAY, a Tuesday.
+# The morning after DAY: a Tuesday.
 NINE = datetime(2025, 3, 11, 9, tzinfo=ZoneInfo("America/Sao_Paulo"))
 
 
 class AlertList(list[Alert]):
-    """Alerts that were sent."""
+    """The sent alerts, as a list."""
 
     def send(self, alert: Alert) -> None:
         self.append(alert)
@@ -51,7 +51,7 @@ FIRST_REMINDER = Wave(7)
 
 @dataclass
 class Office:
-    """One hospital and area."""
+    """The services of one hospital and area, with the state that a test changes."""
 
     home: Path
     now: datetime = NINE
@@ -90,7 +90,7 @@ class Office:
         )
 
     def plan(self, *rows: dict[str, Any], extract: int | None = None) -> None:
-        """Puts a plan (and an extract of as many rows) into lake and ledger."""
+        """Write a plan, and an extract of as many rows, to the lake and the ledger."""
         plan = planned(*rows)
         count = plan.height if extract is None else extract
         self.lake.write(encounters(*({} for _ in range(count))), "extract", AREA, DAY, "HMS")
@@ -117,23 +117,23 @@ class Office:
         return Reconciler(self.reader, self.ledger, self.policy, lambda: self.now).reconcile()
 
     def later(self, **delta: float) -> None:
-        """Moves the clock on and reads what is new at Track.co."""
+        """Move the clock forward and read new data from Track.co."""
         self.now += timedelta(**delta)
         self.refresh()
 
     def send_id(self, encounter: int, wave: str = "invite") -> str:
-        """The send of an encounter in a wave."""
+        """Return the id of the send of an encounter in a wave."""
         found = self.ledger.encounters.history("HMS", encounter).sends
         return str(next(send["send_id"] for send in found if send["wave"] == wave))
 
     def funnel(self) -> dict[str, Any]:
-        """Outcomes and reasons that there are, by name."""
+        """Return the counts above zero, by outcome and by reason."""
         funnel = funnel_of(self.ledger, DAY, "HMS", AREA)
         assert funnel.closes
         counts = {name: getattr(funnel, name) for name in ("sent", "rejected", "unknown", "deferred", "suppressed")}
         return {name: count for name, count in counts.items() if count} | funnel.held_by
 
     def see(self, encounter: int, *, key: str, days: int, died: bool = False, code: str = "HMC") -> None:
-        """A hospital sees a person some days after DAY."""
+        """Record an encounter of a person in a hospital, some days after DAY."""
         row = {"person_key": key, "database": code, "encounter_id": encounter, "died": died}
         self.ledger.people.record_sightings(code, DAY + timedelta(days=days), pl.DataFrame([row]))

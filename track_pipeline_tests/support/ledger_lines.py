@@ -1,6 +1,6 @@
-"""Lines to be claimed in a ledger, and what becomes of them: what the tests of its parts share.
+"""Lines to claim in a ledger, and their outcomes, for the tests of the parts of the ledger.
 
-Every default line is of a person of its own, who does not exist.
+Every default line is of a different, invented person.
 """
 
 from dataclasses import replace
@@ -46,7 +46,7 @@ def batch(*lines: dict[str, Any]) -> pl.DataFrame:
 
 
 def claim(ledger: Ledger, *lines: dict[str, Any], claim: Claim = INVITATION) -> list[str]:
-    """Claims the lines and returns the verdicts."""
+    """Claim the lines and return the verdicts."""
     return ledger.sends.claim(batch(*lines), claim).get_column("verdict").to_list()
 
 
@@ -74,6 +74,6 @@ def answer(
 
 
 def deliver(ledger: Ledger, send_id: str, *statuses: str, at: datetime = NOW) -> Recorded:
-    """Records the statuses, all of one instant."""
+    """Record the statuses, all at one instant."""
     rows = [(send_id, status, at) for status in statuses]
     return ledger.answers.record_deliveries(pl.DataFrame(rows, schema=DELIVERIES, orient="row"))

@@ -1,6 +1,6 @@
-"""A production of its own on this machine: processes as deploy/ has them, on a real PostgreSQL.
+"""A complete production on this machine: the processes of deploy/, on a real PostgreSQL.
 
-Used by the tests of one machine (`test_deploy`, `test_processes`) and of several (`test_many_machines`).
+The tests of one machine (`test_deploy`, `test_processes`) and of several (`test_many_machines`) use it.
 """
 
 import json
@@ -29,7 +29,7 @@ DAY = "2025-03-10"
 HOSPITALS = ("HMS", "HSMC")
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 PATIENCE_SECONDS = 300
-# The three programs of a production.
+# The three programs of a production installation.
 CODE, WEBSERVER, DAEMON = "dagster", "dagster-webserver", "dagster-daemon"
 REPOSITORY = {"repositoryLocationName": "track_pipeline", "repositoryName": "__repository__"}
 ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
@@ -43,13 +43,13 @@ def load(name: str) -> Yaml:
 
 
 class Process:
-    """A process and all that it starts, in a group of their own, as a container has them."""
+    """A process and its child processes, in their own process group, as in a container."""
 
     def __init__(self, command: Sequence[str | Path], environ: Mapping[str, str], log: Path) -> None:
         self._command, self._environ, self.log = command, environ, log
 
     def start(self) -> None:
-        """Starts it, for the first time or again, in the folder of its log."""
+        """Start the process, for the first time or again, in the folder of its log."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,
@@ -61,7 +61,7 @@ class Process:
             )
 
     def kill(self) -> None:
-        """Ends the whole group at once, as a lost container ends; harmless when nothing of it is left."""
+        """Kill the whole group at once, as when a container is lost. Does nothing when the group has ended."""
         if sys.platform != "win32":
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
@@ -69,7 +69,7 @@ class Process:
         self._process.wait()
 
     def end(self) -> None:
-        """Asks it to end, and ends what is left of its group."""
+        """Terminate the process, and kill the rest of its group after 15 seconds."""
         self._process.terminate()
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=15)
@@ -77,7 +77,7 @@ class Process:
 
 
 class Machine:
-    """A production of its own on this machine: two databases, a DAGSTER_HOME, an environment."""
+    """A complete production on this machine: two databases, a DAGSTER_HOME, an environment."""
 
     def __init__(self, home: Path, postgres: PostgresServer, hospitals: tuple[str, ...] = HOSPITALS) -> None:
         name = uuid4().hex[:8]
@@ -91,7 +91,7 @@ class Machine:
         self.dagster_home.mkdir()
         (self.dagster_home / "dagster.yaml").write_bytes((DEPLOY / "dagster.yaml").read_bytes())
         dagster_url, track_url = (postgres.get_uri(database) for database in self._databases)
-        # The driver that compose.yaml names.
+        # The driver that compose.yaml specifies.
         dagster_url = dagster_url.replace("postgresql://", "postgresql+psycopg2://")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("TRACK_", "DAGSTER_", "DB_"))}
         self.environ = kept | {
@@ -108,7 +108,7 @@ class Machine:
         }
 
     def initialise(self) -> None:
-        """What the service `init` of compose.yaml does."""
+        """Run the commands of the service `init` of compose.yaml."""
         *_, commands = load("compose.yaml")["services"]["init"]["command"]
         for command in commands.split(" && "):
             program, *arguments = command.split()
@@ -121,7 +121,7 @@ class Machine:
 
     @contextmanager
     def running(self, program: str, *arguments: str, **environ: str) -> Iterator[None]:
-        """A process of the machine; it is ended, and what it printed is shown where the test fails."""
+        """Run a process of the machine inside the block, then end it. A failed test shows the end of its output."""
         process = Process([SCRIPTS / program, *arguments], self.environ | environ, self.home / f"{program}.log")
         process.start()
         self.processes[program] = process
@@ -134,7 +134,7 @@ class Machine:
 
     @contextmanager
     def serving(self) -> Iterator["Webserver"]:
-        """Code server and webserver, set up and answering; without a daemon, launched runs stay in the queue."""
+        """Run code server and webserver until they answer. Without a daemon, launched runs stay in the queue."""
         self.code_port, web_port = free_port(), free_port()
         workspace = load("workspace.yaml")
         workspace["load_from"][0]["grpc_server"] |= {"host": "127.0.0.1", "port": self.code_port}
@@ -143,7 +143,7 @@ class Machine:
         code = ["api", "grpc", "-h", "127.0.0.1", "-p", str(self.code_port), "-m", "track_pipeline.definitions"]
         with self.running(CODE, *code):
             self.initialise()
-            # As in compose.yaml, the webserver starts once the code location is healthy.
+            # As in compose.yaml, the webserver starts when the code location is healthy.
             self.wait_for_code()
             with self.running(WEBSERVER, "-h", "127.0.0.1", "-p", str(web_port), "-w", "workspace.yaml"):
                 wait("the code location is loaded", lambda: "daily" in web.jobs())
@@ -153,11 +153,11 @@ class Machine:
         wait("the code server listens", lambda: listens(self.code_port))
 
     def daemon(self, **environ: str) -> AbstractContextManager[None]:
-        """The daemon, which takes runs off the queue."""
+        """Run the daemon, which starts the queued runs."""
         return self.running(DAEMON, "run", "-w", "workspace.yaml", **environ)
 
     def sends(self) -> dict[str, str]:
-        """The state of every send in the ledger, by its id."""
+        """Return the state of every send in the ledger, by its id."""
         with psycopg.connect(self.environ["TRACK_LEDGER_URL"]) as connection:
             return dict(connection.execute("SELECT send_id, state FROM sends").fetchall())
 
@@ -187,7 +187,7 @@ def listens(port: int) -> bool:
 
 
 class Webserver:
-    """Dagster's GraphQL, as its web interface uses it."""
+    """A client of Dagster's GraphQL, with the requests of its web interface."""
 
     def __init__(self, port: int) -> None:
         self._url = f"http://127.0.0.1:{port}/graphql"
@@ -201,7 +201,7 @@ class Webserver:
         return answer["data"]
 
     def jobs(self) -> set[str]:
-        """The jobs of the code location; none as long as it is not loaded."""
+        """Return the jobs of the code location; none until it is loaded."""
         try:
             found = self.ask("{ repositoriesOrError { ... on RepositoryConnection { nodes { jobs { name } } } } }")
         except requests.RequestException:
@@ -209,7 +209,7 @@ class Webserver:
         return {job["name"] for node in found["repositoriesOrError"]["nodes"] for job in node["jobs"]}
 
     def launch(self, hospital: str, day: str = DAY, queue: str | None = None) -> str:
-        """The daily job of a hospital-day, with the tags that the schedule gives it, and perhaps a queue of Celery."""
+        """Launch the daily job of a hospital-day, with the tags of the schedule and, if given, a Celery queue."""
         tags = {
             "dagster/partition": f"{day}|{hospital}",
             "dagster/partition/date": day,
@@ -232,7 +232,7 @@ class Webserver:
         return run_id
 
     def start_schedule(self, name: str) -> None:
-        """Turns a schedule on, as its switch in the web interface does."""
+        """Start a schedule, as its switch in the web interface does."""
         started = self.ask(
             """mutation ($schedule: ScheduleSelector!) { startSchedule(scheduleSelector: $schedule) {
               __typename ... on PythonError { message } } }""",
@@ -241,7 +241,7 @@ class Webserver:
         assert started["__typename"] == "ScheduleStateResult", started.get("message")
 
     def ticks(self, name: str) -> list[Any]:
-        """What the daemon noted of a schedule's ticks: status, timestamp and runIds, newest first."""
+        """Return the ticks of a schedule: status, timestamp and runIds, newest first."""
         found = self.ask(
             """query ($schedule: ScheduleSelector!) { scheduleOrError(scheduleSelector: $schedule) {
               ... on Schedule { scheduleState { ticks { status timestamp runIds } } } } }""",
@@ -251,7 +251,7 @@ class Webserver:
         return ticks
 
     def cancel(self, run_id: str) -> None:
-        """Gives a run up whose process is gone, as an operator does; its places in the pools become free."""
+        """Cancel a run whose process is gone, as an operator does. This frees its slots in the pools."""
         self.ask(
             """mutation ($id: String!) { terminateRun(runId: $id, terminatePolicy: MARK_AS_CANCELED_IMMEDIATELY) {
               __typename } }""",
@@ -264,7 +264,7 @@ class Webserver:
         return status
 
     def events(self, run_id: str) -> list[Any]:
-        """A run's events, oldest first: __typename, and message or error."""
+        """Return the events of a run, oldest first: __typename, and message or error."""
         found = self.ask(
             """query ($id: ID!) { logsForRun(runId: $id) { ... on EventConnection { events {
               __typename ... on ErrorEvent { error { message } } ... on MessageEvent { message }

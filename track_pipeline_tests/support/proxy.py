@@ -1,4 +1,4 @@
-"""The proxy of deploy/ on this machine: a real Caddy with the shipped Caddyfile, and servers for it to stand before."""
+"""The proxy of deploy/ on this machine: a real Caddy with the shipped Caddyfile, and the servers behind it."""
 
 import os
 import ssl
@@ -19,7 +19,7 @@ USER, PASSWORD = "ana", "right"
 
 @dataclass
 class Upstream:
-    """A server behind the proxy; it answers with its port and path, and keeps what it was asked for."""
+    """A server behind the proxy. It answers with its port and path, and records the requests."""
 
     port: int = 0
     asked: list[str] = field(default_factory=list)
@@ -31,7 +31,7 @@ def upstream() -> Iterator[Upstream]:
 
     class Handler(BaseHTTPRequestHandler):
         def __getattr__(self, name: str) -> Callable[[], None]:
-            """The same answer to every method."""
+            """Give the same answer to every method."""
             if not name.startswith("do_"):
                 raise AttributeError(name)
             return self.answer
@@ -65,7 +65,7 @@ def upstream() -> Iterator[Upstream]:
 
 @dataclass(frozen=True)
 class Proxy:
-    """A running Caddy: where it listens, how it says that it is healthy, whom to trust, and what it logged."""
+    """A running Caddy: its address, its health check, the certificate to trust, and its log."""
 
     port: int
     health_port: int
@@ -79,7 +79,7 @@ class Proxy:
 
 @contextmanager
 def proxy(folder: Path, webserver: int, status: int) -> Iterator[Proxy]:
-    """Caddy with deploy/Caddyfile in front of two ports of this machine; `USER` may log in with `PASSWORD`."""
+    """Run Caddy with deploy/Caddyfile in front of two ports of this machine. `USER` can log in with `PASSWORD`."""
     authority, caddy = trustme.CA(), SCRIPTS / "caddy"
     certificate = authority.issue_cert("127.0.0.1", "localhost")
     certificate.private_key_pem.write_to_path(folder / "key.pem")

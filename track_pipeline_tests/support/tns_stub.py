@@ -1,4 +1,4 @@
-"""A loopback listener that speaks just enough of Oracle's TNS protocol to fail a connection in a chosen way."""
+"""A loopback listener with the part of Oracle's TNS protocol that is needed to fail a connection in a chosen way."""
 
 import socket
 import struct
@@ -10,17 +10,17 @@ from typing import Final, Self
 ACCEPT: Final = 2
 REFUSE: Final = 4
 
-# Acts on a connection whose CONNECT packet has been read; afterwards the connection is closed.
+# A function that handles a connection after its CONNECT packet was read. The connection is closed afterwards.
 Behaviour = Callable[["TnsStub", socket.socket], None]
 
 
 def packet(kind: int, body: bytes) -> bytes:
-    """A TNS packet: length, checksum, type, flags, checksum of the header, then the body."""
+    """Return a TNS packet: length, checksum, type, flags, checksum of the header, then the body."""
     return struct.pack(">HHBBH", 8 + len(body), 0, kind, 0, 0) + body
 
 
 def answering(content: bytes) -> Behaviour:
-    """Sends these bytes; none of them makes a listener that just hangs up."""
+    """Return a behaviour that sends these bytes. With no bytes, the listener only closes the connection."""
 
     def behave(_: "TnsStub", connection: socket.socket) -> None:
         connection.sendall(content)
@@ -29,23 +29,23 @@ def answering(content: bytes) -> Behaviour:
 
 
 def refusing(code: int) -> Behaviour:
-    """Refuses as a listener does that has this ORA code to tell."""
+    """Return a behaviour that refuses the connection with this ORA code."""
     text = f"(DESCRIPTION=(TMP=)(VSNNUM=0)(ERR={code})(ERROR_STACK=(ERROR=(CODE={code})(EMFI=4))))".encode()
     return answering(packet(REFUSE, struct.pack(">BBH", 1, 0, len(text)) + text))
 
 
 def accepting(version: int) -> Behaviour:
-    """Accepts in this version of the protocol (314 is a database 11g), with nothing sensible after it."""
+    """Return a behaviour that accepts with this protocol version (314 is a database 11g), then sends invalid data."""
     return answering(packet(ACCEPT, struct.pack(">HHHHHHH", version, 0, 8192, 65535, 256, 0, 32) + bytes(26)))
 
 
 def silent(stub: "TnsStub", _connection: socket.socket) -> None:
-    """Keeps the connection open and never answers, until the stub is closed."""
+    """Keep the connection open without an answer until the stub is closed."""
     stub.closed.wait()
 
 
 class TnsStub:
-    """Behaves the same towards everybody, on a free port of this machine while its context is open."""
+    """A listener with one behaviour for all connections, on a free port of this machine while its context is open."""
 
     def __init__(self, behaviour: Behaviour) -> None:
         self._behaviour = behaviour
@@ -63,7 +63,7 @@ class TnsStub:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.closed.set()
-        # A connection of our own wakes the thread that waits for one, on every system.
+        # A connection from here wakes the thread that waits for one, on every operating system.
         socket.create_connection(("127.0.0.1", self.port)).close()
         for thread in self._threads:
             thread.join()

@@ -1,4 +1,4 @@
-"""The status page, the health check and the metrics, over real HTTP; nothing in them is anybody's."""
+"""The status page, the health check and the metrics, over real HTTP, without personal data."""
 
 import threading
 from collections.abc import Iterator

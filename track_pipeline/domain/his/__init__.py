@@ -1,5 +1,5 @@
 """The hospitals' information systems (HIS): one module per system, and the table that lists them.
 
-A new system is a module here, an entry in `table.py`, the statement `sql/<key>.sql` and, for the demo, its tables in
-`demo/his/`. The rest of the package asks `table.system(key)` and names no system.
+A new system needs a module here, an entry in `table.py`, the statement `sql/<key>.sql` and, for the demo, its tables in
+`demo/his/`. The rest of the package uses `table.system(key)` and names no system.
 """

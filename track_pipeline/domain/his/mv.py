@@ -1,6 +1,6 @@
-"""MV Soul: its raw columns, and how they become canonical encounters.
+"""MV Soul: its raw columns, and their conversion to canonical encounters.
 
-All that is true for MV only belongs here; the statement is `sql/mv.sql`.
+Everything that applies only to MV belongs here. The statement is `sql/mv.sql`.
 """
 
 from typing import Final
@@ -71,7 +71,7 @@ def _canonical(zone: str) -> list[pl.Expr]:
 
 
 def _is_unanswered(code: str, flag: str) -> pl.Expr:
-    """Whether a code came without its flag; null where there is no code."""
+    """Whether a code has no flag; null where there is no code."""
     return pl.when(pl.col(code).is_not_null()).then(pl.col(flag).is_null())
 
 

@@ -1,6 +1,6 @@
-"""What the package must know about a hospital information system (HIS), and what the systems' modules share.
+"""The description of a hospital information system (HIS), and the code that the modules of the systems share.
 
-What is true for one system only belongs in the module of that system.
+Everything that applies to one system only belongs in the module of that system.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,16 +14,16 @@ import polars as pl
 # The event whose date decides on which day a rule takes an encounter.
 DayOf = Literal["attendance", "discharge"]
 
-# The databases keep wall-clock times without a zone.
+# The databases store wall-clock times without a zone.
 WALL_TIME: Final = pl.Datetime("us")
 
-# Wall times outside of these stand for "never" or are slips of the keyboard: they have no instant.
+# Wall times outside this range mean "never" or are typing errors. They become null.
 _PLAUSIBLE: Final = (date(1900, 1, 1), date(2200, 1, 1))
 
 
 @dataclass(frozen=True)
 class KeyColumns:
-    """The raw columns that have a part of their own: the encounter's number, its unit and its deciding dates."""
+    """The raw columns with a special role: the number of the encounter, its unit and its deciding dates."""
 
     encounter: str
     unit: str
@@ -34,16 +34,16 @@ class KeyColumns:
 class HospitalSystem:
     """One hospital information system.
 
-    key: its name in `hospitals.toml`, and of its statement, `sql/<key>.sql`.
-    label: its name for people.
+    key: the name in `hospitals.toml` and of the statement, `sql/<key>.sql`.
+    label: the name shown to people.
     raw: the columns and types that the statement delivers, in its order.
-    columns: the raw columns with a part of their own.
-    canonical: from the time zone of the hospital to the expressions that give the columns of `ENCOUNTERS` and those
-        of `derived`; a raw column already named as in `ENCOUNTERS` is taken as it is.
-    credential_suffix: how DB_USERNAME and DB_PASSWORD end for the user that reads its databases.
-    derived: column to Python type, for columns that rules may name besides the raw ones.
+    columns: the raw columns with a special role.
+    canonical: function from the time zone of the hospital to the expressions for the columns of `ENCOUNTERS` and of
+        `derived`; a raw column with a name of `ENCOUNTERS` is kept unchanged.
+    credential_suffix: the suffix of DB_USERNAME and DB_PASSWORD for the user that reads the databases of the system.
+    derived: column to Python type, for the columns that rules may name in addition to the raw ones.
     email_sources: value of `email_source` in `hospitals.toml` to the SQL expression of the patient's e-mail; the first
-        is the one in the statement. Empty where all databases of the system have the same.
+        is the one in the statement. Empty if all databases of the system use the same expression.
     """
 
     key: str
@@ -61,7 +61,7 @@ class HospitalSystem:
         return {**self.raw.to_python(), **self.derived}
 
     def email_replacement(self, source: str | None) -> tuple[str, str] | None:
-        """Return the statement's e-mail expression and the one to put in its place; None where none is replaced."""
+        """Return the e-mail expression of the statement and its replacement; None if it is not replaced."""
         if source is None or not self.email_sources:
             return None
         shipped = next(iter(self.email_sources.values()))
@@ -70,6 +70,6 @@ class HospitalSystem:
 
 
 def instant(wall_time: pl.Expr, zone: str) -> pl.Expr:
-    """Return wall time as an instant in UTC: of an hour that comes twice the first, of one that is skipped none."""
+    """Return wall time as an instant in UTC. An hour that occurs twice gives the first; a skipped hour gives null."""
     plausible = pl.when(wall_time.is_between(*_PLAUSIBLE)).then(wall_time)
     return plausible.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null").dt.convert_time_zone("UTC")

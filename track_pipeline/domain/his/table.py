@@ -1,6 +1,6 @@
-"""The table of hospital information systems, and the values that `hospitals.toml` may give for them.
+"""The table of hospital information systems, and the values that `hospitals.toml` may contain for them.
 
-A new system gets one entry here. What it is like belongs in its own module.
+A new system needs one entry here. Its description belongs in its own module.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,7 +17,7 @@ SYSTEMS: Final[Mapping[str, HospitalSystem]] = {each.key: each for each in (MV, 
 
 
 def system(key: str) -> HospitalSystem:
-    """Return the system of that key. Raises ConfigError when there is none."""
+    """Return the system with this key. Raises ConfigError when there is none."""
     found = SYSTEMS.get(key)
     if found is None:
         known = ", ".join(f"{each.key} ({each.label})" for each in SYSTEMS.values())
@@ -25,9 +25,9 @@ def system(key: str) -> HospitalSystem:
     return found
 
 
-def _one_of(value: object, words: Iterable[str]) -> object:
-    """Return the value if it is one of the words. Raises ValueError, in the text that pydantic has for a Literal."""
-    known = tuple(dict.fromkeys(words))
+def _one_of(value: object, choices: Iterable[str]) -> object:
+    """Return the value if it is one of the choices. Raises ValueError with pydantic's text for a Literal."""
+    known = tuple(dict.fromkeys(choices))
     if value not in known:
         *others, last = map(repr, known)
         raise ValueError(f"Input should be {' or '.join([*filter(None, [', '.join(others)]), last])}")
@@ -46,8 +46,8 @@ def _email_source(value: object) -> object:
     return _one_of(value, (source for each in SYSTEMS.values() for source in each.email_sources))
 
 
-# The key of a system in the table; checked when a model is validated, so that a new entry needs no other change.
+# The key of a system in the table. It is checked when a model is validated, so that a new entry needs no other change.
 His = Annotated[str, BeforeValidator(_key)]
-# A column by which some system tells units apart, and an e-mail source that some system has.
+# A column that distinguishes units in one of the systems, and an e-mail source of one of the systems.
 UnitColumn = Annotated[str, BeforeValidator(_unit_column)]
 EmailSource = Annotated[str, BeforeValidator(_email_source)]

@@ -1,6 +1,6 @@
-"""Philips Tasy: its raw columns, how they become canonical encounters, and its e-mail functions.
+"""Philips Tasy: its raw columns, their conversion to canonical encounters, and its e-mail functions.
 
-All that is true for Tasy only belongs here; the statement is `sql/tasy.sql`.
+Everything that applies only to Tasy belongs here. The statement is `sql/tasy.sql`.
 """
 
 from typing import Final
@@ -9,7 +9,7 @@ import polars as pl
 
 from track_pipeline.domain.his.system import WALL_TIME, HospitalSystem, KeyColumns, instant
 
-# `cd_setor_internacao` is joined by sector name, which may repeat: several rows per encounter can come.
+# The statement joins `cd_setor_internacao` by sector name, which may repeat, so an encounter can have several rows.
 _RAW: Final = pl.Schema(
     {
         "nr_atendimento": pl.Int64(),
@@ -62,7 +62,7 @@ TASY: Final = HospitalSystem(
     ),
     canonical=_canonical,
     credential_suffix="_TASY",
-    # The function that returns a patient's e-mail is not the same in every database.
+    # The function that returns a patient's e-mail differs between databases.
     email_sources={
         "compl_pf": "TASY.OBTER_COMPL_PF(b.CD_PESSOA_FISICA, 1, 'M')",
         "email_pf_hpm": "TASY.OBTER_EMAIL_PF_HPM(b.CD_PESSOA_FISICA)",

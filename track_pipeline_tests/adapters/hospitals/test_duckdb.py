@@ -1,4 +1,4 @@
-"""Reading hospital-days from DuckDB: shape, windows, batches, and errors that say where and what, but never whom."""
+"""Reading hospital-days from DuckDB: schema, windows, batches, and errors with the hospital and no personal data."""
 
 import pickle
 import traceback

@@ -1,7 +1,7 @@
-"""Reading hospital-days from Oracle: every fault is told apart, in time, and names hospital and next step, no secret.
+"""Reading hospital-days from Oracle: each fault is recognised in time, and its error names hospital and next step.
 
-The driver is the real one, against listeners of this machine that fail it; no Oracle database is at hand, so the
-way of the rows is tested with a stand-in for the driver.
+No error shows a secret. The driver is the real one, against listeners of this machine that fail it. The tests have no
+Oracle database, so a stand-in for the driver delivers the rows.
 """
 
 import socket

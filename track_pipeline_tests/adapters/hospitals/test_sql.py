@@ -1,4 +1,4 @@
-"""The two extracts stay in the small language that Oracle and DuckDB share, and deliver the raw schema."""
+"""The two extract statements use only the SQL that Oracle and DuckDB share, and deliver the raw schema."""
 
 from dataclasses import replace
 from typing import Final

@@ -1,4 +1,4 @@
-"""Open alerts in the ledger: each is opened, told and closed by one caller, whoever else tries."""
+"""Open alerts in the ledger: of several callers, exactly one opens, sends and closes each alert."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Many writers at once: threads in this process, and this very file as a process of its own."""
+"""Many writers at once: threads in this process, and this file run as separate processes."""
 
 import json
 import subprocess

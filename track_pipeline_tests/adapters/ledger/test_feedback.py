@@ -1,4 +1,4 @@
-"""What comes back, and what follows from it: answers, deliveries, opt-outs, reminders, counts, erasure."""
+"""Data from Track.co in the ledger and its effects: answers, deliveries, opt-outs, reminders, counts, erasure."""
 
 import random
 from dataclasses import replace

@@ -1,7 +1,7 @@
-"""Reading back from Track.co: recordings through their mapping, pages, and rows that are not as they should be.
+"""Reading from Track.co: recordings with their mapping, pages, and invalid rows.
 
-A recording is a folder of `data/track_recordings/`: what Track.co answered, a mapping (none: the one that ships), and
-what is to be made of it. The first real answer, without people, belongs there.
+A recording is a folder of `data/track_recordings/`: an answer of Track.co, a mapping (if missing, the shipped one), and
+the expected result. Put the first real answer there, without personal data.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Track.co's API: exact bodies, and for every way a request can fail what is raised and how often it was made."""
+"""Track.co's API: exact request bodies; for each failure of a request, the raised error and the number of attempts."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""Every system of the table says all that the rest of the package needs, and says it consistently."""
+"""Every hospital system of the table defines all that the package needs, without contradictions."""
 
 import polars as pl
 import pytest

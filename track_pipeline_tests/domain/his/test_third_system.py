@@ -1,6 +1,6 @@
-"""A third hospital system is added by a module, an entry in a table and a statement; no other code knows of it.
+"""A third hospital system needs only a module, an entry in a table and a statement, and no other change of the code.
 
-The system, "vitae", is invented. What its module would hold is in this file; the fixture makes the entries.
+The system, "vitae", is invented. This file holds what its module would hold; the fixture adds the entries.
 """
 
 from collections.abc import Mapping
@@ -248,13 +248,17 @@ def test_a_hospital_may_have_another_email_source_of_its_system(tmp_path: Path) 
     ("old", "new", "said"),
     [
         ('"vitae"', '"sap"', "his: Input should be 'mv', 'tasy' or 'vitae'"),
-        ('"site"', '"cd_estabelecimento"', "unit_column: a vitae database has site"),
+        ('"site"', '"cd_estabelecimento"', "unit_column: write site, the column of a vitae database"),
         (
             '"site"',
             '"room"',
             "unit_column: Input should be 'cd_multi_empresa', 'cd_estabelecimento' or 'site'",
         ),
-        ('"site"', '"site"\nemail_source = "compl_pf"', "email_source: a vitae database has main, second"),
+        (
+            '"site"',
+            '"site"\nemail_source = "compl_pf"',
+            "email_source: write one of main, second, the sources of a vitae database",
+        ),
         (
             '"site"',
             '"site"\nemail_source = "fax"',

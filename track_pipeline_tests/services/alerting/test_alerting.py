@@ -1,4 +1,4 @@
-"""A problem is told once a day while it lasts, and its end too; news at once. A channel that fails breaks nothing."""
+"""A problem is reported daily while it lasts, and once at its end; an event at once. A failed channel stops nothing."""
 
 import logging
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What counts as a problem, since when and until when; a hospital of another installation is none of ours."""
+"""What counts as a problem, with its start and end. Hospitals of another installation are ignored."""
 
 from collections.abc import Iterator
 from datetime import date, timedelta

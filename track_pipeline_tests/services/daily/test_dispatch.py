@@ -1,4 +1,4 @@
-"""What a dispatch does with every answer that Track.co can give, and that no re-run asks anybody twice."""
+"""The effect on a dispatch of every answer that Track.co can give, and re-runs that invite no person twice."""
 
 import json
 from collections.abc import Iterator

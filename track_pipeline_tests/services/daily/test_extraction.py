@@ -1,4 +1,4 @@
-"""A hospital-day is read once and every row of it is put somewhere: an area, or nowhere by name."""
+"""A hospital-day is read once, and each of its rows gets an area or a reason."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The plan of a hospital-day: all areas weighed together, the same on every replay, and everybody seen noted."""
+"""The plan of a hospital-day: all areas together, the same on every replay, and a record of every extracted person."""
 
 from collections.abc import Iterator
 from datetime import date, timedelta

@@ -1,4 +1,4 @@
-"""Exactly those who are due and open are reminded, once per wave; nothing leaves on stale knowledge."""
+"""Reminders go exactly to the people who are due, once per wave; none is sent when answers or opt-outs are stale."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor

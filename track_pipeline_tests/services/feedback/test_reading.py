@@ -1,4 +1,4 @@
-"""What comes back is counted once, joined to its send, and tells nobody's secret."""
+"""Data from Track.co is counted once, joined to its send, and shown without personal data."""
 
 import logging
 from collections.abc import Iterator

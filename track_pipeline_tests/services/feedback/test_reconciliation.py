@@ -1,4 +1,4 @@
-"""The ledger and Track.co are compared: what Track.co has was sent, what it lacks is told and never sent again."""
+"""Comparison of ledger and Track.co: a send found there is sent; a missing send is reported and never sent again."""
 
 from collections.abc import Iterator
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Another system's list beside our ledger: every difference has its reason, and a bad list changes nothing."""
+"""Comparison of another system's list with the ledger: each difference has a reason, and a bad list changes nothing."""
 
 from collections.abc import Iterator
 from datetime import timedelta

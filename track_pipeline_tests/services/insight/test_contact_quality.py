@@ -1,4 +1,4 @@
-"""How good the contacts of a hospital's day are: shares and trend, of nobody in particular."""
+"""The quality of the contacts of a hospital-day: shares and trend, without personal data."""
 
 from datetime import date, timedelta
 from pathlib import Path

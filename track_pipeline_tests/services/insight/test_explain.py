@@ -1,4 +1,4 @@
-"""The story of an encounter in sentences: in order, through every rule, and what would have to change."""
+"""The explanation of an encounter in sentences: in order, with every rule, and with what would change the decision."""
 
 from collections.abc import Iterator
 from datetime import timedelta

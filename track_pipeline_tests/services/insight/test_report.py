@@ -1,4 +1,4 @@
-"""The day's tables: what became of everybody, and scores that are nobody's in particular."""
+"""The tables of a day: outcomes of all encounters, and scores that identify no person."""
 
 from collections.abc import Iterator
 from datetime import date, timedelta

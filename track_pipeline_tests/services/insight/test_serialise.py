@@ -1,4 +1,4 @@
-"""Results as JSON: keys in the order of the fields, dates as ISO text, counts beside their parts."""
+"""Results as JSON: keys in the order of the fields, dates as ISO text, counts with their parts."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime

@@ -1,4 +1,4 @@
-"""What `track status` and `track why` tell: every partition's funnel, and the whole story of an encounter."""
+"""The output of `track status` and `track why`: the funnel of every partition, and the history of an encounter."""
 
 from collections.abc import Iterator
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What other rules or another policy would have decided: the counts are those of a known change; nothing is written."""
+"""The decisions of other rules or another policy: the counts match a known change, and nothing is written."""
 
 import re
 import shutil

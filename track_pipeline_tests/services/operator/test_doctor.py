@@ -1,4 +1,4 @@
-"""The doctor finds what is wrong, says what to do, hides nothing behind a failure, and tells no secret."""
+"""`track doctor` finds each problem, says what to do, continues after a failed check, and shows no secret."""
 
 import json
 import os

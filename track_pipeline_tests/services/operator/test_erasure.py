@@ -1,4 +1,4 @@
-"""One person is forgotten, everywhere and alone; what is counted stays, and nobody writes to them again."""
+"""Erasure of one person: complete, and of no other person. Counts stay, and the person gets no more messages."""
 
 from collections.abc import Iterator
 from datetime import timedelta

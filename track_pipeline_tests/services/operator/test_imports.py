@@ -1,4 +1,4 @@
-"""A file of opt-outs or consents is taken whole, or not at all with an error for each bad line."""
+"""A file of opt-outs or consents is imported completely, or not at all with an error for each bad line."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime

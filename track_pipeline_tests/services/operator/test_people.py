@@ -1,4 +1,4 @@
-"""A person named by hand has the keys that their encounters have, or the operator learns what is wrong."""
+"""A person whom an operator names has the keys of their encounters, or the operator gets an error that says why not."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""An operator's word settles one send, the one that is meant, and none that may still be on its way."""
+"""The verdict of an operator resolves exactly the named send, and no send that may still be in progress."""
 
 from collections.abc import Iterator
 from pathlib import Path

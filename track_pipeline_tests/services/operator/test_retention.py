@@ -1,4 +1,4 @@
-"""Patient data goes when its time is over, and only then; what nobody can be known by stays."""
+"""Patient data is deleted after its retention time and not before. Data that identifies no person stays."""
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta

@@ -1,7 +1,7 @@
-"""A drill: from a seed a hospital-day, faults, runs as real processes, an operator who clears up; then the judgement.
+"""A drill: a hospital-day and faults from a seed, runs as real processes, the work of an operator, and a judgement.
 
-What goes wrong is drawn from the seed and replays exactly, except where it is a matter of moments (two runs at once,
-a kill by the clock). What must hold is in `invariants`.
+The seed determines the faults, so a drill replays exactly, except for faults that depend on timing (two runs at once, a
+kill by the clock). `invariants` contains the checks.
 """
 
 from collections.abc import Callable
@@ -25,12 +25,12 @@ from track_pipeline_tests.support.drills.remembering_track import RememberingTra
 from track_pipeline_tests.support.drills.scene import AREAS, Scene, build_scene
 from track_pipeline_tests.support.drills.worker import Order, Report, start
 
-# Of so many seeds one has its ledger on PostgreSQL, one goes on to the first reminder and one to the second: some of
-# those on PostgreSQL do, too.
+# One of this many seeds uses PostgreSQL for its ledger; one of these many continues to the first or second reminder.
+# Some seeds do both.
 POSTGRESQL_EVERY: Final = 10
 REMINDERS_EVERY: Final = {"reminder_7d": 3, "reminder_14d": 9}
 
-# What is wrong with what is seen.
+# A check that returns the violations in the evidence.
 Law = Callable[[Evidence], list[str]]
 
 _LONGEST_RUN: Final = 60.0
@@ -38,16 +38,16 @@ _LONGEST_RUN: Final = 60.0
 
 @dataclass
 class Drill:
-    """A drill under way: its scene, and the story for whoever has to understand a failure."""
+    """A running drill: its scene, and a story of its rounds that explains a failure."""
 
     scene: Scene
     rounds: int = 0
     story: list[str] = field(default_factory=list)
 
     def play(self, round_: Round, what: str, *laws: Law) -> list[Report]:
-        """Runs the pipeline once, in as many processes as the round wants; judges, and returns what they reported.
+        """Run the pipeline once, in `round_.workers` processes; judge, and return the reports of the processes.
 
-        `laws`: those that it has to keep besides those of every run.
+        `laws`: checks in addition to `violations`.
         """
         scene, track = self.scene, self.scene.track
         for act in round_.before:
@@ -68,13 +68,13 @@ class Drill:
         return reports
 
     def play_calm(self, hours: float) -> list[Report]:
-        """Runs the pipeline with nothing in its way, once the operator has seen to what had stopped it."""
+        """Run the pipeline without faults, after the operator has removed what stopped it."""
         self.scene.resume()
         self.scene.calm.add(self._run_id(0))
         return self.play(Round(self.scene, hours=hours), "a calm run", violations_of_calm)
 
     def judge(self, *laws: Law) -> None:
-        """Raises AssertionError, with the story, when the evidence breaks a law."""
+        """Raise AssertionError, with the story, when the evidence violates a law."""
         seen = self.scene.evidence()
         broken = [violation for law in laws for violation in law(seen)]
         if broken:
@@ -102,14 +102,14 @@ class Drill:
             read_seconds=round_.read_seconds,
             requests=round_.requests,
             budget_seconds=round_.budget_seconds,
-            # Trouble befalls one of them.
+            # Only the first process has the trouble.
             trouble=None if worker else round_.trouble,
         )
         return start(order)
 
 
 def _end_of(process: BaseProcess, pipe: Pipe, kill_after: float | None) -> Report | None:
-    """What a run reports; None when it died before it could."""
+    """Return the report of a run; None when the run died before its report."""
     try:
         assert pipe.recv() == "ready"
         if kill_after is not None:
@@ -129,7 +129,7 @@ def _end_of(process: BaseProcess, pipe: Pipe, kill_after: float | None) -> Repor
 
 
 def play_drill(seed: int, home: Path, ledger_url: str) -> None:
-    """Plays the drill of a seed. Raises AssertionError with what is wrong and the story of how it came."""
+    """Play the drill of a seed. Raises AssertionError with the violations and the story of the rounds."""
     chance = Random(seed)
     with RememberingTrack() as track:
         drill = Drill(build_scene(home, ledger_url, chance, track))
@@ -143,12 +143,12 @@ def play_drill(seed: int, home: Path, ledger_url: str) -> None:
 
 
 def is_on_postgresql(seed: int) -> bool:
-    """Whether the ledger of a seed's drill is PostgreSQL."""
+    """Whether the ledger of the drill of a seed is on PostgreSQL."""
     return seed % POSTGRESQL_EVERY == POSTGRESQL_EVERY - 1
 
 
 def _go_wrong(drill: Drill, first: Fault, faults: tuple[Fault, ...]) -> None:
-    """One or two rounds of one or two faults, the first of them given."""
+    """Play one or two rounds with one or two faults each, `first` in the first round."""
     chance = drill.scene.chance
     for number in range(chance.randint(1, 2)):
         wrong = [chance.choice(faults) if number else first, *chance.sample(faults, chance.choice((0, 0, 1)))]
@@ -159,7 +159,7 @@ def _go_wrong(drill: Drill, first: Fault, faults: tuple[Fault, ...]) -> None:
 
 
 def _clear_up(drill: Drill) -> None:
-    """A calm run, the unknown looked up at Track.co, and a run for what had not left after all, if there was any."""
+    """Play a calm run, resolve unknown outcomes at Track.co, and play another calm run if there were any."""
     drill.play_calm(hours=2)
     if drill.scene.reconcile():
         drill.play_calm(hours=2.5)
@@ -167,7 +167,7 @@ def _clear_up(drill: Drill) -> None:
 
 
 def _remind(drill: Drill, wave: str, place: int) -> None:
-    """A week later: those who have not answered are reminded, and it goes wrong again, first the fault of a place."""
+    """Play the reminders a week later: rounds with faults, beginning with fault number `place`, then a calm run."""
     scene = drill.scene
     scene.now += timedelta(days=7)
     scene.track.wave = wave

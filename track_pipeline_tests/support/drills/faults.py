@@ -1,6 +1,6 @@
-"""Everything that a drill makes go wrong, one function each: it spoils a round, with the seed's chance.
+"""The faults of a drill, one function each. A function adds its fault to a round, with random values from the seed.
 
-What is run in a round, and what the operator does afterwards, is in `drill`.
+`drill` runs the rounds and the operator's work after them.
 """
 
 import os
@@ -24,21 +24,23 @@ from track_pipeline_tests.support.drills.remembering_track import TOKEN, Behavio
 from track_pipeline_tests.support.drills.scene import AREAS, Scene
 from track_pipeline_tests.support.drills.worker import Mishap, Trouble
 
-# More steps than a run of these scenes has from its plan to its last batch; beyond the last, nothing happens.
+# More than the steps of a run of these scenes, from its plan to its last batch. A later step triggers nothing.
 STEPS: Final = 250
-# More than any file has that such a run writes, beside the ledger itself.
+# In bytes, more than the size of any file that such a run writes, except the ledger.
 MOST_ROOM: Final = 60_000
-# How long a run lives that is killed by the clock.
+# The longest time, in seconds, until a run is killed by the clock.
 LONGEST_LIFE: Final = 0.5
-# How long a client waits for what will never come.
+# The timeout, in seconds, of a client for an answer that never arrives.
 SHORT: Final = 0.25
 
 
 @dataclass
 class Round:
-    """One run of the pipeline in a drill. `before` and `after`: what happens around it, without the pipeline.
+    """One run of the pipeline in a drill.
 
-    kill_after: seconds after which the first of the `workers` is killed; hours: the clock's, from the scene's now.
+    before, after: functions called before and after the run.
+    kill_after: seconds after which the first of the `workers` is killed.
+    hours: the time of the run, in hours after `scene.now`.
     """
 
     scene: Scene
@@ -65,12 +67,12 @@ Fault = Callable[[Round], None]
 
 
 def refusing(status: int, body: object = None, headers: Mapping[str, str] | None = None) -> Behaviour:
-    """Takes nothing and says a status."""
+    """Return a behaviour that accepts no line and answers with a status."""
     return lambda exchange: exchange.answer(status, body, headers)
 
 
 def accepting(act: Callable[[Exchange, dict[str, object]], None]) -> Behaviour:
-    """Takes the lines, as far as a healthy server would, and then acts in its own way."""
+    """Return a behaviour that accepts the lines that a healthy server accepts, and then calls `act`."""
 
     def behave(exchange: Exchange) -> None:
         if exchange.problem() is not None:
@@ -82,10 +84,10 @@ def accepting(act: Callable[[Exchange, dict[str, object]], None]) -> Behaviour:
 
 
 def accepting_all(act: Callable[[Exchange, dict[str, object]], None]) -> Behaviour:
-    """The same, where every line is taken.
+    """Return the behaviour of `accepting` for requests without invalid lines, else that of a healthy server.
 
-    A line that is refused in the answer of a request that succeeded counts as sent when that answer cannot be read:
-    docs/reliability.md names it among what can go wrong.
+    A line that the answer of a successful request refuses counts as sent when the answer cannot be read;
+    docs/reliability.md describes this known limit.
     """
 
     def behave(exchange: Exchange) -> None:
@@ -96,7 +98,7 @@ def accepting_all(act: Callable[[Exchange, dict[str, object]], None]) -> Behavio
 
 
 def saying(status: int, body: object = None, headers: Mapping[str, str] | None = None) -> Behaviour:
-    """Takes the lines and says a status that does not show it."""
+    """Return a behaviour that accepts the lines and answers with a status that does not show it."""
     return accepting(lambda exchange, _: exchange.answer(status, body, headers))
 
 
@@ -133,7 +135,7 @@ def _babble(exchange: Exchange, _: object) -> None:
 
 
 def _at_some_request(round_: Round, *behaviours: Behaviour) -> None:
-    """Behaviours from one of the first requests on."""
+    """Add behaviours that start at one of the first requests."""
     round_.script += [serve] * round_.scene.chance.randint(0, 4) + list(behaviours)
 
 
@@ -141,17 +143,17 @@ def _at_some_request(round_: Round, *behaviours: Behaviour) -> None:
 
 
 def busy_for_a_moment(round_: Round) -> None:
-    """429 or 503 with Retry-After, once: the request is made again."""
+    """One answer 429 or 503 with Retry-After: the request is made again."""
     _at_some_request(round_, refusing(round_.scene.chance.choice((429, 503)), headers={"Retry-After": "0"}))
 
 
 def busy_for_long(round_: Round) -> None:
-    """The same with more seconds than anybody waits."""
+    """429 or 503 with a longer Retry-After than the pipeline waits."""
     _at_some_request(round_, refusing(429, headers={"Retry-After": "86400"}))
 
 
 def busy_without_a_word(round_: Round) -> None:
-    """429 or 503 that does not say when, before or after taking the lines."""
+    """429 or 503 without Retry-After, before or after accepting the lines."""
     status = round_.scene.chance.choice((429, 503))
     _at_some_request(round_, round_.scene.chance.choice((refusing(status), saying(status))))
 
@@ -162,22 +164,22 @@ def throttled(round_: Round) -> None:
 
 
 def token_expires(round_: Round) -> None:
-    """401 or 403 from some request on."""
+    """401 or 403, starting at a random request."""
     _at_some_request(round_, *[refusing(round_.scene.chance.choice((401, 403)))] * 4)
 
 
 def token_is_wrong(round_: Round) -> None:
-    """The pipeline was given another token."""
+    """The pipeline has a wrong token."""
     round_.token = "an-old-token"
 
 
 def batch_is_refused(round_: Round) -> None:
-    """A batch as a whole is not to Track.co's liking."""
+    """Track.co refuses a whole batch."""
     _at_some_request(round_, refusing(round_.scene.chance.choice((400, 404, 409)), {"error": "no such survey"}))
 
 
 def batch_is_unreadable(round_: Round) -> None:
-    """422 for a batch, though its lines are good one by one."""
+    """422 for a batch, although each of its lines alone is valid."""
     _at_some_request(round_, refusing(422, {"error": "unprocessable"}))
 
 
@@ -192,22 +194,22 @@ def batches_are_too_large(round_: Round) -> None:
 
 
 def fails_before_accepting(round_: Round) -> None:
-    """5xx, and nothing was taken."""
+    """5xx, and no line was accepted."""
     _at_some_request(round_, refusing(round_.scene.chance.choice((500, 502, 504))))
 
 
 def fails_after_accepting(round_: Round) -> None:
-    """5xx, and everything was taken."""
+    """5xx, and all lines were accepted."""
     _at_some_request(round_, saying(round_.scene.chance.choice((500, 502, 504))))
 
 
 def resets_before_accepting(round_: Round) -> None:
-    """The connection is torn down, or closed, while the request is on its way."""
+    """The connection is reset (RST) or closed before the lines are accepted."""
     _at_some_request(round_, round_.scene.chance.choice((_reset, _hang_up)))
 
 
 def resets_after_accepting(round_: Round) -> None:
-    """The same, once the lines were taken."""
+    """The connection is reset (RST) or closed after the lines were accepted."""
     _at_some_request(round_, accepting(round_.scene.chance.choice((_reset, _hang_up))))
 
 
@@ -217,7 +219,7 @@ def breaks_off_in_mid_answer(round_: Round) -> None:
 
 
 def hangs(round_: Round) -> None:
-    """Never answers, whether it took the lines or not."""
+    """The server never answers; it may or may not have accepted the lines."""
     round_.read_seconds = SHORT
     _at_some_request(round_, round_.scene.chance.choice((_hang, accepting(_hang))))
 
@@ -228,19 +230,19 @@ def drips(round_: Round) -> None:
 
 
 def talks_gibberish(round_: Round) -> None:
-    """201 with what is no JSON, or JSON of another shape."""
+    """201 with a body that is not JSON, or is JSON of another shape."""
     bodies: tuple[object, ...] = (b"<html>created", b"\xff\xfe{", [], {"uuid": 7, "invalid": [{"index": -1}, None, 3]})
     body = round_.scene.chance.choice(bodies)
     _at_some_request(round_, accepting_all(lambda exchange, _: exchange.answer(201, body)))
 
 
 def talks_no_http(round_: Round) -> None:
-    """Bytes that are no answer at all."""
+    """An answer of bytes that are not HTTP."""
     _at_some_request(round_, accepting(_babble))
 
 
 def redirects(round_: Round) -> None:
-    """302, before or after taking the lines."""
+    """302, before or after accepting the lines."""
     answer = round_.scene.chance.choice((refusing, saying))
     _at_some_request(round_, answer(302, headers={"Location": "http://127.0.0.1:9/"}))
 
@@ -274,25 +276,25 @@ def killed_at_a_moment(round_: Round) -> None:
 
 
 def terminated(round_: Round) -> None:
-    """SIGTERM, of which Dagster makes an exception in the middle of everything."""
+    """SIGTERM, which Dagster turns into an exception at any point of the code."""
     _in_trouble(round_, "terminate")
 
 
 def two_at_once(round_: Round) -> None:
-    """Every partition is dispatched by two runs at once."""
+    """Two runs dispatch every partition at the same time."""
     round_.workers = 2
 
 
 def two_at_once_one_killed(round_: Round) -> None:
-    """The same, and one of them is killed."""
+    """Two runs dispatch every partition at the same time, and one is killed."""
     round_.workers = 2
     killed_at_a_moment(round_)
 
 
 def disk_is_full(round_: Round) -> None:
-    """From some step on, no file of lake, ledger or budget can be longer than a drawn size: writing breaks off there.
+    """From a random step on, no file of lake, ledger or budget can exceed a random size, so that writing fails there.
 
-    With a ledger on SQLite it is mostly the ledger's own; on PostgreSQL it is the lake's.
+    With a ledger on SQLite this mostly affects the ledger; with PostgreSQL it affects the lake.
     """
     chance = round_.scene.chance
     round_.trouble = Trouble("disk_full", chance.randint(1, STEPS), chance.randint(0, MOST_ROOM))
@@ -302,7 +304,7 @@ def disk_is_full(round_: Round) -> None:
 
 
 def _lock(scene: Scene, seconds: float) -> None:
-    """Another writer holds the ledger; returns once it does."""
+    """Lock the ledger in another writer for `seconds`; return as soon as the lock is held."""
     held = threading.Event()
 
     def hold() -> None:
@@ -318,7 +320,7 @@ def _lock(scene: Scene, seconds: float) -> None:
 
 
 def ledger_is_locked(round_: Round) -> None:
-    """Another program writes for a while, from the moment the lines were taken on."""
+    """Another program locks the ledger for a short time after the lines were accepted."""
     scene, seconds = round_.scene, round_.scene.chance.uniform(0.05, 0.3)
 
     def act(exchange: Exchange, answer: dict[str, object]) -> None:
@@ -329,23 +331,23 @@ def ledger_is_locked(round_: Round) -> None:
 
 
 def ledger_is_locked_for_long(round_: Round) -> None:
-    """The same, for longer than the pipeline waits."""
+    """Another program locks the ledger for longer than the pipeline waits."""
     ledger_is_locked(round_)
     round_.trouble = Trouble("impatient", 1)
 
 
 def ledger_is_full(round_: Round) -> None:
-    """The ledger's disk takes not a page more."""
+    """The ledger cannot grow by another page."""
     _in_trouble(round_, "ledger_full")
 
 
 def ledger_is_read_only(round_: Round) -> None:
-    """The ledger can be read and no longer written."""
+    """The ledger can be read but not written."""
     _in_trouble(round_, "ledger_read_only")
 
 
 def ledger_connections_are_lost(round_: Round) -> None:
-    """PostgreSQL ends all sessions after the lines were taken."""
+    """PostgreSQL ends all sessions after the lines were accepted."""
     scene = round_.scene
 
     def act(exchange: Exchange, answer: dict[str, object]) -> None:
@@ -357,7 +359,7 @@ def ledger_connections_are_lost(round_: Round) -> None:
 
 
 def ledger_restarts(round_: Round) -> None:
-    """PostgreSQL crashes after the lines were taken, and recovers."""
+    """PostgreSQL crashes after the lines were accepted, and recovers."""
     scene = round_.scene
 
     def act(exchange: Exchange, answer: dict[str, object]) -> None:
@@ -375,7 +377,7 @@ _OTHER_SESSIONS: Final = (
 
 
 def _crash(scene: Scene) -> None:
-    # One server process that dies takes all others with it: the way a crash looks from outside.
+    # When one server process is killed, PostgreSQL ends all others: from outside this is a crash.
     with scene.engine().connect() as connection:
         pid = connection.execute(text(f"SELECT pid {_OTHER_SESSIONS} LIMIT 1")).scalar()
     if pid is not None:
@@ -398,7 +400,7 @@ def _files(scene: Scene, step: str) -> list[Path]:
 
 
 def plan_is_half_written(round_: Round) -> None:
-    """A plan's file ends in the middle; the day is not planned again yet."""
+    """The file of a plan is truncated, and the day is not planned again in this round."""
 
     def cut() -> None:
         for path in _files(round_.scene, "invitation"):
@@ -409,7 +411,7 @@ def plan_is_half_written(round_: Round) -> None:
 
 
 def plan_is_missing(round_: Round) -> None:
-    """A plan's file is gone, or never was; the day is not planned again yet."""
+    """The file of a plan is missing, and the day is not planned again in this round."""
 
     def remove() -> None:
         for path in _files(round_.scene, "invitation"):
@@ -420,7 +422,7 @@ def plan_is_missing(round_: Round) -> None:
 
 
 def extract_is_half_written(round_: Round) -> None:
-    """An extract's file ends in the middle, and is written again later."""
+    """The file of an extract is truncated, and is written again later."""
 
     def cut() -> None:
         path = round_.scene.chance.choice(_files(round_.scene, "extract"))
@@ -431,7 +433,7 @@ def extract_is_half_written(round_: Round) -> None:
 
 
 def lake_cannot_be_written(round_: Round) -> None:
-    """Plans and links find no room: where their folders were, there are none and can be none."""
+    """Plans and links cannot be written: their folders are gone and cannot be created."""
     steps = [round_.scene.lake.root / step for step in ("invitation", "survey_link")]
 
     def block() -> None:
@@ -460,29 +462,29 @@ def rows_change(round_: Round) -> None:
 
 
 def rows_change_and_nobody_plans(round_: Round) -> None:
-    """The same, but the plan is older than the extract."""
+    """The day is extracted again and has other rows, but is not planned again: the plan is older than the extract."""
     rows_change(round_)
     round_.plans = False
 
 
 def clock_goes_back(round_: Round) -> None:
-    """It is earlier than it was in the round before, up to most of a day."""
+    """The clock shows a time before the previous round, by up to most of a day."""
     round_.hours = -round_.scene.chance.uniform(0.5, 20)
 
 
 def window_is_closed(round_: Round) -> None:
-    """It is evening."""
+    """The run starts in the evening, outside the send window."""
     round_.hours = 12
 
 
 def budget_is_used_up(round_: Round) -> None:
-    """There is room for a few requests only."""
+    """The budget allows only a few requests."""
     round_.requests = round_.scene.chance.randint(1, 3)
     round_.budget_seconds = SHORT
 
 
 def operator_pauses(round_: Round) -> None:
-    """All sending is paused while it goes on."""
+    """An operator pauses all sending during the run."""
     scene = round_.scene
 
     def behave(exchange: Exchange) -> None:
@@ -494,12 +496,12 @@ def operator_pauses(round_: Round) -> None:
 
 
 def _waits_for_answers(round_: Round) -> bool:
-    """Whether nobody claims while a request is answered: neither a second run, nor one that has given up waiting."""
+    """Whether no line is claimed while a request is answered, by a second run or by a run after its timeout."""
     return round_.workers == 1 and round_.read_seconds > SHORT
 
 
 def people_opt_out(round_: Round) -> None:
-    """People say no while lines are leaving: whose line is not claimed yet is not written to any more."""
+    """People opt out during the sending. A person whose line is not claimed yet must get no more messages."""
     scene = round_.scene
 
     def act(exchange: Exchange, answer: dict[str, object]) -> None:
@@ -512,7 +514,7 @@ def people_opt_out(round_: Round) -> None:
 
 
 def people_answer(round_: Round) -> None:
-    """Answers come in while reminders are leaving: whose line is not claimed yet is not reminded any more."""
+    """Answers arrive during the sending of reminders. A person whose line is not claimed yet must get no reminder."""
     scene = round_.scene
 
     def act(exchange: Exchange, answer: dict[str, object]) -> None:
@@ -537,16 +539,16 @@ _PLANNING: Final = (
 )  # fmt: skip
 _REMINDING: Final = (people_answer,)
 _SQLITE: Final = (ledger_is_locked_for_long, ledger_is_full)
-# Of a server on Windows no single process can be made to crash.
+# On Windows the test cannot crash a single process of the server.
 _POSTGRESQL: Final = (ledger_connections_are_lost, ledger_restarts)[: 1 if sys.platform == "win32" else 2]
 ALL: Final[tuple[Fault, ...]] = _SENDING + _PLANNING + _REMINDING + _SQLITE + _POSTGRESQL
 
 
 def faults_of(scene: Scene) -> tuple[Fault, ...]:
-    """All that can go wrong with invitations in this scene."""
+    """Return all faults that are possible for invitations in this scene."""
     return _SENDING + _PLANNING + (_SQLITE if scene.is_sqlite else _POSTGRESQL)
 
 
 def faults_of_reminders(scene: Scene) -> tuple[Fault, ...]:
-    """All that can go wrong with reminders, which are of a plan that is there."""
+    """Return all faults that are possible for reminders, whose plan already exists."""
     return _REMINDING + _SENDING + (_SQLITE if scene.is_sqlite else _POSTGRESQL)

@@ -1,6 +1,6 @@
-"""A disk that is full, as a process sees it: writing fails in the middle of a file, once that has so many bytes.
+"""A full disk, simulated for one process: a write fails as soon as a file exceeds a given size.
 
-It is the limit of a file's size that POSIX systems have; Windows has none.
+It uses the limit of the file size of POSIX systems. Windows has no such limit.
 """
 
 import sys
@@ -15,20 +15,20 @@ needs_a_full_disk = pytest.mark.skipif(not CAN_BE_FULL, reason="Windows has no l
 
 
 def fill_up(room: int) -> int:
-    """Lets this process write no byte beyond the first `room` of any file; -1: no limit. Returns what held before."""
+    """Limit every file that this process writes to `room` bytes; -1: no limit. Returns the previous limit."""
     if sys.platform == "win32":
         return -1
-    import resource  # noqa: PLC0415 - there is none on Windows
+    import resource  # noqa: PLC0415 - Windows has no such module
 
     before, most = resource.getrlimit(resource.RLIMIT_FSIZE)
-    # Python ignores the signal that comes with it, so that the write fails.
+    # Python ignores the signal SIGXFSZ, so that the write fails with an error.
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, most))
     return before
 
 
 @contextmanager
 def room_for(size: int) -> Iterator[None]:
-    """A disk on which no file of this process can be longer."""
+    """Limit every file of this process to `size` bytes inside the block."""
     before = fill_up(size)
     try:
         yield

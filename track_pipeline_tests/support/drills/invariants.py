@@ -1,6 +1,6 @@
-"""What must hold after every run, whatever befell it: the server's memory against ledger, plan and funnel.
+"""The invariants of every run, with any fault: compare the server's record with ledger, plan and funnel.
 
-Only judging belongs here, of evidence that was gathered from outside (`drill`); nothing is read.
+The functions here only judge the evidence. `scene` reads it, independent of the package.
 """
 
 from collections import Counter
@@ -12,7 +12,7 @@ from track_pipeline.domain.funnel import Funnel
 from track_pipeline.domain.outcomes import PLANNED_KINDS, Deferral, Exclusion, Suppression
 from track_pipeline_tests.support.drills.remembering_track import Accepted
 
-# The states of a send that somebody may have got: what the funnel calls `unknown`.
+# The states of a send that may have reached the person. The funnel counts them as `unknown`.
 OPEN: Final = ("claimed", "unknown")
 MOST_REMINDERS: Final = 2
 _REASONS: Final = frozenset([*Deferral, *Suppression])
@@ -20,7 +20,7 @@ _REASONS: Final = frozenset([*Deferral, *Suppression])
 
 @dataclass(frozen=True)
 class Send:
-    """A row of the ledger's `sends`; `day` is that of the encounter's partition, empty for any."""
+    """A row of the ledger's `sends`. `day` is the date of the encounter's partition; empty matches any."""
 
     send_id: str
     encounter: int
@@ -34,13 +34,13 @@ class Send:
 
     @property
     def what(self) -> tuple[int, str, str, str]:
-        """What makes it the same send."""
+        """The identity of the send: encounter, survey, channel, wave."""
         return (self.encounter, self.survey, self.channel, self.wave)
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the ledger's `encounters`; `held` is why it was not claimed."""
+    """A row of the ledger's `encounters`. `held` is the outcome of a line that was not claimed."""
 
     encounter: int
     day: str
@@ -52,7 +52,7 @@ class Row:
 
 @dataclass(frozen=True)
 class OptOut:
-    """A person who wanted no more of a channel (or `all`) when `before` lines had been accepted."""
+    """The opt-out of a person from a channel (or `all`), recorded when `before` lines had been accepted."""
 
     cpf: str
     channel: str
@@ -61,7 +61,7 @@ class OptOut:
 
 @dataclass(frozen=True)
 class End:
-    """After so many accepted lines, nobody was to be written to any more about an encounter: `answered` or `died`."""
+    """The end of the messages for an encounter, when `before` lines had been accepted: `answered` or `died`."""
 
     encounter: int
     word: str
@@ -70,12 +70,13 @@ class End:
 
 @dataclass
 class Evidence:
-    """Everything that the world shows after a run.
+    """The state of ledger, lake and server after a run.
 
-    `people`: encounter to CPF, of everybody who was ever extracted. `extracted`: encounters of the extracts by day and
-    area.
-    `calm`: runs during which nothing was made to go wrong. `noted`: encounters by reminder wave about which the
-    journal says something. `faults`: errors that were none of the package's own.
+    people: encounter to CPF, of every person who was extracted.
+    extracted: encounters of the extracts by day and area.
+    calm: runs without faults.
+    noted: (encounter, reminder wave) with an entry in the journal.
+    faults: exceptions that are not errors of the package.
     """
 
     accepted: list[Accepted] = field(default_factory=list)
@@ -92,7 +93,7 @@ class Evidence:
     faults: list[str] = field(default_factory=list)
 
     def invitations(self) -> dict[int, list[Send]]:
-        """The real invitations of each encounter."""
+        """Return the invitations of each encounter, without extra links."""
         found: dict[int, list[Send]] = {}
         for send in self.sends:
             if send.wave == "invite" and not send.extra:
@@ -101,7 +102,11 @@ class Evidence:
 
 
 def violations(seen: Evidence) -> list[str]:
-    """What is wrong after a run, any run: nobody twice, nobody in silence, nobody in, everybody with one name."""
+    """Return the violations after any run.
+
+    Each person is invited at most once, ledger and server agree, each line is of the right person, no line follows an
+    opt-out, an answer or a death, each encounter has one outcome, the funnel closes, and each error has a message.
+    """
     return [
         *_nobody_twice(seen),
         *_ledger_and_server_agree(seen),
@@ -115,7 +120,7 @@ def violations(seen: Evidence) -> list[str]:
 
 
 def violations_of_calm(seen: Evidence) -> list[str]:
-    """What is wrong after a run without faults, beyond `violations`: nothing waits, and it left nothing unknown."""
+    """Return further violations after a run without faults: deferred lines, and sends of unknown outcome."""
     outcomes = _outcomes(seen)
     return [
         *(f"encounter {one} still waits: {word}" for one, word in outcomes.items() if word.startswith("deferred")),
@@ -128,7 +133,7 @@ def violations_of_calm(seen: Evidence) -> list[str]:
 
 
 def violations_of_reconciled(seen: Evidence) -> list[str]:
-    """What is wrong once every unknown was resolved and what had not left was sent: whoever was to be asked, was."""
+    """Return the violations after all unknown outcomes are resolved and sent again: each planned person is invited."""
     asked = {seen.people[line.encounter] for line in _written(seen) if line.wave == "invite"}
     opted_out = {opt_out.cpf for opt_out in seen.opt_outs}
     refused = {seen.people[send.encounter] for send in seen.sends if send.state == "rejected"}
@@ -144,7 +149,7 @@ def violations_of_reconciled(seen: Evidence) -> list[str]:
 
 
 def violations_of_reminded(seen: Evidence, wave: str) -> list[str]:
-    """Who was invited and neither reminded nor noted as not to be."""
+    """Return the invited encounters without a reminder of the wave and without a reason for that in the journal."""
     reminded = {send.encounter for send in seen.sends if send.wave == wave}
     planned = {row.encounter for row in seen.rows if row.result == "planned"}
     return [
@@ -169,7 +174,7 @@ def _nobody_twice(seen: Evidence) -> Iterator[str]:
 
 
 def _written(seen: Evidence) -> list[Accepted]:
-    """What was accepted but for links made beside an invitation, which reach nobody by themselves."""
+    """Return the accepted lines without extra links, because a link notifies no one."""
     extra = {send.send_id for send in seen.sends if send.extra}
     return [line for line in seen.accepted if line.send_id not in extra]
 
@@ -193,15 +198,15 @@ def _ledger_and_server_agree(seen: Evidence) -> Iterator[str]:
 
 
 def _to_whom_it_belongs(seen: Evidence) -> Iterator[str]:
-    """Every line is of the encounter's own person, and nobody's whom the plan left out."""
+    """Yield lines that belong to another person, and lines of encounters that the plan excludes."""
     rows = {row.encounter: row for row in seen.rows}
     for line in seen.accepted:
         if line.cpf and line.cpf != seen.people[line.encounter]:
             yield f"a line of somebody else: {line}"
-    # A link beside an invitation may be there when the invitation itself has to wait for the quarantine.
+    # Extra links are allowed for a person in quarantine, so they are not checked here.
     for line in _written(seen):
         row = rows.get(line.encounter)
-        # One that was asked in another area before says so.
+        # A row that was sent before for another area has the reason `already_asked`.
         if row is not None and row.result == "excluded" and row.reason != Exclusion.ALREADY_ASKED:
             yield f"accepted, and its row says excluded:{row.reason}: {line}"
 
@@ -221,7 +226,7 @@ def _nobody_after_the_end(seen: Evidence) -> Iterator[str]:
 
 
 def _outcomes(seen: Evidence) -> dict[int, str]:
-    """The word on every encounter that was planned or has left, told from the ledger's rows alone."""
+    """Return the outcome of each encounter that was planned or sent, from the rows of the ledger alone."""
     invitations = seen.invitations()
     words = {}
     for row in seen.rows:

@@ -1,7 +1,7 @@
-"""A Track.co on loopback that remembers which lines it accepted, whatever it then said about them.
+"""A Track.co on loopback that records which lines it accepted, regardless of its answers.
 
-What it does with a request is a behaviour; those of the drills are in `faults`. It shares no code with the package,
-so that a drill has a second opinion on what left the house.
+A behaviour defines what it does with a request; `faults` has those of the drills. It shares no code with the package,
+so that a drill has an independent record of the sends.
 """
 
 import json
@@ -24,9 +24,9 @@ _TLS_GREETING: Final = b"\x16"
 
 @dataclass(frozen=True)
 class Accepted:
-    """A line that was taken, and so a patient who was written to. `wave` is what the drill was at then.
+    """An accepted line, and so a message to a patient. `wave` is the wave of the drill at that time.
 
-    `cpf`: whose line it is, by its own word; links carry none.
+    `cpf`: the CPF in the line; links contain none.
     """
 
     encounter: int
@@ -41,9 +41,9 @@ class Accepted:
 class RememberingTrack:
     """The server, as a context manager.
 
-    Requests take the behaviours of `script` in turn, then are answered properly. `bad_token` makes it refuse the right
-    token too. `indigestible`: encounters whose lines spoil the whole request (422); `invalid`: those refused alone, in
-    an answer that takes the rest; `most_lines`: more of them are too many (413).
+    Each request uses the next behaviour of `script`; later requests get correct answers. `bad_token`: the right token
+    is refused too. `indigestible`: encounters whose lines make the whole request fail (422). `invalid`: encounters
+    whose lines are refused alone, in an answer that accepts the others. `most_lines`: more lines give 413.
     """
 
     indigestible: frozenset[int] = frozenset()
@@ -71,9 +71,9 @@ class RememberingTrack:
         self._server.server_close()
 
     def finish(self) -> None:
-        """Ends what hangs, waits until everything that was sent is dealt with, and forgets the rest of the script."""
+        """End hanging requests, wait until all received requests are handled, and discard the rest of the script."""
         self.impatience.set()
-        # Connections are taken in order: once this one is answered, no earlier one still waits.
+        # The server accepts connections in order: when this one is answered, no earlier one still waits.
         with socket.create_connection(("127.0.0.1", self.port)) as last:
             last.sendall(b"GET /last HTTP/1.1\r\nConnection: close\r\n\r\n")
             while last.recv(4096):
@@ -100,27 +100,27 @@ class _Server(socketserver.ThreadingTCPServer):
         thread.start()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that were killed hang up; that is what they are here for."""
+        """Ignore errors of connections, because killed clients close theirs."""
 
 
 class Exchange(BaseHTTPRequestHandler):
-    """One request and what can be done with it."""
+    """One request, with the actions of the behaviours."""
 
     protocol_version = "HTTP/1.1"
     timeout = 30
-    # An answer leaves when it is written: a client waits for no delayed acknowledgement.
+    # Send each answer at once, so that a client does not wait for a delayed acknowledgement.
     wbufsize = -1
     disable_nagle_algorithm = True
 
     @property
     def track(self) -> RememberingTrack:
-        """The server's memory."""
+        """The server, with its record of accepted lines."""
         assert isinstance(self.server, _Server)
         return self.server.track
 
     @cached_property
     def body(self) -> dict[str, Any]:
-        """The request's body, read when it is first asked for."""
+        """The body of the request, read at the first access."""
         document = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         assert isinstance(document, dict)
         return document
@@ -141,11 +141,11 @@ class Exchange(BaseHTTPRequestHandler):
         behaviour(self)
 
     def answer(self, status: int, document: object = None, headers: Mapping[str, str] | None = None) -> None:
-        """A whole answer; a 4xx is the word that none of the lines was taken."""
+        """Send a complete answer. 400, 404, 409, 413 and 422 mean that no line was accepted."""
         if status in (400, 404, 409, 413, 422):
             self.track.refused |= {line["send_id"] for line in self.body["import_lines"]}
         elif self.command == "POST":
-            # What is not read of a request is taken for the next one.
+            # Read the body, because the server would read an unread body as the next request.
             _ = self.body
         content = document if isinstance(document, bytes) else json.dumps(document).encode()
         self.send_response(status)
@@ -156,7 +156,7 @@ class Exchange(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def problem(self) -> int | None:
-        """The status by which a healthy server refuses the request."""
+        """Return the status with which a healthy server refuses the request; None if it accepts."""
         track, lines = self.track, self.body["import_lines"]
         if track.bad_token or self.headers["Authorization"] != f"Bearer {TOKEN}":
             return 401
@@ -165,7 +165,7 @@ class Exchange(BaseHTTPRequestHandler):
         return 413 if track.most_lines is not None and len(lines) > track.most_lines else None
 
     def accept(self) -> dict[str, object]:
-        """Takes the good lines, and returns what a healthy server would say."""
+        """Accept the valid lines, and return the answer of a healthy server."""
         track, survey = self.track, self.body["survey_uuid"]
         channel = self.body.get("distribution_channel", "link")
         good: list[tuple[int, dict[str, str]]] = []
@@ -187,23 +187,23 @@ class Exchange(BaseHTTPRequestHandler):
         return answer
 
     def hang_up(self, *, reset: bool) -> None:
-        """Ends the connection, torn down (RST) or without a word."""
+        """End the connection without an answer, by a reset (RST) or a normal close."""
         if reset:
             linger = struct.pack("HH" if hasattr(socket, "SIO_RCVALL") else "ii", 1, 0)
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-            # The server would shut it down politely first.
+            # The server would otherwise shut the connection down normally first.
             self.connection.close()
         self.close_connection = True
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - http.server's name
-        """Says nothing."""
+        """Write no log."""
 
 
 Behaviour = Callable[[Exchange], None]
 
 
 def serve(exchange: Exchange) -> None:
-    """What a healthy server does."""
+    """Answer as a healthy server does."""
     problem = exchange.problem()
     if problem is None:
         exchange.answer(201, exchange.accept())

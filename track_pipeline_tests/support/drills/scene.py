@@ -1,6 +1,6 @@
-"""The world of a drill: a hospital's rows, the lake, the ledger, Track.co, and what an operator can do about them.
+"""The environment of a drill: a hospital's rows, the lake, the ledger, Track.co, and the actions of an operator.
 
-Everything is drawn from the drill's seed. What is read as evidence is read by statements of the drill's own.
+All values come from the drill's seed. The drill reads the evidence with its own SQL, independent of the package.
 """
 
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ Visit = dict[str, Any]
 
 @dataclass
 class Scene:
-    """One hospital, one or two days, and everything that a run of the pipeline works with."""
+    """One hospital, one or two days, and all inputs of a run of the pipeline."""
 
     home: Path
     ledger_url: str
@@ -59,30 +59,30 @@ class Scene:
 
     @property
     def lake(self) -> Lake:
-        """Where extracts and plans are."""
+        """The lake with extracts and plans."""
         return Lake(self.home)
 
     @property
     def is_sqlite(self) -> bool:
-        """Whether the ledger is a file."""
+        """Whether the ledger is an SQLite file."""
         return self.ledger_url.startswith("sqlite")
 
     @contextmanager
     def ledger(self) -> Iterator[Ledger]:
-        """The ledger as the operator's commands open it."""
+        """Open the ledger as the operator's commands do."""
         ledger = open_ledger(self.ledger_url, clock=lambda: self.now)
         yield ledger
         ledger.close()
 
     def engine(self) -> Engine:
-        """The ledger's database, past the package."""
+        """Return an engine for the ledger's database that does not use the package."""
         url = make_url(self.ledger_url)
         return create_engine(url if self.is_sqlite else url.set(drivername="postgresql+psycopg"), poolclass=NullPool)
 
     # --- the hospital
 
     def extract(self) -> None:
-        """Puts the hospital's rows of every day where an extract puts them."""
+        """Write the hospital's rows of every day to the lake, as an extract does."""
         with self.ledger() as ledger:
             for day, visits in self.visits.items():
                 frame = encounters(*visits)
@@ -99,7 +99,7 @@ class Scene:
         }
 
     def change_visits(self) -> None:
-        """Rows vanish, come late, change their contact or their area, as they do in a hospital; not yet extracted."""
+        """Remove, add and change rows (contact, area) as a hospital does. The change is not extracted yet."""
         chance = self.chance
         for day, visits in self.visits.items():
             kept = [visit for visit in visits if chance.random() > 0.1]
@@ -114,7 +114,7 @@ class Scene:
             self.visits[day] = kept + late
 
     def opt_out_somebody(self) -> None:
-        """A person says no, to everything or to one channel; nobody whose line is claimed already."""
+        """Record an opt-out, from all channels or one, of a person whose line is not claimed yet."""
         claimed = {self.people[send.encounter] for send in self.sends() if send.state == "claimed"}
         person = self.chance.choice(sorted(set(self.people.values()) - claimed))
         channel = self.chance.choice(_REFUSABLE)
@@ -124,7 +124,7 @@ class Scene:
         self.opt_outs.append(OptOut(person, channel, len(self.track.accepted)))
 
     def somebody_answers(self) -> None:
-        """Answers come from some who were sent to and have no line under way; what Track.co knows was just read."""
+        """Record answers to some sends of people without a claimed line, as if Track.co had just been read."""
         sends = self.sends()
         claimed = {send.encounter for send in sends if send.state == "claimed"}
         sent = [
@@ -142,7 +142,7 @@ class Scene:
         self.ends += [End(send.encounter, "answered", len(self.track.accepted)) for send in answered]
 
     def somebody_dies(self) -> None:
-        """The hospital's rows of yesterday say of some people that they have died."""
+        """Add rows of yesterday with the death of some people."""
         secret = load_settings({}, None).person_key_secret
         people = self.chance.sample(sorted(set(self.people.values())), 3)
         encounters_of = [(encounter, cpf) for encounter, cpf in self.people.items() if cpf in people]
@@ -162,13 +162,13 @@ class Scene:
     # --- the operator
 
     def resume(self) -> None:
-        """The captcha is solved, the token renewed, the pause over."""
+        """Solve the captcha, renew the token and end the pause."""
         with self.ledger() as ledger:
             for scope in ledger.pauses.all().get_column("scope"):
                 ledger.pauses.remove(scope)
 
     def reconcile(self) -> int:
-        """Looks up every send of unknown outcome at Track.co, and says what is seen there; returns how many."""
+        """Resolve every send of unknown outcome with what Track.co shows; return the number of these sends."""
         accepted = {line.send_id for line in self.track.accepted}
         with self.ledger() as ledger:
             unresolved = ledger.sends.unresolved().get_column("send_id")
@@ -181,12 +181,12 @@ class Scene:
     # --- the evidence
 
     def sends(self) -> list[Send]:
-        """What the ledger has of sends now."""
+        """Return the current sends of the ledger."""
         with self.engine().connect() as connection:
             return [Send(*row) for row in _rows(connection, _SENDS)]
 
     def evidence(self) -> Evidence:
-        """What there is to be seen now."""
+        """Return the current evidence."""
         with self.engine().connect() as connection, self.ledger() as ledger:
             return Evidence(
                 accepted=list(self.track.accepted),
@@ -204,7 +204,7 @@ class Scene:
             )
 
     def _extracted(self) -> dict[tuple[str, str], frozenset[int]]:
-        """The encounters of each extract, told from the files."""
+        """Return the encounters of each extract, read from the files."""
         found = {}
         for day in self.visits:
             for area in AREAS:
@@ -228,7 +228,7 @@ def _rows(connection: Connection, statement: str) -> list[tuple[Any, ...]]:
 def build_scene(
     home: Path, ledger_url: str, chance: Random, track: RememberingTrack, rows: tuple[int, int] = (15, 40)
 ) -> Scene:
-    """A hospital of so many rows, some of one person, some not to be asked, some that Track.co will not take."""
+    """Build a hospital with repeated people, encounters that must be excluded, and lines that Track.co refuses."""
     days = (DAY, DAY + timedelta(days=1))[: chance.choice((1, 1, 2))]
     links = chance.choice(("off", "off", "no_contact", "all"))
     hospital = HOSPITAL.model_copy(update={"links": links})
@@ -241,7 +241,7 @@ def build_scene(
         scene.visits[day] = [_visit(chance, encounter, day) for encounter in range(first, first + count)]
         first += count
     scene.extract()
-    # Nobody is refused in silence: the drill knows whom the server will not take.
+    # The drill must know which lines the server refuses.
     track.indigestible, track.invalid = (
         frozenset(chance.sample(sorted(scene.people), chance.choice((0, 0, 1, 2)))) for _ in range(2)
     )
@@ -251,7 +251,7 @@ def build_scene(
 
 
 def _visit(chance: Random, encounter: int, day: date) -> Visit:
-    """A row of a hospital-day; people come back, have no e-mail, no contact at all, or have died."""
+    """Return a row of a hospital-day: of a new or returning person, perhaps without e-mail or contact, or deceased."""
     person = chance.randint(1, encounter) if encounter > 1 and chance.random() < 0.1 else encounter
     discharged = datetime.combine(day, _HOUR_OF_DISCHARGE, GROUP_TIME_ZONE)
     visit: Visit = {

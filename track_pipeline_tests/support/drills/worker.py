@@ -1,7 +1,7 @@
-"""One run of the pipeline as a process of its own, which can be made to die or to fail at any counted step.
+"""One run of the pipeline in its own process, which can be killed or made to fail at any counted step.
 
-A step is an SQL statement about to run or just run, a transaction about to be committed or rolled back, or a request
-about to leave or just answered: every moment at which the world is different from the moment before.
+A step is a boundary before or after an SQL statement, a commit, a rollback or a request: each point at which the state
+of ledger or server can change.
 """
 
 import gc
@@ -44,24 +44,24 @@ from track_pipeline.runtime import Runtime
 from track_pipeline.services.daily.sending import Partition
 from track_pipeline_tests.support.drills.full_disk import fill_up
 
-# Several play at once, on frames of a few rows: threads of Polars would only wait for each other.
+# Several processes run at once, on frames of a few rows: more threads of Polars would only wait for each other.
 os.environ.setdefault("POLARS_MAX_THREADS", "1")
 
-# A fork of a process that has imported everything is there in milliseconds; where there is no fork, it takes longer.
+# A fork of a process that has imported everything starts in milliseconds. Windows has no fork, so a start takes longer.
 if sys.platform == "win32":
     _PROCESSES = multiprocessing.get_context("spawn")
 else:
     _PROCESSES = multiprocessing.get_context("forkserver")
     _PROCESSES.set_forkserver_preload([__name__])
 
-# What is read and imported here is there in every fork. The calendars of all countries come with the first one's.
+# Every fork shares what is read and imported here. The first use of a calendar loads the calendars of all countries.
 HOSPITAL: Final = load_registry().hospital("HMS")
 _POLICY: Final = load_policy()
 _RULES: Final = load_rulebook(Registry.model_validate({"hospital": [HOSPITAL]}))
 is_holiday(date(2025, 3, 11))
 
 _PRAGMAS: Final = {
-    # The limit cannot be below what is there already: not a page more.
+    # SQLite raises a lower limit to the current size, so the database cannot grow by a page.
     "ledger_full": {"sqlite": "PRAGMA max_page_count = 1"},
     "ledger_read_only": {
         "sqlite": "PRAGMA query_only = ON",
@@ -75,9 +75,10 @@ Mishap = Literal["kill", "terminate", "ledger_full", "ledger_read_only", "impati
 
 @dataclass(frozen=True)
 class Trouble:
-    """What befalls the process at a step, counted from 1.
+    """The fault of the process at a step, counted from 1.
 
-    `impatient`: from then on it waits for no other writer; `disk_full`: no file can outgrow `room` bytes any more.
+    `impatient`: from this step on the process waits for no other writer. `disk_full`: from this step on no file can
+    exceed `room` bytes.
     """
 
     mishap: Mishap
@@ -87,9 +88,9 @@ class Trouble:
 
 @dataclass(frozen=True)
 class Order:
-    """What one run is to do, and with what.
+    """The task and the settings of one run.
 
-    `requests`: the budget, for room in which it waits `budget_seconds`. `token`: the bearer it believes in.
+    `requests`: the budget of requests; the run waits `budget_seconds` for it. `token`: the bearer token it sends.
     """
 
     home: Path
@@ -113,7 +114,10 @@ class Order:
 
 @dataclass
 class Report:
-    """What a run that reached its end has to say: its steps, and the errors it ended steps of Dagster with."""
+    """The report of a finished run: its number of steps, and the errors that ended steps of Dagster.
+
+    `errors` are of the package; `faults` are all other exceptions.
+    """
 
     steps: int = 0
     errors: list[str] = field(default_factory=list)
@@ -122,26 +126,26 @@ class Report:
 
 @dataclass
 class Steps:
-    """Counts, and strikes when it is time."""
+    """Count the steps, and trigger the trouble at its step."""
 
     trouble: Trouble | None
     taken: int = 0
     counting: bool = False
 
     def watch(self) -> None:
-        """Counts what is done to the ledger from now on: each boundary between two statements once."""
+        """Count from now on each statement, commit and rollback on the ledger."""
         event.listen(Engine, "before_cursor_execute", self._before_statement)
         for moment in ("commit", "rollback"):
             event.listen(Engine, moment, self._before_end)
         self.counting = True
 
     def take(self) -> None:
-        """A step of the process itself."""
+        """Count one step, and trigger the trouble if this is its step."""
         self.taken += self.counting
         if self.trouble is None or self.taken != self.trouble.step or not self.counting:
             return
         if self.trouble.mishap == "kill":
-            # Where there is no SIGKILL, SIGTERM cannot be caught either.
+            # Windows has no SIGKILL; there SIGTERM cannot be caught either.
             os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
         elif self.trouble.mishap == "terminate":
             os.kill(os.getpid(), signal.SIGTERM)
@@ -195,7 +199,7 @@ class CountedSender:
 
 
 def start(order: Order) -> tuple[BaseProcess, Pipe]:
-    """Starts a run in a process of its own; through the pipe come "ready" and then its report."""
+    """Start a run in its own process. The pipe delivers "ready" and then the report."""
     pipe, end = _PROCESSES.Pipe(duplex=False)
     process = _PROCESSES.Process(target=_run, args=(order, end), daemon=True)
     process.start()
@@ -204,9 +208,9 @@ def start(order: Order) -> tuple[BaseProcess, Pipe]:
 
 
 def _run(order: Order, pipe: Pipe) -> None:
-    """Plans and dispatches as the daily run does, each partition whatever became of the others; then reports."""
+    """Plan and dispatch as the daily run does, each partition regardless of errors in the others; then report."""
     logging.disable()
-    # A process that lives for half a second leaves its garbage to the system.
+    # The process lives for half a second, so collecting garbage is wasted time.
     gc.disable()
     signal.signal(signal.SIGTERM, _interrupted)
     steps, report = Steps(order.trouble), Report()
@@ -227,12 +231,12 @@ def _run_step(step: Callable[[], object], report: Report) -> None:
         step()
     except TrackPipelineError as error:
         report.errors.append(f"{type(error).__name__}: {error}")
-    except Exception as error:  # noqa: BLE001 - what it is, the drill judges
+    except Exception as error:  # noqa: BLE001 - the drill judges the exception
         report.faults.append(f"{type(error).__name__}: {error}")
 
 
 def _interrupted(_: int, __: object) -> None:
-    # As Dagster does it: an exception that nothing takes for an error.
+    # Dagster does the same: no `except Exception` catches a KeyboardInterrupt.
     raise KeyboardInterrupt
 
 
@@ -267,7 +271,7 @@ def _runtime(order: Order, steps: Steps) -> Runtime:
 def _steps_of_dagster(order: Order, runtime: Runtime) -> list[Callable[[], object]]:
     hospital, places = order.hospital, [(day, area) for day in order.days for area in order.areas]
 
-    # What they need is opened in them: a ledger that cannot be opened is each one's error.
+    # Each step opens what it needs, so that a ledger that cannot be opened is an error of each step.
     def remind(wave: Wave, day: date, area: Area) -> None:
         runtime.daily.reminder.remind(hospital, day, area, wave, order.run_id)
 
