@@ -118,10 +118,7 @@ class Explainer:
         row = self._row(hospital, day, decisions[0].database, story.encounter)
         if row is None:
             days = self.policy.retention_days
-            return (
-                [],
-                f"not available: the lake keeps extracts for {days} days and has no row of it on {day}",
-            )
+            return [], f"not available: the lake keeps extracts for {days} days, and {day} has no row of this encounter"
         path = [*_classification(hospital, self.rules[hospital.code], row, decisions)]
         if row.rule is not None:
             path += _eligibility(row) or [*_contacts_and_plan(row, decisions)]

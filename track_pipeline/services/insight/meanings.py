@@ -20,7 +20,7 @@ EXCLUSIONS: Final[Mapping[Exclusion, tuple[str, str]]] = {
     ),
     Exclusion.UNCLASSIFIED: (
         "no rule of the hospital matches it",
-        "A rule in rules/{hospital}.toml must match it (try it: track plan --rules), or its codes be corrected.",
+        "A rule in rules/{hospital}.toml must match it (try: track plan --rules), or the codes must be corrected.",
     ),
     Exclusion.DECEASED: (
         "the patient died, by the discharge motive, the result or the death flag of this or another encounter",
