@@ -1,1 +1,1 @@
-"""One module per use case, joining `domain` and `adapters`; the assets and the command line call these."""
+"""Use cases, one per module, that combine `domain` and `adapters`; the assets and the command line call them."""

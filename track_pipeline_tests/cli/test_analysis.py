@@ -91,7 +91,7 @@ def test_a_plan_by_other_rules_tells_the_difference_and_changes_nothing(runtime:
 def test_a_plan_by_the_present_rules_says_who_is_excluded_and_why() -> None:
     done = track("plan", "--date", str(DAY), "--hospital", "HMS")
     assert done.exit_code == 0
-    assert "excluded:unclassified (no rule of the hospital takes it)" in done.stdout
+    assert "excluded:unclassified (no rule of the hospital matches it)" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""Which problems are open, and who is alerted of them."""
+"""Problems that are open, and the alerts that report them."""

@@ -1,7 +1,7 @@
-"""Alerts told once: a problem when it begins and again after a day, its end, and news at once.
+"""Delivery of alerts: a problem when it begins and again after a day, its end, and other messages at once.
 
-What is a problem is `services.problems`'s. The ledger keeps what is open, so that no process tells what another has
-told, and what a failed channel owes is told at the next look.
+`problems` finds the problems. The ledger records the open ones, so that two processes do not send the same alert. An
+alert that the channel did not deliver is sent at the next check.
 """
 
 import logging
@@ -23,10 +23,10 @@ _AGAIN_AFTER: Final = timedelta(days=1)
 
 @dataclass(frozen=True)
 class Alerting:
-    """The alerts of an installation. Without a channel they go to the log alone, where they go in any case.
+    """The alerts of an installation. Every alert is logged; with a channel it is also sent.
 
-    channel: None when `TRACK_ALERT_URLS` names none. ui_url: where Dagster's web interface is, so that links can be
-    followed; without it they are paths. hub: with what its asset keys begin (`TRACK_HUB`), and so the links to assets.
+    channel: None when `TRACK_ALERT_URLS` is empty. ui_url: the address of Dagster's web interface, for full links;
+    without it links are paths. hub: the prefix of asset keys (`TRACK_HUB`), and of links to assets.
     """
 
     ledger: Ledger
@@ -35,50 +35,50 @@ class Alerting:
     hub: str = ""
 
     def send(self, alert: Alert) -> None:
-        """Tells news, and a problem that nobody was told of today. Never raises."""
+        """Send a message without a kind at once, and a problem if it was not sent within the last day. Never raises."""
         alert = self._of_hub(alert)
         if alert.kind is None:
-            self._tell([alert])
+            self._deliver([alert])
             return
         try:
             self.ledger.alerts.open([_row(alert)])
             self.tell_due()
-        except Exception as error:  # noqa: BLE001 - what it tells of has happened anyway
-            logger.error("The ledger did not take an alert: %s", told_of(error))  # noqa: TRY400 - may quote a secret
-            # Better told twice than never.
-            self._tell([alert])
+        except Exception as error:  # noqa: BLE001 - the event of the alert has happened anyway
+            logger.error("The ledger could not record an alert: %s", told_of(error))  # noqa: TRY400 - may quote a secret
+            # A repeated alert is better than none.
+            self._deliver([alert])
 
     def watch(self, problems: Sequence[Alert], kinds: Collection[AlertKind], hospitals: Collection[str]) -> None:
-        """Opens what is wrong now, and closes what was wrong before of these kinds and hospitals and is no more.
+        """Open the present problems, and close the earlier ones of these kinds and hospitals that are over.
 
-        Raises LedgerError; no other trouble of telling is the caller's.
+        Raises LedgerError. An error of the channel is not raised.
         """
         self.ledger.alerts.open([_row(self._of_hub(problem)) for problem in problems])
         lasting = {problem.key for problem in problems}
         known = self.ledger.alerts.all().iter_rows(named=True)
-        theirs = [row for row in known if row["kind"] in kinds and row["hospital"] in {"", *hospitals}]
-        self.close([row["key"] for row in theirs if row["key"] not in lasting])
+        watched = [row for row in known if row["kind"] in kinds and row["hospital"] in {"", *hospitals}]
+        self.close([row["key"] for row in watched if row["key"] not in lasting])
         self.tell_due()
 
     def close(self, keys: Collection[str]) -> None:
-        """Tells that these problems are over, where they were open and people had heard of them. Raises LedgerError."""
+        """Close these problems; send a recovery for each one that was open and reported. Raises LedgerError."""
         if not keys:
             return
         for row in self.ledger.alerts.close(keys).iter_rows(named=True):
             with about(row["hospital"]):
-                logger.info("%s: this is over.", row["subject"])
+                logger.info("%s: the problem is over.", row["subject"])
             if row["told_at"] is not None and self.channel is not None:
-                since = f"It began at {row['opened_at']:%Y-%m-%d %H:%M} UTC. Nothing has to be done."
+                since = f"It began at {row['opened_at']:%Y-%m-%d %H:%M} UTC. No action is needed."
                 self.channel.tell(f"Over: {row['subject']}", since, is_recovery=True)
 
     def tell_due(self) -> None:
-        """Tells what nobody was told of yet, and what is open for another day. Raises LedgerError."""
+        """Send open problems that were never sent, or not within the last day. Raises LedgerError."""
         due = self.ledger.alerts.take_unreported(_AGAIN_AFTER)
-        if not due.is_empty() and not self._tell([_alert(row) for row in due.iter_rows(named=True)]):
+        if not due.is_empty() and not self._deliver([_alert(row) for row in due.iter_rows(named=True)]):
             self.ledger.alerts.return_unreported(due.get_column("key"))
 
-    def _tell(self, alerts: Sequence[Alert]) -> bool:
-        """Tells all in one message: a morning without network is one message, not one per hospital."""
+    def _deliver(self, alerts: Sequence[Alert]) -> bool:
+        """Log alerts and send them in one message: a network failure is one message, not one per hospital."""
         for alert in alerts:
             with about(alert.hospital):
                 LogAlerts().send(alert)

@@ -1,1 +1,1 @@
-"""The morning's work: extraction, invitation, dispatch and reminders of a hospital-day."""
+"""Daily steps of a hospital-day: extraction, invitation, dispatch and reminders."""

@@ -1,6 +1,6 @@
-"""The dispatch of one plan through one channel: what the plan has and the ledger has not, past the gates.
+"""Dispatch of one plan through one channel: checks the gates, then sends the lines that the ledger does not have yet.
 
-Safe to run any number of times, also at once. How lines leave is `sending`'s; reminders are in `reminders`.
+Safe to repeat, also in parallel. `sending` describes how lines are sent; `reminders` sends the reminders.
 """
 
 import logging
@@ -22,40 +22,40 @@ from track_pipeline.services.daily.sending import Outbox, Partition, SendReport
 logger = logging.getLogger(__name__)
 
 
-class GateTripped(TrackPipelineError):  # noqa: N818 - it is a gate, not a fault
-    """A partition looks too strange to be sent; nothing was."""
+class GateTripped(TrackPipelineError):  # noqa: N818 - a gate, not a fault
+    """A gate found the partition implausible; no line was sent."""
 
 
 @dataclass(frozen=True)
 class Approval:
-    """An operator's word for tripped gates, with the reason, which is kept."""
+    """An operator's approval of tripped gates, with its recorded reason."""
 
     gates: frozenset[str] = frozenset()
     reason: str = ""
 
     def covers(self, finding: Finding) -> bool:
-        """Whether a finding may be passed: it is waivable, named, and there is a reason."""
+        """Return whether the finding is approved: it is waivable, its gate is named, and there is a reason."""
         return finding.waivable and finding.gate in self.gates and bool(self.reason)
 
 
 @dataclass
 class DispatchReport(SendReport):
-    """What one dispatch did, and what the gates saw."""
+    """Counts of one dispatch, and the findings of the gates."""
 
     findings: list[Finding] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Dispatcher:
-    """Sends plans."""
+    """Dispatch of plans, past the gates."""
 
     outbox: Outbox
 
     def dispatch(self, partition: Partition, run_id: str, approval: Approval | None = None) -> DispatchReport:
-        """Sends a partition's pending lines and says what became of them.
+        """Send the pending lines of a partition and return their counts by outcome.
 
-        Raises NotInLake without a plan, GateTripped when the plan looks wrong, ConfigError when a template is
-        missing, DispatchStopped when Track.co could not be relied on; the message says what to do.
+        Raises NotInLake without a plan, GateTripped when a gate holds the plan back, ConfigError when a template is
+        missing, DispatchStopped when Track.co does not answer reliably; the message says what to do.
         """
         hospital, day, outbox = partition.hospital, partition.day, self.outbox
         plan = outbox.lake.read(INVITATION, partition.area, day, hospital.code)
@@ -77,9 +77,10 @@ class Dispatcher:
         return report
 
     def drop_stale(self, hospital: Hospital) -> int:
-        """Names what waited for longer than anybody is asked about; no run would touch it any more.
+        """Suppress as stale the lines that waited longer than `max_age_days`; return their number.
 
-        In a dry run everything waits, to be compared with what another system sent.
+        No later run would handle these lines. In a dry run all lines keep waiting, for the comparison with the sends of
+        another system.
         """
         if not self.outbox.sends:
             return 0
@@ -98,9 +99,9 @@ class Dispatcher:
         report: DispatchReport,
     ) -> None:
         outbox, hospital, gates = self.outbox, partition.hospital, self.outbox.policy.gates
-        place = (partition.area, partition.day, hospital.code)
-        extract = outbox.lake.read(EXTRACT, *place)
-        is_of_extract = outbox.lake.made_of(INVITATION, *place) == outbox.lake.digest(EXTRACT, *place)
+        key = (partition.area, partition.day, hospital.code)
+        extract = outbox.lake.read(EXTRACT, *key)
+        is_of_extract = outbox.lake.made_of(INVITATION, *key) == outbox.lake.digest(EXTRACT, *key)
         volumes = outbox.ledger.encounters.volumes(hospital.code, partition.area, volume_days(partition.day, gates))
         report.findings = invariants(plan, extract, pending, is_of_extract=is_of_extract) + doubts(
             plan, extract, volumes, gates
@@ -111,12 +112,12 @@ class Dispatcher:
         outbox.hold(partition, pending, Outcome.deferred(Deferral.GATE), report)
         reasons = "; ".join(f"{finding.gate}: {finding.detail}" for finding in tripped)
         waivable = ", ".join(finding.gate for finding in tripped if finding.waivable)
-        remedy = f"Look at it, then run again with approve_gates = [{waivable}] and a reason." if waivable else ""
-        raise GateTripped(f"{partition}: nothing was sent. {reasons}. {remedy or 'No approval opens it.'}")
+        remedy = f"Check the day, then run again with approve_gates = [{waivable}] and a reason." if waivable else ""
+        raise GateTripped(f"{partition}: nothing was sent. {reasons}. {remedy or 'No approval can pass it.'}")
 
 
 def _lines_of(plan: pl.DataFrame, partition: Partition) -> pl.DataFrame:
-    """The planned lines of a channel; `extra` marks links that are made beside an invitation."""
+    """Return the planned lines of a channel; `extra` marks links in addition to an invitation."""
     planned = plan.filter(pl.col("result") == PLANNED)
     is_own = pl.col("channel") == partition.channel.value
     if partition.channel == Channel.LINK and partition.hospital.links == "all":

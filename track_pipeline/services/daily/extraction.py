@@ -1,4 +1,4 @@
-"""Extraction of one hospital-day: read, classify, and put each area's rows where the next step finds them."""
+"""Extraction of one hospital-day: read, classify, and write each area's rows to the lake for the invitation."""
 
 import logging
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ EXTRACT: Final = "extract"
 
 @dataclass(frozen=True)
 class Extraction:
-    """What a hospital-day consisted of, in numbers: encounters per area key (or `unclassified`)."""
+    """Counts of a hospital-day: encounters per area key or `unclassified`, and unclassified encounters by reason."""
 
     rows: Mapping[str, int]
     unclassified_by: Mapping[str, int]
@@ -34,7 +34,7 @@ class Extraction:
 
 @dataclass(frozen=True)
 class Extractor:
-    """Reads hospital-days into the lake and tells the ledger which encounters there are."""
+    """Extraction of hospital-days into the lake; the ledger gets the list of encounters."""
 
     reader: HospitalReader
     rules: Mapping[str, RuleSet]
@@ -42,10 +42,10 @@ class Extractor:
     ledger: Ledger
 
     def extract(self, hospital: Hospital, day: date) -> Extraction:
-        """Reads the day once and writes all areas, and the rows that belong to none.
+        """Read the day once and write the rows of all areas, and the rows in no area.
 
-        All, because an encounter that is in another area now must not stay in the one it was in. Raises SourceError
-        when the database cannot be read; nothing is written then.
+        All areas are written because an encounter that changed its area must not stay in the old one. Raises
+        SourceError when the database cannot be read; then nothing is written.
         """
         rules = self.rules[hospital.code]
         batches = list(self.reader.extract(hospital, day))
@@ -55,13 +55,13 @@ class Extractor:
         parts[UNCLASSIFIED] = encounters.filter(pl.col("area").is_null())
         for area, rows in parts.items():
             self.lake.write(rows, EXTRACT, area, day, hospital.code)
-            self._tell_ledger(hospital, day, area, rows, rules)
+            self._record(hospital, day, area, rows, rules)
             with about(area=area):
                 logger.info("extract of %s: %d encounters", day, rows.height)
         reasons = parts[UNCLASSIFIED].group_by("reason").len().sort("reason")
         return Extraction({area: rows.height for area, rows in parts.items()}, dict(reasons.iter_rows()))
 
-    def _tell_ledger(self, hospital: Hospital, day: date, area: str, rows: pl.DataFrame, rules: RuleSet) -> None:
+    def _record(self, hospital: Hospital, day: date, area: str, rows: pl.DataFrame, rules: RuleSet) -> None:
         is_excluded = pl.col("area").is_null()
         found = rows.select(
             "database",
@@ -77,7 +77,7 @@ class Extractor:
 
 
 def extract_of(lake: Lake, hospital: Hospital, day: date) -> pl.DataFrame | None:
-    """All that the lake has of a hospital-day (`ENCOUNTERS`), of every area and of none; None when it has nothing."""
+    """Return all extracted rows of a hospital-day (`ENCOUNTERS`), also those in no area; None without an extract."""
     found = [lake.find(EXTRACT, area, day, hospital.code) for area in (*AREAS, UNCLASSIFIED)]
     frames = [frame for frame in found if frame is not None]
     return pl.concat(frames) if frames else None

@@ -1,4 +1,4 @@
-"""The invitation of one hospital-day: who of the extracted is asked, and why the others are not."""
+"""Invitation of one hospital-day: which extracted encounters are planned, and why the others are excluded."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +28,7 @@ INVITATION: Final = "invitation"
 
 @dataclass(frozen=True)
 class Planner:
-    """Makes plans from extracts, policy and ledger."""
+    """Plans from extracts, policy and ledger."""
 
     lake: Lake
     ledger: Ledger
@@ -39,33 +39,33 @@ class Planner:
     clock: Callable[[], datetime]
 
     def invite(self, hospital: Hospital, day: date, areas: Sequence[Area] = AREAS) -> dict[Area, pl.DataFrame]:
-        """Plans a hospital-day and writes the chosen areas' plans (`PLAN`) to the lake and the ledger.
+        """Plan a hospital-day, write the plans (`PLAN`) of the chosen areas to lake and ledger, and return them.
 
-        One person is asked once a day, so all areas that have been extracted are weighed together. Raises
-        NotInLake when a chosen area has not been extracted.
+        A person is invited once a day, so all extracted areas are planned together. Raises NotInLake when a chosen
+        area has not been extracted.
         """
         request = self._request(hospital, day)
-        # Before they are read: an extract that comes in between is not what was planned.
+        # Taken before the extracts are read: an extract that is written in between is not part of this plan.
         made_of = {area: self.lake.digest(EXTRACT, area, day, hospital.code) for area in areas}
         identified = self._identified(hospital, day, areas, request)
-        self.ledger.people.record_sightings(hospital.code, day, _seen(identified))
+        self.ledger.people.record_sightings(hospital.code, day, _sightings(identified))
         facts = self._facts(hospital, day, identified)
-        # By the same name: of a large day, what is not needed any more is let go.
+        # The same name is used again so that the earlier frame of a large day is freed.
         identified = eligible(identified, request, facts)
         plan = make_plan(identified, request, facts)
         plans = {area: plan.filter(pl.col("area") == area.value) for area in areas}
         for area, rows in plans.items():
             self.lake.write(rows, INVITATION, area, day, hospital.code, made_of=made_of[area])
-            self._tell_ledger(hospital, day, area, rows)
+            self._record(hospital, day, area, rows)
             planned = rows.filter(pl.col("result") == PLANNED).height
             with about(area=area):
-                logger.info("plan of %s: %d to be asked, %d excluded", day, planned, rows.height - planned)
+                logger.info("plan of %s: %d planned, %d excluded", day, planned, rows.height - planned)
         return plans
 
     def as_if_unsent(self, hospital: Hospital, day: date, encounters: pl.DataFrame) -> pl.DataFrame:
-        """The plan (`PLAN`) of encounters (`ENCOUNTERS`, of all areas and of none), as if none of them had an outcome.
+        """Return the plan (`PLAN`) of encounters (`ENCOUNTERS`, of all areas and of none), as if none had an outcome.
 
-        So what has left keeps its place only if these rules and this policy give it one. Nothing is written anywhere.
+        A sent line is planned only if these rules and this policy plan it. Nothing is written.
         """
         request = self._request(hospital, day)
         identified = identify(encounters, request, self.hasher)
@@ -77,7 +77,7 @@ class Planner:
         return PlanRequest(hospital, day, self.clock().astimezone(hospital.zone).date(), self.policy, self.surveys)
 
     def _identified(self, hospital: Hospital, day: date, areas: Sequence[Area], request: PlanRequest) -> pl.DataFrame:
-        """Everybody who was extracted, also who is in no area: a front desk's telephone is shared by all of them."""
+        """Return all extracted encounters, also those in no area: all of them count for a shared contact."""
         read = {area: self.lake.read if area in areas else self.lake.find for area in AREAS}
         frames = [read[area](EXTRACT, area, day, hospital.code) for area in AREAS]
         frames.append(self.lake.find(EXTRACT, UNCLASSIFIED, day, hospital.code))
@@ -89,7 +89,7 @@ class Planner:
         contacted = self.ledger.people.recent_contacts(keys, cohort_from=day - self._cooldowns(), cohort_before=day)
         was_known = pl.col("answered_on") <= self.clock().astimezone(hospital.zone).date()
         return LedgerFacts(
-            # Replayed at the same instant, a plan is the same; the claim looks at every opt-out there is.
+            # A plan repeated for the same instant is the same; the claim checks all opt-outs.
             opted_out=self.ledger.people.opted_out(keys, known_at=self.clock()),
             contacted=contacted.with_columns(answered_on=pl.when(was_known).then("answered_on")),
             asked=self.ledger.sends.invitations(hospital.code, day),
@@ -99,15 +99,16 @@ class Planner:
         )
 
     def _cooldowns(self) -> timedelta:
-        """How long ago somebody may have been invited who is still in quarantine: an answer may have come much later.
+        """Return how old an invitation can be whose person is still in quarantine.
 
-        As late as the last reminder is valid, and that one may have been caught up.
+        The quarantine after an answer starts at the answer, and an answer can come until the last reminder expires,
+        which may itself have been sent late.
         """
         quarantine, policy = self.policy.quarantine, self.policy
         until_answer = policy.reminding_days + policy.sending.validity_days + 1
         return timedelta(days=max(quarantine.after_invite, quarantine.after_answer + until_answer))
 
-    def _tell_ledger(self, hospital: Hospital, day: date, area: Area, plan: pl.DataFrame) -> None:
+    def _record(self, hospital: Hospital, day: date, area: Area, plan: pl.DataFrame) -> None:
         self.ledger.encounters.record_plan(
             hospital.code,
             day,
@@ -128,10 +129,11 @@ class Planner:
         )
 
 
-def _seen(identified: pl.DataFrame) -> pl.DataFrame:
-    """Whom the hospital saw that day, one row per key: whoever comes back, or dies, is not reminded of an older visit.
+def _sightings(identified: pl.DataFrame) -> pl.DataFrame:
+    """Return the people of the day: person_key, database, encounter_id, died; one row per key.
 
-    A cancelled encounter did not take place. Who died is also known by the encounter, whatever its contacts become.
+    A person who returns or dies gets no reminder of an older encounter. Cancelled encounters did not take place and are
+    left out. A death is also recorded under a key of the encounter, which does not change with its contacts.
     """
     died = pl.col("died") | pl.col("reason").eq_missing(pl.lit(Exclusion.DECEASED.value))
     took_place = identified.filter(pl.col("reason").ne_missing(pl.lit(Exclusion.CANCELLED.value)))

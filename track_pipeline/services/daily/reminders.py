@@ -1,6 +1,7 @@
-"""The reminders of one cohort, area and wave: who has not answered, is still there to be asked, and is due.
+"""Reminders of one cohort, area and wave, for encounters that are due and have no answer.
 
-What Track.co knows must be fresh, or nothing leaves. How lines leave is `sending`'s, who is due `domain.reminders`'.
+No reminder is sent unless the data from Track.co is fresh. `domain.reminders` decides which reminders are due;
+`sending` describes how lines are sent.
 """
 
 import logging
@@ -28,17 +29,17 @@ from track_pipeline.services.feedback.reading import is_fresh
 
 logger = logging.getLogger(__name__)
 
-# What must have been read of Track.co lately: each may hold somebody's no.
+# Sources at Track.co that must have been read recently: each can contain an answer or an opt-out.
 FRESH: Final[tuple[Source, ...]] = ("answers", "opt_outs", "all_statuses")
 
 
 class AnswersStale(TrackPipelineError):  # noqa: N818 - a state
-    """Nobody may be reminded before it is known who has answered and who has opted out."""
+    """Answers or opt-outs of Track.co are too old for reminders to be sent."""
 
 
 @dataclass
 class ReminderReport(SendReport):
-    """What one run of reminders did; `results` counts candidates by result and reason."""
+    """Counts of one run of reminders; `results` counts candidates by result and reason."""
 
     candidates: int = 0
     results: dict[str, int] = field(default_factory=dict)
@@ -46,14 +47,14 @@ class ReminderReport(SendReport):
 
 @dataclass(frozen=True)
 class Reminder:
-    """Reminds cohorts."""
+    """Reminders of cohorts."""
 
     outbox: Outbox
 
     def remind(self, hospital: Hospital, day: date, area: Area, wave: Wave, run_id: str) -> ReminderReport:
-        """Sends the reminders of a cohort that are due today and have not left.
+        """Send the reminders of a cohort that are due today and were not sent yet.
 
-        Safe to run any number of times. Raises AnswersStale, and what `Outbox.send` raises.
+        Safe to repeat. Raises AnswersStale, and what `Outbox.send` raises.
         """
         ledger = self.outbox.ledger
         decided = self._decide(hospital, day, area, wave)
@@ -79,13 +80,13 @@ class Reminder:
         plan = outbox.lake.find(INVITATION, area, day, hospital.code)
         planned = None if plan is None else plan.filter(pl.col("result") == PLANNED)
         candidates = outbox.ledger.reminders.candidates(hospital.code, day, area, planned)
-        # A purged plan leaves nobody to be reminded, each by name: `no_contact`.
+        # If the plan was purged, every candidate gets the reason `no_contact`.
         contacts = pl.DataFrame(schema=CONTACTS) if planned is None else self._contacts(hospital, planned)
         decided = decide(candidates, contacts, wave, today, hospital, outbox.policy)
         return decided.with_columns(hospital=pl.lit(hospital.code), area=pl.lit(area.value), extra=pl.lit(value=False))
 
     def _contacts(self, hospital: Hospital, planned: pl.DataFrame) -> pl.DataFrame:
-        """The contacts of the planned; phones only of people who may get WhatsApp."""
+        """Return the contacts of planned lines; phones only if the person may get WhatsApp."""
         keys = pl.concat(planned.get_column(name).drop_nulls() for name in KEY_COLUMNS)
         agreed = may_get_whatsapp(hospital, self.outbox.ledger.people.consented(keys, Channel.WHATSAPP))
         return planned.with_columns(phone_e164=pl.when(agreed).then("phone_e164"))
@@ -98,7 +99,7 @@ class Reminder:
                 read = f"last read {last[0]:%Y-%m-%d %H:%M} UTC" if last else "never read"
                 what = source.replace("_", " ")
                 raise AnswersStale(
-                    f"{hospital.code} {day}: nobody was reminded, {what} of Track.co were {read}. "
+                    f"{hospital.code} {day}: no reminder was sent, because {what} of Track.co were {read}. "
                     "Materialise the asset `answers`, then run this partition again"
                 )
 

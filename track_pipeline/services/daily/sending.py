@@ -1,7 +1,7 @@
-"""The one way out of the house: lines are claimed, posted and settled, and every one of them gets a name.
+"""Sending of lines in batches: claim, POST, record the outcome. Every line ends with one outcome.
 
-First invitations and reminders both leave through here. Who is to be written to is decided before; whether a line
-left is the ledger's. A crash at any point leaves at worst claims without an outcome, which count as `unknown`.
+Invitations and reminders are both sent here; their callers decide which lines. The ledger records whether a line was
+sent. A crash at any point can only leave claims without an outcome, which count as `unknown`.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -30,7 +30,7 @@ from track_pipeline.services.alerting.problems import throttled
 
 SURVEY_LINK: Final = Channel.LINK.step
 
-# One row per link made: what the front desk needs to hand it over.
+# One row per created link, with what the front desk needs to give it to the patient.
 LINKS: Final = pl.Schema(
     {
         "send_id": pl.String(),
@@ -44,19 +44,19 @@ LINKS: Final = pl.Schema(
     }
 )
 
-# A refused batch is halved until the bad lines are alone; so many requests are enough for a few of them.
+# A refused batch is halved until each bad line is alone; this many requests isolate a few bad lines.
 _MOST_REQUESTS_PER_BATCH: Final = 40
 
 _NEXT_STEP: Final = {
-    Deferral.UNREACHABLE: "Run this partition again once Track.co answers; `track status` names what is unknown.",
+    Deferral.UNREACHABLE: "Run this partition again once Track.co answers; `track status` counts the unknown sends.",
     Deferral.BUSY: "Run this partition again later.",
-    Deferral.TOKEN_REFUSED: "Put a valid API_TOKEN in the settings, then run the failed partitions again.",
-    Deferral.THROTTLED: "Solve the captcha at Track.co, `track pause remove all`, then run these partitions again.",
+    Deferral.TOKEN_REFUSED: "Set a valid API_TOKEN and run the failed partitions again.",
+    Deferral.THROTTLED: "Solve the captcha at Track.co, run `track pause remove all`, then run these partitions again.",
 }
 
 
-class DispatchStopped(TrackPipelineError):  # noqa: N818 - a state, not a fault of ours
-    """A dispatch ended before its last line; what had left is in the ledger, the rest waits."""
+class DispatchStopped(TrackPipelineError):  # noqa: N818 - a state, not a fault of this program
+    """A dispatch stopped before its last line. The ledger has the sent lines; the other lines wait."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Partition:
 
 @dataclass
 class SendReport:
-    """What one sending did, in numbers of lines; the partition's whole state is the ledger's."""
+    """Counts of lines of one sending; the ledger has the state of the whole partition."""
 
     lines: int = 0
     earlier: int = 0
@@ -93,12 +93,12 @@ class SendReport:
     def __str__(self) -> str:
         held = "".join(f", {count} {reason}" for reason, count in sorted(self.held.items()))
         counts = f"{self.sent} sent, {self.rejected} rejected, {self.unknown} unknown"
-        return f"{self.lines} lines, {self.earlier} settled earlier, {counts}{held}"
+        return f"{self.lines} lines, {self.earlier} with an earlier outcome, {counts}{held}"
 
 
 @dataclass(frozen=True)
 class Outbox:
-    """Sends lines. `sends` is False in a dry run, which does everything but claim and post."""
+    """Sending of lines. `sends` is False in a dry run, which does everything except claim and POST."""
 
     lake: Lake
     ledger: Ledger
@@ -110,14 +110,14 @@ class Outbox:
     sends: bool
 
     def send(self, partition: Partition, lines: pl.DataFrame, run_id: str, report: SendReport) -> None:
-        """Sends lines (columns of `PLAN`, and `extra`) batch after batch, as long as it may; adds to the report.
+        """Send lines (columns of `PLAN`, and `extra`) in batches while sending is allowed; add the counts to `report`.
 
-        Raises ConfigError when a template is missing, before anything is claimed, and DispatchStopped when Track.co
-        could not be relied on; the message says what to do.
+        Raises ConfigError before any claim when a template is missing, and DispatchStopped when Track.co does not
+        answer reliably; the message says what to do.
         """
         for unit in lines.get_column("unit").unique():
             self.sender.check(unit, partition.channel)
-        # What was sent on which basis, with which fields, must be told for as long as the sends are kept.
+        # The ledger keeps the text of the policy as long as the sends, to show the basis of each send.
         if self.sends:
             self.ledger.policies.remember(self.policy.version, self.policy.model_dump_json())
         session = _Session(self, partition, run_id, report)
@@ -125,7 +125,7 @@ class Outbox:
             session.send(list(self._batches(lines)))
 
     def why_wait(self, partition: Partition) -> Outcome | None:
-        """The outcome of lines that may not be sent now (deferred); None when they may."""
+        """Return the deferred outcome of lines that may not be sent now; None when they may be sent."""
         hospital, channel = partition.hospital, partition.channel
         if not self.sends:
             return Outcome.deferred(Deferral.DRY_RUN)
@@ -138,15 +138,15 @@ class Outbox:
         return None
 
     def hold(self, partition: Partition, lines: pl.DataFrame, held: Outcome, report: SendReport) -> None:
-        """Names why lines did not leave. Links beside an invitation are not what became of an encounter."""
+        """Record why lines were not sent. An extra link is no outcome of its encounter."""
         report.add_held(str(held), lines.height)
         own = lines.filter(~pl.col("extra")).select(ENCOUNTER_KEY)
-        place = (partition.hospital.code, partition.day)
+        hospital_day = (partition.hospital.code, partition.day)
         if partition.wave.is_reminder:
             noted = own.with_columns(result=pl.lit(held.kind.value), reason=pl.lit(held.reason))
-            self.ledger.encounters.note(*place, partition.wave.key, noted)
+            self.ledger.encounters.note(*hospital_day, partition.wave.key, noted)
         else:
-            self.ledger.encounters.hold(*place, partition.area, own.with_columns(held=pl.lit(str(held))))
+            self.ledger.encounters.hold(*hospital_day, partition.area, own.with_columns(held=pl.lit(str(held))))
 
     def _batches(self, lines: pl.DataFrame) -> Iterator[pl.DataFrame]:
         for of_survey in lines.partition_by("unit", "survey_uuid", maintain_order=True):
@@ -155,7 +155,7 @@ class Outbox:
 
 @dataclass
 class _Session:
-    """One sending under way."""
+    """The state of one call of `Outbox.send`."""
 
     outbox: Outbox
     partition: Partition
@@ -164,19 +164,19 @@ class _Session:
 
     def send(self, batches: list[pl.DataFrame]) -> None:
         outbox, partition = self.outbox, self.partition
-        for place, batch in enumerate(batches):
+        for index, batch in enumerate(batches):
             try:
                 waiting = outbox.why_wait(partition)
                 if waiting is None:
                     outbox.sender.await_turn()
-                    # Before anything is claimed, for a turn may be minutes away, and much may have changed.
+                    # Checked again before any claim: waiting for a turn can take minutes.
                     waiting = outbox.why_wait(partition)
                 if waiting is None:
                     self._send_batch(batch)
                 else:
                     outbox.hold(partition, batch, waiting, self.report)
             except SendFailure as failure:
-                self._stop(failure, batches[place:])
+                self._stop(failure, batches[index:])
                 return
 
     def _send_batch(self, batch: pl.DataFrame) -> None:
@@ -185,7 +185,7 @@ class _Session:
             refused = verdicts.filter(pl.col("verdict") == reason.value)
             if not refused.is_empty():
                 self.outbox.hold(self.partition, refused, Outcome.suppressed(reason), self.report)
-        # These have their outcome by the plan that was made meanwhile.
+        # The outcome of these lines comes from a newer plan.
         withdrawn = verdicts.filter(pl.col("verdict") == ClaimVerdict.WITHDRAWN.value).height
         self.report.add_held(ClaimVerdict.WITHDRAWN, withdrawn)
         claimed = verdicts.filter(pl.col("verdict") == ClaimVerdict.CLAIMED.value)
@@ -194,7 +194,7 @@ class _Session:
         try:
             self._post(claimed, requests_left=_MOST_REQUESTS_PER_BATCH)
         except (SendFailure, ConfigError):
-            # What is still claimed has not left: every request that may have is settled before its failure goes on.
+            # Lines that are still claimed were not sent: a request that may have left is recorded before it raises.
             self.outbox.ledger.sends.release(claimed.get_column("send_id"))
             raise
 
@@ -219,7 +219,7 @@ class _Session:
         )
 
     def _post(self, claimed: pl.DataFrame, requests_left: int) -> int:
-        """Posts claimed lines and settles them; returns how many more requests may be spent on them."""
+        """POST claimed lines and record their outcome; return the number of requests that are left for them."""
         ledger, send_ids = self.outbox.ledger, claimed.get_column("send_id").to_list()
         try:
             accepted = self.outbox.sender.post(self.partition.hospital, self.partition.channel, claimed)
@@ -246,7 +246,7 @@ class _Session:
                 send_ids, SendState.REJECTED, reason=reason, distribution_id=accepted.distribution_id
             )
         if self.partition.channel == Channel.LINK:
-            # Whoever has no link was not asked; whether Track.co made one that nobody could read, nobody knows.
+            # Without a link in the response, it is unknown whether Track.co created one.
             missing = taken.join(made, on="send_id", how="anti").get_column("send_id")
             self.report.unknown += ledger.sends.settle(missing, SendState.UNKNOWN, reason="no_link")
             taken = made
@@ -254,7 +254,7 @@ class _Session:
         self.report.sent += ledger.sends.settle(sent, SendState.SENT, distribution_id=accepted.distribution_id)
 
     def _keep_links(self, taken: pl.DataFrame, links: Mapping[str, str]) -> pl.DataFrame:
-        """Adds links to the lake (`LINKS`) before the ledger calls them made: a link nobody has is lost."""
+        """Add links to the lake (`LINKS`) before the ledger records them as sent: a link that is not stored is lost."""
         partition = self.partition
         by_send = pl.DataFrame({"send_id": list(links), "link": list(links.values())})
         made = taken.join(by_send, on="send_id").select(LINKS.names())
@@ -262,16 +262,16 @@ class _Session:
         return made
 
     def _stop(self, failure: SendFailure, unsent: list[pl.DataFrame]) -> None:
-        """Names what the lines of a broken-off dispatch wait for, and says what to do."""
+        """Record why the remaining lines wait; raise DispatchStopped, except for a used-up budget."""
         partition, ledger = self.partition, self.outbox.ledger
         if isinstance(failure, Stopped) and failure.reason == Deferral.THROTTLED:
             ledger.pauses.add(ALL_SENDING, reason=Deferral.THROTTLED, source="Track.co answered 405")
             self.outbox.alerts.send(throttled())
-        place = (partition.hospital.code, partition.day)
-        left = ledger.sends.of_wave(*place, partition.wave, partition.channel)
-        # What was dropped with this very batch stays dropped.
-        dropped = ledger.encounters.suppressed(*place)
-        rest = pl.concat(unsent).join(left, on=ENCOUNTER_KEY, how="anti")
+        hospital_day = (partition.hospital.code, partition.day)
+        sent = ledger.sends.of_wave(*hospital_day, partition.wave, partition.channel)
+        # Lines that this batch suppressed stay suppressed.
+        dropped = ledger.encounters.suppressed(*hospital_day)
+        rest = pl.concat(unsent).join(sent, on=ENCOUNTER_KEY, how="anti")
         if not partition.wave.is_reminder:
             rest = rest.join(dropped, on=[*ENCOUNTER_KEY, "area", "channel"], how="anti")
         reason = Deferral.UNREACHABLE if isinstance(failure, Unknown) else Deferral(failure.reason)

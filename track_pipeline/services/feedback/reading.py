@@ -1,7 +1,7 @@
-"""What comes back from Track.co, into the ledger: answers, delivery statuses, opt-outs. Contacts nobody.
+"""Reading of answers, delivery statuses and opt-outs from Track.co into the ledger. Contacts no patient.
 
-Read again and again with an overlap, so that nothing is missed; what is delivered twice counts once. Comments may
-hold personal data: they go straight into their own table and are counted nowhere.
+Readings overlap, so that no row is missed; a row that is read twice counts once. Comments can have personal data: they
+are stored in their own table and not counted.
 """
 
 from collections import Counter
@@ -23,30 +23,30 @@ from track_pipeline.ports import Alert, Alerts, Answer, DeliveryStatus, Feedback
 from track_pipeline.services.feedback.statuses import statuses_of
 from track_pipeline.services.operator.people import NoSuchContact, person_keys
 
-# What changes at Track.co while pages are read may slide past that read: the following ones start earlier.
+# Rows that change at Track.co while pages are read can be missed, so the next reading starts this much earlier.
 _OVERLAP: Final = timedelta(days=1)
 
-# The clocks of machines that share a ledger may differ by so much.
+# The largest expected difference between the clocks of machines that share a ledger.
 CLOCKS_DIFFER: Final = timedelta(minutes=5)
 
-# Of so many rows one could be read, or the mapping is wrong.
-_TELLING: Final = 5
+# If this many rows or more were read and all are unreadable, the mapping is wrong.
+_LEAST_UNREAD: Final = 5
 
 _STATUS_INTERVAL: Final = timedelta(minutes=50)
 
-# Statuses that say the person, or the provider for the person, refuses the channel.
+# Statuses that mean an opt-out of the channel, by the person or by the provider.
 _REFUSALS: Final = {"unsubscribed": "Track.co status", "refused": "provider refusal"}
 
 _Row = TypeVar("_Row", Answer, DeliveryStatus, OptOut)
 
 
 class Unreadable(TrackPipelineError):  # noqa: N818 - read as "the answers are unreadable"
-    """Track.co answers in a shape that the mapping does not fit."""
+    """The mapping does not fit the rows that Track.co returns."""
 
 
 @dataclass
 class FeedbackReport:
-    """What one reading brought, in numbers. `skipped`: rows that could not be read, by reason.
+    """Counts of one reading. `skipped`: rows that could not be read, by reason.
 
     `detractors`: new answers of 0 to 6, by hospital.
     """
@@ -62,7 +62,7 @@ class FeedbackReport:
 
 @dataclass(frozen=True)
 class FeedbackReader:
-    """Brings the ledger up to date with Track.co."""
+    """Updates of the ledger from Track.co."""
 
     reader: FeedbackSource
     ledger: Ledger
@@ -72,9 +72,9 @@ class FeedbackReader:
     alerts: Alerts
 
     def refresh(self) -> FeedbackReport:
-        """Reads all that is new; what was read before a failure stays read.
+        """Read all new rows; rows that were read before a failure stay recorded.
 
-        Raises SendFailure when Track.co cannot be read, Unreadable when what it says cannot.
+        Raises SendFailure when Track.co cannot be reached, Unreadable when no row fits the mapping.
         """
         report = FeedbackReport()
         try:
@@ -82,13 +82,13 @@ class FeedbackReader:
             self._read_answers(report)
             self._read_statuses(report)
         finally:
-            # Also when the rest cannot be read: to the next reading these answers are not new.
-            self._tell_of_detractors(report)
+            # Also after a failure: the next reading does not count these answers as new.
+            self._alert_detractors(report)
         return report
 
-    def _tell_of_detractors(self, report: FeedbackReport) -> None:
+    def _alert_detractors(self, report: FeedbackReport) -> None:
         for hospital, count in sorted(report.detractors.items()):
-            text = f"{count} new answers of detractors (0 to 6); somebody may want to call them."
+            text = f"{count} new answers of detractors (0 to 6). The hospital may want to call them."
             self.alerts.send(Alert(hospital, text, "/assets/daily_report"))
 
     def _read_answers(self, report: FeedbackReport) -> None:
@@ -100,12 +100,12 @@ class FeedbackReader:
             done = [answer for answer in rows if answer.state == "done"]
             report.partial_answers += len(rows) - len(done)
             recorded = self.ledger.answers.record(_answers(done, started))
-            # Whoever answered was reached, whatever was seen of the sending.
+            # An answer proves that its send was delivered, also if the outcome of the send was unknown.
             self.ledger.sends.settle([answer.send_id for answer in done], SendState.SENT, reason="answered")
             report.new_answers += recorded.new
             report.strangers += recorded.strangers
             if recorded.new:
-                # Pages shift while they are read: an answer may be on two of them.
+                # Pages shift while they are read, so an answer can be on two pages.
                 unhappy = _detractors(done) - counted
                 report.detractors.update(self.ledger.answers.hospitals_of(unhappy, started))
                 counted |= unhappy
@@ -126,10 +126,10 @@ class FeedbackReader:
         self.ledger.answers.record_refresh("opt_outs", started)
 
     def _read_statuses(self, report: FeedbackReport) -> None:
-        """Asks of each distribution, which is a request each: hourly of the newest, of all less often.
+        """Read the statuses of distributions, one request each: hourly for the newest, less often for all.
 
-        All are those whose people may still be reminded, for one of them may have unsubscribed meanwhile. They are
-        asked of again at half the age at which what is known would keep a reminder from going.
+        All means every distribution whose people may still get a reminder, because a person can unsubscribe meanwhile.
+        They are read again at half of `max_answer_age_hours`, the age that blocks reminders.
         """
         started, policy = self.clock(), self.policy.feedback
         if not self._is_older("statuses", _STATUS_INTERVAL):
@@ -138,11 +138,11 @@ class FeedbackReader:
         until_late = self.policy.reminding_days + 1
         days = max(policy.status_days, until_late) if of_all else policy.status_days
         reading = _Reading("statuses", report)
-        for _, told in statuses_of(self.reader, self.ledger.sends.distributions(started - timedelta(days=days))):
-            if isinstance(told, SendFailure):
-                report.skipped[f"distribution_{told.reason}"] += 1
+        for _, pages in statuses_of(self.reader, self.ledger.sends.distributions(started - timedelta(days=days))):
+            if isinstance(pages, SendFailure):
+                report.skipped[f"distribution_{pages.reason}"] += 1
                 continue
-            rows = [row for page in told for row in reading.rows_of(page)]
+            rows = [row for page in pages for row in reading.rows_of(page)]
             report.new_statuses += self.ledger.answers.record_deliveries(_deliveries(rows, started)).new
             refused = [(row.send_id, None, _REFUSALS[row.status]) for row in rows if row.status in _REFUSALS]
             report.new_opt_outs += self._opt_out_senders(refused)
@@ -157,7 +157,7 @@ class FeedbackReader:
 
     def _since(self, source: Literal["answers", "opt_outs"]) -> datetime | None:
         last = self.ledger.answers.last_refresh(source)
-        # A clock that was ahead says nothing about where to read on: all is read again.
+        # A time in the future comes from a wrong clock, so everything is read again.
         return last[1] - _OVERLAP if last and last[1] and last[1] <= self.clock() + CLOCKS_DIFFER else None
 
     def _keys_of_contact(self, row: OptOut, report: FeedbackReport) -> Iterator[str]:
@@ -169,7 +169,7 @@ class FeedbackReader:
                     report.skipped["opt_out_unreadable"] += 1
 
     def _opt_out_senders(self, refusals: Iterable[tuple[str, str | None, str]]) -> int:
-        """Opts out whom sends went to, under all their keys; without a channel, the one the send took."""
+        """Opt out the people of sends, under all their keys; without a channel, for the channel of the send."""
         wanted = pl.DataFrame(list(refusals), schema=("send_id", "asked", "source"), orient="row").cast(pl.String)
         found = self.ledger.sends.keys_of(wanted.get_column("send_id")).join(wanted, on="send_id")
         rows = (
@@ -185,13 +185,13 @@ class FeedbackReader:
 
 
 def is_fresh(read_at: datetime, now: datetime, age: timedelta) -> bool:
-    """Whether something was read less than `age` ago. A clock that was ahead when it was read says nothing."""
+    """Return whether `read_at` is less than `age` ago; a time in the future, from a wrong clock, is not fresh."""
     return -CLOCKS_DIFFER <= now - read_at < age
 
 
 @dataclass
 class _Reading:
-    """The pages of one source; rows that could not be read are counted in the report."""
+    """The pages of one source; the report counts rows that could not be read."""
 
     what: str
     report: FeedbackReport
@@ -205,16 +205,16 @@ class _Reading:
         return page.rows
 
     def check(self) -> None:
-        """Raises Unreadable where it looks as if the fields were others than the mapping says."""
-        if self.unread >= _TELLING and not self.read:
+        """Raise Unreadable when all rows, at least five, were unreadable: the mapping probably has wrong fields."""
+        if self.unread >= _LEAST_UNREAD and not self.read:
             raise Unreadable(
-                f"none of {self.unread} {self.what} of Track.co could be read, so nobody is reminded. "
+                f"none of {self.unread} {self.what} of Track.co could be read, so no reminder is sent. "
                 "Compare a real answer with track_api.toml (TRACK_API_MAPPING), then run this again"
             )
 
 
 def _detractors(rows: Iterable[Answer]) -> set[str]:
-    """The sends that were answered by a detractor."""
+    """Return the sends whose answer is that of a detractor."""
     return {row.send_id for row in rows if row.score is not None and band(row.score) == "detractor"}
 
 

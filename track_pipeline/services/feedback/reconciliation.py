@@ -1,7 +1,7 @@
-"""The ledger and Track.co compared, both ways, send by send. Contacts nobody.
+"""Comparison of the ledger with Track.co, both ways, send by send. Contacts no patient.
 
-What Track.co has was sent, whatever was seen of it. What it has not is told, never sent again by itself: a list that
-lacks a message proves less than a person who is asked twice.
+A send that Track.co has is recorded as sent. A send that Track.co lacks is reported but never sent again automatically:
+an incomplete list is no proof, and a second message to a person is worse.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,10 +17,10 @@ from track_pipeline.domain.sends import OPEN_STATES, SendState
 from track_pipeline.ports import FeedbackSource, SendFailure
 from track_pipeline.services.feedback.statuses import statuses_of
 
-# A younger claim may still be on its way.
+# A younger claim may still be being sent.
 IN_FLIGHT: Final = timedelta(minutes=15)
 
-# The clock of Track.co may differ from ours by so much.
+# The largest expected difference between the clock of Track.co and ours.
 _OVERLAP: Final = timedelta(hours=1)
 
 _THEIRS: Final = {"send_id": pl.String(), "their_distribution": pl.String()}
@@ -28,13 +28,13 @@ _THEIRS: Final = {"send_id": pl.String(), "their_distribution": pl.String()}
 
 @dataclass
 class Reconciliation:
-    """What a comparison found, in numbers of sends; by hospital where the ledger knows it.
+    """Counts of sends that a comparison found, by hospital where the ledger knows it.
 
-    confirmed: nobody had seen their outcome, and Track.co has them: they are `sent` now. absent: the same, and
-    Track.co lacks them. missing: `sent` in the ledger, and Track.co lacks them. denied: `rejected` in the ledger, and
-    Track.co has them. strangers: Track.co has them, the ledger does not. `lists_distributions`: whether Track.co can
-    be asked what it has; without it nothing is confirmed, absent or a stranger. `unreadable`: distributions of which
-    it would not tell.
+    confirmed: the outcome was unknown and Track.co has the send; it is `sent` now. absent: the outcome is unknown and
+    Track.co lacks the send. missing: `sent` in the ledger, but Track.co lacks it. denied: `rejected` in the ledger, but
+    Track.co has it. strangers: Track.co has the send, the ledger does not. lists_distributions: whether Track.co can
+    list its distributions; without the list no send is confirmed, absent or a stranger.
+    unreadable: distributions whose statuses Track.co did not return.
     """
 
     compared: int = 0
@@ -48,13 +48,13 @@ class Reconciliation:
 
     @property
     def agrees(self) -> bool:
-        """Whether nothing was found that somebody has to look at, beside what nobody saw the outcome of."""
+        """Whether the comparison found nothing to check; sends with unknown outcome do not count."""
         return not (self.missing or self.denied or self.strangers or self.unreadable)
 
 
 @dataclass(frozen=True)
 class Reconciler:
-    """Compares the messages of the last days. Links are left out: Track.co keeps no status of them."""
+    """Comparison of the messages of the last `status_days`, without links: Track.co keeps no status of a link."""
 
     reader: FeedbackSource
     ledger: Ledger
@@ -62,7 +62,7 @@ class Reconciler:
     clock: Callable[[], datetime]
 
     def reconcile(self) -> Reconciliation:
-        """Compares, and settles what Track.co confirms. Raises SendFailure when Track.co cannot be read."""
+        """Compare, and record as sent what Track.co confirms. Raises SendFailure when Track.co cannot be read."""
         now = self.clock()
         since = now - timedelta(days=self.policy.feedback.status_days)
         ours = self.ledger.sends.messages(since, now - IN_FLIGHT)
@@ -79,12 +79,12 @@ class Reconciler:
         )
         report.compared = both.height
         report.confirmed = self._confirm(both.filter(is_open & is_there))
-        # Only of distributions that the ledger knows are statuses, and so refusals, read.
-        self._place(
+        # Statuses, and so opt-outs, are read only of distributions that the ledger knows.
+        self._record_distributions(
             both.filter((pl.col("state") == SendState.SENT.value) & is_there & pl.col("distribution_id").is_null())
         )
         report.denied = _by_hospital(both.filter((pl.col("state") == SendState.REJECTED.value) & is_there))
-        # A send that was settled by an answer or by hand is in a distribution whose id nobody has noted.
+        # A send that an answer or an operator resolved has no distribution id.
         can_be_found = pl.lit(report.lists_distributions) | pl.col("distribution_id").is_not_null()
         report.missing = _by_hospital(both.filter((pl.col("state") == SendState.SENT.value) & ~is_there & can_be_found))
         if report.lists_distributions:
@@ -100,15 +100,15 @@ class Reconciler:
         return [row.distribution_id for page in pages or () for row in page.rows]
 
     def _messages_of(self, distributions: dict[str, None], report: Reconciliation) -> tuple[pl.DataFrame, list[str]]:
-        """The messages that Track.co has in these distributions, and the distributions of which it does not tell."""
+        """Return the messages that Track.co has in these distributions, and the distributions that it cannot read."""
         silent: list[str] = []
 
         def rows() -> Iterator[tuple[str, str]]:
-            for distribution, told in statuses_of(self.reader, distributions):
-                if isinstance(told, SendFailure):
+            for distribution, pages in statuses_of(self.reader, distributions):
+                if isinstance(pages, SendFailure):
                     silent.append(distribution)
                     continue
-                for page in told:
+                for page in pages:
                     yield from ((row.send_id, distribution) for row in page.rows)
 
         theirs = pl.DataFrame(list(rows()), schema=_THEIRS, orient="row").unique("send_id", keep="first")
@@ -122,7 +122,7 @@ class Reconciler:
             )
         return _by_hospital(found)
 
-    def _place(self, found: pl.DataFrame) -> None:
+    def _record_distributions(self, found: pl.DataFrame) -> None:
         for (distribution,), sends in found.group_by("their_distribution"):
             self.ledger.sends.record_distribution(sends.get_column("send_id"), str(distribution))
 

@@ -1,36 +1,36 @@
-"""Asking Track.co about many distributions, one by one: one that it cannot tell of does not keep the others from us."""
+"""Statuses of many distributions, one request each: a distribution that fails does not stop the others."""
 
 from collections.abc import Iterable, Iterator
 from typing import Final
 
 from track_pipeline.ports import DeliveryStatus, FeedbackSource, NotSent, Page, Refused, SendFailure
 
-# So many in a row that fail are not a matter of the distribution any more.
+# This many failures in a row are a failure of Track.co, not of a distribution.
 _MOST_IN_A_ROW: Final = 3
 
 
 def statuses_of(
     reader: FeedbackSource, distributions: Iterable[str]
 ) -> Iterator[tuple[str, list[Page[DeliveryStatus]] | SendFailure]]:
-    """Each distribution with the pages of its statuses, or with the failure that is about it alone.
+    """Yield each distribution with the pages of its statuses, or with a failure of this distribution alone.
 
     Raises SendFailure when Track.co cannot be reached, stops everything, or fails three times in a row.
     """
     failed = 0
     for distribution in distributions:
         try:
-            told: list[Page[DeliveryStatus]] | SendFailure = list(reader.statuses(distribution))
+            result: list[Page[DeliveryStatus]] | SendFailure = list(reader.statuses(distribution))
             failed = 0
         except Refused as refusal:
-            told = refusal
+            result = refusal
         except NotSent as failure:
             failed += 1
-            if failed == _MOST_IN_A_ROW or not _is_about_it(failure):
+            if failed == _MOST_IN_A_ROW or not _is_of_distribution(failure):
                 raise
-            told = failure
-        yield distribution, told
+            result = failure
+        yield distribution, result
 
 
-def _is_about_it(failure: NotSent) -> bool:
-    """Whether Track.co answered, and could not tell of this one."""
+def _is_of_distribution(failure: NotSent) -> bool:
+    """Return whether Track.co answered but failed for this distribution."""
     return failure.reason == "unreadable" or failure.reason.startswith("http_")

@@ -1,1 +1,1 @@
-"""What people ask of an installation: status, stories of encounters, simulations, comparisons, reports."""
+"""Read-only analyses: status, histories of encounters, simulations, comparisons, contact quality, reports."""

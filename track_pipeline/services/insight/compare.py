@@ -1,7 +1,7 @@
-"""Compares another system's sends of a day with ours, every difference with its reason: for days when both run.
+"""Comparison of another system's sends of a day with ours, with a reason for every difference.
 
-Ours are the invitations that were sent, or may have been, and those that a dry run would have sent: while the other
-system sends, this one must not. The list is read whole, and nothing is written.
+For days when both systems run. Our sends are the invitations with the outcome sent or unknown, and those that a dry run
+would have sent, because this system must not send while the other one does. Nothing is written.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ from track_pipeline.services.operator.imports import BadFile, Line, filled, read
 COLUMNS: Final = ("hospital", "encounter", "area", "channel")
 CHANNELS: Final = tuple(channel.value for channel in Channel)
 
-# Why only theirs has an encounter, where the ledger has no outcome of it.
+# Why only their list has an encounter, when the ledger has no outcome for it.
 NOT_EXTRACTED: Final = "not_extracted"
 DAY_NOT_EXTRACTED: Final = "day_not_extracted"
 
@@ -38,13 +38,13 @@ _LINE: Final = pl.Schema(
         "channel": pl.String(),
     }
 )
-# The list writes an area as we do, or as the survey knows it.
+# The list may name an area by our key or by its label in the survey.
 _AREAS: Final = {name.casefold(): area.value for area in AREAS for name in (area.value, area.label)}
 
 
 @dataclass(frozen=True)
 class TheirSends:
-    """What the list has of an encounter."""
+    """The lines of the list for one encounter."""
 
     areas: list[str]
     channels: list[str]
@@ -53,7 +53,7 @@ class TheirSends:
 
 @dataclass(frozen=True)
 class OurSend:
-    """What the ledger has of an encounter; `outcome` is `outcome:reason`."""
+    """The ledger's outcome of one encounter; `outcome` is `outcome:reason`."""
 
     area: str
     channel: str | None
@@ -62,7 +62,7 @@ class OurSend:
 
 @dataclass(frozen=True)
 class ComparedEncounter:
-    """An encounter that is not the same on both sides; `result` is different, only_theirs or only_ours."""
+    """An encounter that differs between the two sides; `result` is different, only_theirs or only_ours."""
 
     hospital: str
     database: str
@@ -75,7 +75,7 @@ class ComparedEncounter:
 
 @dataclass(frozen=True)
 class ComparedCounts:
-    """A comparison in numbers: the encounters of each side, and those that differ by reason."""
+    """Counts of a comparison: the encounters of each side, and the differences by reason."""
 
     theirs: int
     ours: int
@@ -87,7 +87,7 @@ class ComparedCounts:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A day of the hospitals that the list names."""
+    """The comparison of one day, for the hospitals that the list names."""
 
     date: date
     hospitals: tuple[str, ...]
@@ -97,7 +97,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Comparer:
-    """Compares lists with the ledger."""
+    """Comparison of lists of sends with the ledger."""
 
     ledger: Ledger
     registry: Registry
@@ -106,14 +106,14 @@ class Comparer:
         """Compare a CSV of the other system's sends for the encounters of a day with our own.
 
         Columns: hospital (a code of the registry), encounter, area (as ours, or the survey's label), channel (email,
-        whatsapp, link); database is optional, else the hospital's own counts first. Hospitals that the list does not
-        name are not compared.
+        whatsapp, link). The column database is optional: without it the hospital's own database is tried first.
+        Hospitals that the list does not name are not compared.
 
         Raises BadFile with a line per problem, LedgerError.
         """
         lines = read_whole(path, partial(_line, self.registry), COLUMNS)
         if not lines:
-            raise BadFile(f"{path.name}: there is no send in it; nothing was compared")
+            raise BadFile(f"{path.name}: the file has no sends, so nothing was compared. Export the list again")
         listed = pl.DataFrame(lines, schema=_LINE, orient="row")
         named = [each for each in self.registry.hospitals if each.code in set(listed.get_column("hospital"))]
         ours = _one_each(pl.concat(self._ours(hospital, day) for hospital in named))
@@ -138,7 +138,7 @@ class Comparer:
 
 
 def _line(registry: Registry, line: Line) -> tuple[str, str | None, int, str, str]:
-    """A line as a row of `_LINE`. Raises ValueError, without the values of the line."""
+    """Return a line as a row of `_LINE`. Raises ValueError; its text never has the values of the line."""
     code, number = filled(line, "hospital").upper(), filled(line, "encounter")
     if code not in registry.codes:
         raise ValueError(f"hospital: write one of {', '.join(registry.codes)}")
@@ -159,15 +159,15 @@ def _is_sent() -> pl.Expr:
 
 
 def _one_each(ours: pl.DataFrame) -> pl.DataFrame:
-    """Of several areas that decided on an encounter the one that sends, else the one that says most."""
-    says_little = pl.col("reason").is_in([Exclusion.OTHER_DAY.value, Exclusion.DUPLICATE_ENCOUNTER.value])
-    return ours.sort(~pl.col("is_sent"), pl.col("outcome") == EXCLUDED, says_little, maintain_order=True).unique(
+    """Keep one row per encounter: the row of the area that sends, else the row with the most specific reason."""
+    is_vague = pl.col("reason").is_in([Exclusion.OTHER_DAY.value, Exclusion.DUPLICATE_ENCOUNTER.value])
+    return ours.sort(~pl.col("is_sent"), pl.col("outcome") == EXCLUDED, is_vague, maintain_order=True).unique(
         LEDGER_ENCOUNTER_KEY, keep="first", maintain_order=True
     )
 
 
 def _with_database(listed: pl.DataFrame, ours: pl.DataFrame, named: Sequence[Hospital]) -> pl.DataFrame:
-    """Lines with the database they mean: the one written, else one of ours that has the number, else the hospital's."""
+    """Add the database of each line: as listed, else one in which we know the number, else the hospital's own."""
     number = ["hospital", "encounter_id"]
     known = ours.sort(~pl.col("is_own"), "database", maintain_order=True).unique(number, keep="first").select(
         *number, known="database"
@@ -183,14 +183,14 @@ def _with_database(listed: pl.DataFrame, ours: pl.DataFrame, named: Sequence[Hos
 
 
 def _by_encounter(lines: pl.DataFrame) -> pl.DataFrame:
-    """One row per encounter of the list: `areas`, `channels` and how many `lines` it has."""
+    """Return one row per encounter of the list, with `areas`, `channels` and the number of `lines`."""
     return lines.group_by(LEDGER_ENCOUNTER_KEY).agg(
         areas=pl.col("area").unique().sort(), channels=pl.col("channel").unique().sort(), lines=pl.len()
     )
 
 
 def _judged(theirs: pl.DataFrame, ours: pl.DataFrame, extracted: Sequence[str]) -> pl.DataFrame:
-    """Every encounter that either sent: `result` (same, different, only_theirs, only_ours) and `reason`."""
+    """Return every encounter of either side: `result` (same, different, only_theirs, only_ours) and `reason`."""
     rows = theirs.join(ours, on=LEDGER_ENCOUNTER_KEY, how="full", coalesce=True)
     is_theirs, is_ours = pl.col("lines").is_not_null(), pl.col("is_sent").fill_null(value=False)
     differences = {

@@ -1,7 +1,7 @@
-"""How good the contacts are that front desks type: what is usable and what is not, per hospital, area and day.
+"""Quality of the contacts that front desks type: usable and unusable ones per hospital, area and day.
 
-Counts only, made to be given back to the front desk. The verdicts are those of the invitation, made again from the
-lake's extracts, since a plan does not keep them; so it reaches back as far as the lake does.
+Counts only, as feedback for the front desk. The verdicts are those of the invitation, computed again from the lake's
+extracts because a plan does not keep them. Days that the lake no longer has cannot be judged.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -20,9 +20,9 @@ from track_pipeline.domain.policy import Policy
 from track_pipeline.services.daily.extraction import extract_of
 from track_pipeline.services.insight.serialise import INLINE
 
-# One row per hospital, area, contact (`email`, `phone`) and verdict (`ok` is usable). `count` of `encounters` got the
-# verdict, `share` is the one by the other; `previous_share` is that of the days before, `change` the difference.
-# What is too small to be shown is null, as is what there is nothing to compare with.
+# One row per hospital, area, contact (`email`, `phone`) and verdict (`ok` is usable). `count` of the `encounters` have
+# the verdict; `share` is count / encounters, `previous_share` that of the days before, `change` the difference.
+# A number that is too small to be shown is null, and so is a `previous_share` or `change` without earlier days.
 QUALITY: Final = pl.Schema(
     {
         "date": pl.Date(),
@@ -77,17 +77,17 @@ _DIGITS: Final = 4
 
 @dataclass(frozen=True)
 class ContactQuality:
-    """Judges the contacts of extracts."""
+    """Verdicts on the contacts of extracts."""
 
     lake: Lake
     policy: Policy
 
     def of(self, hospital: Hospital, day: date, days: int) -> pl.DataFrame:
-        """The quality (`QUALITY`) of a hospital's day beside that of the `days` before it.
+        """Return the quality (`QUALITY`) of a hospital-day, compared with the `days` before it.
 
-        Every encounter in an area counts, asked or not; areas that were not extracted, or had nobody, have no rows.
-        A count below `min_answers_shown` of the policy is hidden, and where subtraction would give it away the
-        smallest one beside it is too. Raises LakeError.
+        Every encounter in an area counts, invited or not. Areas without an extract or without encounters have no rows.
+        A count below `min_answers_shown` of the policy is hidden; if subtraction would reveal it, the smallest shown
+        count of its group is hidden too. Raises LakeError.
         """
         before = [day - timedelta(days=back) for back in range(1, days + 1)]
         today, earlier = (self._counted(hospital, each) for each in ([day], before))
@@ -105,7 +105,7 @@ class ContactQuality:
     def of_each(
         self, hospitals: Iterable[Hospital], day: date, days: int, on_hospital: Callable[[str], None]
     ) -> pl.DataFrame:
-        """Return the quality (`QUALITY`) of several hospitals; calls `on_hospital` with each code that is done."""
+        """Return the quality (`QUALITY`) of several hospitals; calls `on_hospital` with each finished code."""
         frames = [QUALITY.to_frame()]
         for hospital in hospitals:
             frames.append(self.of(hospital, day, days))
@@ -113,7 +113,7 @@ class ContactQuality:
         return pl.concat(frames)
 
     def _counted(self, hospital: Hospital, days: Sequence[date]) -> pl.DataFrame:
-        """Verdicts of several days as area, contact, verdict, encounters, count, share, too small numbers hidden."""
+        """Count the verdicts of days: area, contact, verdict, encounters, count, share; too small numbers are null."""
         judged = pl.concat([_JUDGED.to_frame(), *(self._judged(hospital, day) for day in days)])
         found = judged.group_by(*_GROUP, "verdict").agg(count=pl.len())
         groups = judged.group_by(_GROUP).agg(encounters=pl.len())
@@ -130,12 +130,12 @@ class ContactQuality:
         return _without_small_numbers(rows, self.policy.nps.min_answers_shown).sort(_GROUP, maintain_order=True)
 
     def _judged(self, hospital: Hospital, day: date) -> pl.DataFrame:
-        """The verdict on every contact of the encounters of a day that are in an area (`_JUDGED`)."""
+        """Return the verdict on every contact of a day's encounters that are in an area (`_JUDGED`)."""
         extract = extract_of(self.lake, hospital, day)
         if extract is None:
             return _JUDGED.to_frame()
         frame = with_contacts(extract, self.policy.placeholders).with_columns(cpf_digits=cpf_digits("cpf"))
-        # People in no area share a front desk's telephone too.
+        # Encounters in no area also count for shared contacts, such as a front desk's phone.
         frame = mark_shared(frame, self.policy.eligibility.shared_contact_limit).filter(pl.col("area").is_not_null())
         keys = {area.label: area.value for area in AREAS}
         return frame.select(
@@ -149,7 +149,7 @@ def verdict_shares(quality: pl.DataFrame) -> list[VerdictShare]:
 
 
 def _without_small_numbers(rows: pl.DataFrame, least: int) -> pl.DataFrame:
-    """Adds `share`; hides what is below `least`, and what would give it away by subtraction from the encounters."""
+    """Add `share`; hide counts below `least`, and the counts from which subtraction would reveal them."""
     count = pl.col("count")
     is_small = count.is_between(1, least - 1)
     hidden = count.filter(is_small).sum().over(_GROUP)

@@ -1,7 +1,7 @@
-"""The history of an encounter in plain sentences: what was decided when, by which rule, and what would change it.
+"""The history of an encounter in plain sentences: what was decided when, by which rule, and what must change.
 
-This module decides nothing and names no patient. It puts the ledger's records into words, and applies the rules again
-where the lake still has the row that they judged.
+This module decides nothing and names no patient. It describes the records of the ledger, and applies the rules again
+if the lake still has the extracted row.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,8 +26,8 @@ from track_pipeline.services.daily.extraction import extract_of
 from track_pipeline.services.insight.meanings import DEFERRALS, EXCLUSIONS, meaning
 from track_pipeline.services.insight.status import Story, StoryDecision
 
-# What a plan looks for after eligibility, in its order. The first of the reasons names the check; of those about
-# contacts at most one is given.
+# The checks of a plan after eligibility, in order. The key names the check, the values are its reasons; a plan gives at
+# most one reason about contacts.
 _LATER_CHECKS: Final[Mapping[Exclusion, Sequence[Exclusion]]] = {
     Exclusion.NO_SURVEY: (Exclusion.NO_SURVEY,),
     Exclusion.NO_CONTACT: (
@@ -48,10 +48,11 @@ _CODES_SHOWN: Final = 6
 
 @dataclass(frozen=True)
 class PathStep:
-    """One thing that was looked at.
+    """One check on the path of an encounter.
 
-    step: `classification`, `eligibility`, `contact` or `plan`. result: `passed` (it did not hold), `took`, `excluded`,
-    `possible` (this or another one that says so excluded it: the codes are not kept) or `fact`.
+    step: `classification`, `eligibility`, `contact` or `plan`. result: `passed` (the rule did not hold), `took` (the
+    rule matched), `excluded`, `possible` (this or another `possible` rule excluded it; the lake does not keep the codes
+    that would tell) or `fact`.
     """
 
     step: str
@@ -62,7 +63,7 @@ class PathStep:
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened to the encounter, by the hospital's clock; `by` is what decided it, or empty."""
+    """A decision or send of the encounter; `at` is in the hospital's time zone, `by` is what decided it, or empty."""
 
     at: datetime
     text: str
@@ -71,7 +72,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Explanation:
-    """An explained history: events oldest first, the path through the rules with a note on it, what would change it."""
+    """An explained history: events oldest first, the path through the rules with a note on it, what must change."""
 
     outcome: str
     events: tuple[Event, ...]
@@ -82,7 +83,7 @@ class Explanation:
 
 @dataclass(frozen=True)
 class _Extracted:
-    """The encounter as extracted; `holds` are the ids of the eligibility rules that exclude it."""
+    """An encounter as extracted; `holds` has the ids of the eligibility rules that exclude it."""
 
     database: str
     unit: str | None
@@ -117,7 +118,7 @@ class Explainer:
         row = self._row(hospital, day, decisions[0].database, story.encounter)
         if row is None:
             days = self.policy.retention_days
-            return [], f"gone: the lake keeps extracts for {days} days, and has none of {day} with this encounter"
+            return [], f"not available: the lake keeps extracts for {days} days, and {day} has no row of this encounter"
         path = [*_classification(hospital, self.rules[hospital.code], row, decisions)]
         if row.rule is not None:
             path += _eligibility(row) or [*_contacts_and_plan(row, decisions)]
@@ -131,12 +132,12 @@ class Explainer:
         judged = with_contacts(extract, self.policy.placeholders).with_columns(cpf_digits=cpf_digits("cpf"))
         judged = mark_shared(judged, self.policy.eligibility.shared_contact_limit)
         found = judged.filter(pl.col("database") == database, pl.col("encounter_id") == encounter)
-        words = [
+        verdicts = [
             rule.holds(self.policy.eligibility, hospital).fill_null(value=False).alias(rule.id)
             for rule in ELIGIBILITY_RULES
         ]
         columns = ("database", "unit", "rule", "reason", "email_verdict", "phone_verdict")
-        rows = found.sort("rule", nulls_last=True).select(*columns, *words)
+        rows = found.sort("rule", nulls_last=True).select(*columns, *verdicts)
         if rows.is_empty():
             return None
         row = rows.row(0, named=True)
@@ -149,11 +150,11 @@ class Explainer:
         versions = [each.version for each in decisions if each.step == "invitation"]
         if versions and self.policy.version not in versions:
             notes.append(
-                f"the policy was {versions[-1]} then and is {self.policy.version} now: the path is by the latter"
+                f"the policy was {versions[-1]} then and is {self.policy.version} now; the path uses the present one"
             )
         is_out = any(step.result == EXCLUDED for step in path)
         if is_out and not (story.outcome and story.outcome.kind == EXCLUDED):
-            notes.append("the hospital's data, or the policy, changed since; what was asked or dropped stays so")
+            notes.append("the hospital's data or the policy has changed since; a sent or suppressed line stays so")
         return "; ".join(notes)
 
 
@@ -165,37 +166,37 @@ def _decisions_that_count(story: Story) -> list[StoryDecision]:
     most_relevant = max(
         decisions, key=lambda each: (each.result == PLANNED, each.reason != Exclusion.OTHER_DAY, each.date)
     )
-    place = (most_relevant.date, most_relevant.database)
-    return [each for each in decisions if (each.date, each.database) == place]
+    relevant = (most_relevant.date, most_relevant.database)
+    return [each for each in decisions if (each.date, each.database) == relevant]
 
 
 def _classification(
     hospital: Hospital, rules: RuleSet, row: _Extracted, decisions: Sequence[StoryDecision]
 ) -> Iterator[PathStep]:
-    """The hospital's rules in the order in which they are tried, up to the one that took the encounter."""
+    """Yield the hospital's rules in the order in which they are tried, up to the one that matched the encounter."""
     if row.unit is None:
         yield PathStep("classification", "", EXCLUDED, f"its company belongs to no unit of {hospital.code}")
         return
     extracted = [each for each in decisions if each.step == "extract"]
     if rules.version not in {each.version for each in extracted}:
         versions = f"{extracted[-1].version if extracted else 'unknown'} then, {rules.version} now"
-        text = f"the rules have changed since ({versions}), so which were looked at before cannot be told"
+        text = f"the rules have changed since ({versions}), so the rules tried before this one are unknown"
         yield _end_of_classification(row, text)
         return
     mine = [rule for rule in rules.rules if rule.database == (row.database if _is_other(rules, row) else None)]
     reason = None if row.rule else row.reason
     suspects = [exclusion for exclusion in rules.exclusions if exclusion.reason == reason]
     barring = [rule for rule in mine if reason is not None and any(bar.reason == reason for bar in rule.unless)]
-    word = EXCLUDED if len(suspects) + len(barring) == 1 else "possible"
+    suspected = EXCLUDED if len(suspects) + len(barring) == 1 else "possible"
     for exclusion in rules.exclusions:
-        result = word if exclusion in suspects else "passed"
+        result = suspected if exclusion in suspects else "passed"
         text = f"{exclusion.reason} in every area, when {_all_of(exclusion.when)}"
         yield PathStep("classification", "exclusion", result, text)
     for rule in mine:
         if rule.id == row.rule:
-            yield PathStep("classification", rule.id, "took", _said(rule))
+            yield PathStep("classification", rule.id, "took", _described(rule))
             return
-        yield PathStep("classification", rule.id, word if rule in barring else "passed", _said(rule))
+        yield PathStep("classification", rule.id, suspected if rule in barring else "passed", _described(rule))
     yield _end_of_classification(row, "")
 
 
@@ -210,7 +211,7 @@ def _end_of_classification(row: _Extracted, text: str) -> PathStep:
     return PathStep("classification", "", EXCLUDED, f"{meaning}; {text}" if text else meaning)
 
 
-def _said(rule: Rule) -> str:
+def _described(rule: Rule) -> str:
     unless = f"; unless {' or '.join(_condition(bar) for bar in rule.unless)}" if rule.unless else ""
     return f"{rule.area} on the day of {rule.day_of}, when {_all_of(rule.when)}{unless}"
 
@@ -233,29 +234,29 @@ def _condition(condition: Condition) -> str:
 
 
 def _eligibility(row: _Extracted) -> list[PathStep]:
-    """The eligibility rules up to the one that holds; empty when none does."""
+    """Return the eligibility rules up to the first that holds; an empty list when none holds."""
     ids = [rule.id for rule in ELIGIBILITY_RULES]
-    holding = next((place for place, name in enumerate(ids) if name in row.holds), None)
+    holding = next((index for index, name in enumerate(ids) if name in row.holds), None)
     if holding is None:
         return []
     return [
-        PathStep("eligibility", rule.id, EXCLUDED if place == holding else "passed", EXCLUSIONS[rule.reason][0])
-        for place, rule in enumerate(ELIGIBILITY_RULES[: holding + 1])
+        PathStep("eligibility", rule.id, EXCLUDED if index == holding else "passed", EXCLUSIONS[rule.reason][0])
+        for index, rule in enumerate(ELIGIBILITY_RULES[: holding + 1])
     ]
 
 
 def _contacts_and_plan(row: _Extracted, decisions: Sequence[StoryDecision]) -> Iterator[PathStep]:
-    """The rest of the path of who may be asked: contacts, and what the plan looked for until it found something."""
+    """Yield the path of an eligible encounter: its contacts, and the plan's checks up to the one that excluded it."""
     for rule in ELIGIBILITY_RULES:
         yield PathStep("eligibility", rule.id, "passed", EXCLUSIONS[rule.reason][0])
-    verdicts = f"e-mail: {row.email_verdict}, telephone: {row.phone_verdict}"
+    verdicts = f"e-mail: {row.email_verdict}, phone: {row.phone_verdict}"
     yield PathStep("contact", "", "fact", verdicts)
     planned = [each for each in decisions if each.step == "invitation"]
     if not planned:
         return
     reason = planned[-1].reason
     if reason in _OF_PERSON:
-        yield PathStep("plan", reason, EXCLUDED, "so says another encounter of the person")
+        yield PathStep("plan", reason, EXCLUDED, "because of another encounter of the person")
         return
     for name, reasons in _LATER_CHECKS.items():
         if reason in reasons:
@@ -266,13 +267,13 @@ def _contacts_and_plan(row: _Extracted, decisions: Sequence[StoryDecision]) -> I
 
 def _events(rules: RuleSet, story: Story) -> Iterator[Event]:
     for each in story.decisions:
-        yield Event(each.at, _decision_said(rules, each), _decided_by(each))
+        yield Event(each.at, _decision_text(rules, each), _decided_by(each))
     for send in story.sends:
         wave = Wave.parse(send.wave).label
-        text = f"{wave} by {Channel(send.channel).label}: {_state_said(send.state, send.reason)}"
+        text = f"{wave} by {Channel(send.channel).label}: {_state_text(send.state, send.reason)}"
         yield Event(send.at, text, f"send {send.send_id}")
         if send.answered_at:
-            yield Event(send.answered_at, f"answered, to the {wave}")
+            yield Event(send.answered_at, f"answered the {wave}")
 
 
 def _decided_by(decision: StoryDecision) -> str:
@@ -281,45 +282,45 @@ def _decided_by(decision: StoryDecision) -> str:
     return ", ".join(filter(None, [decision.rule, version]))
 
 
-def _decision_said(rules: RuleSet, decision: StoryDecision) -> str:
+def _decision_text(rules: RuleSet, decision: StoryDecision) -> str:
     step, result = decision.step, decision.result
     why = meaning(result, decision.reason)
     if step == "extract":
         area = next((f", area {rule.area}" for rule in rules.rules if rule.id == decision.rule), "")
         return f"extracted for {decision.date}{f', in no area: {why}' if result == EXCLUDED else area}"
     if step == "invitation":
-        return f"not to be asked: {why}" if result == EXCLUDED else "to be asked"
+        return f"excluded: {why}" if result == EXCLUDED else "planned"
     if step == "resolve":
-        return f"settled by hand as {result.replace('_', ' ')}: {why}"
+        return f"resolved by an operator as {result.replace('_', ' ')}: {why}"
     wave = Wave.parse(step) if is_reminder(step) else INVITE
     return f"{wave.label} waits: {why}" if result == OutcomeKind.DEFERRED else f"no {wave.label}: {why}"
 
 
-def _state_said(state: str, reason: str) -> str:
+def _state_text(state: str, reason: str) -> str:
     why = f" ({reason})" if reason else ""
     return {
         SendState.SENT: "Track.co accepted it",
         SendState.REJECTED: f"Track.co refused it{why}",
         SendState.UNKNOWN: f"its outcome is unknown{why}",
-        SendState.CLAIMED: "on its way, or its process ended before it recorded the outcome",
+        SendState.CLAIMED: "being sent, or its process ended before it recorded the outcome",
     }[SendState(state)]
 
 
 def _outcome(hospital: Hospital, story: Story) -> tuple[str, str]:
-    """The outcome of the encounter in words, and what would have to change for it to be sent."""
+    """Return the outcome of the encounter as text, and what must change for it to be sent."""
     code, number, found = hospital.code, story.encounter, story.outcome
     if found is None:
-        return "never extracted", f"Its day would have to be extracted; check that the number is one of {code}."
+        return "never extracted", f"Extract the day of the encounter, and check that the number belongs to {code}."
     why = meaning(found.kind, found.reason)
     refused = f"Track.co refused it ({found.reason})"
-    settle = f"Look at Track.co; track resolve {code} {number} not_sent lets it go again, sent closes it."
-    said: dict[OutcomeKind, Callable[[], tuple[str, str]]] = {
-        OutcomeKind.EXCLUDED: lambda: (f"not asked: {why}", EXCLUSIONS[Exclusion(found.reason)][1]),
-        OutcomeKind.SENT: lambda: ("asked", "Nothing: it was sent, and no patient is asked twice."),
+    settle = f"Look for it at Track.co: track resolve {code} {number} sent closes it, not_sent allows a new send."
+    texts: dict[OutcomeKind, Callable[[], tuple[str, str]]] = {
+        OutcomeKind.EXCLUDED: lambda: (f"excluded: {why}", EXCLUSIONS[Exclusion(found.reason)][1]),
+        OutcomeKind.SENT: lambda: ("sent", "Nothing: it was sent, and no patient is invited twice for it."),
         OutcomeKind.REJECTED: lambda: (refused, "Nothing: what Track.co refused is not sent again."),
         OutcomeKind.UNKNOWN: lambda: ("its outcome is unknown", settle),
-        OutcomeKind.DEFERRED: lambda: (f"to be asked, but it waits: {why}", DEFERRALS[Deferral(found.reason)][1]),
-        OutcomeKind.SUPPRESSED: lambda: (f"not asked: {why}", "Nothing: a line that was dropped stays dropped."),
+        OutcomeKind.DEFERRED: lambda: (f"deferred: {why}", DEFERRALS[Deferral(found.reason)][1]),
+        OutcomeKind.SUPPRESSED: lambda: (f"suppressed: {why}", "Nothing: a suppressed line is never sent."),
     }
-    outcome, needed = said[found.kind]()
+    outcome, needed = texts[found.kind]()
     return outcome, needed.replace("{hospital}", code)

@@ -1,6 +1,6 @@
-"""The report of a day: its funnel, and how recently invited people answered. Counts only.
+"""The report of a day: its funnel, and the answers of recent cohorts. Counts only.
 
-`domain.nps` counts the scores and hides those of too few answers; `reporting` draws them.
+`domain.nps` computes the scores and hides scores of too few answers; `reporting` draws the page.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,10 +17,10 @@ from track_pipeline.domain.outcomes import EXCLUDED, PLANNED_KINDS, Exclusion, O
 from track_pipeline.domain.policy import Policy
 from track_pipeline.services.insight.status import PartitionStatus, status
 
-# An answer may come until the survey's validity ends; a month of cohorts is enough answers for a score.
+# Answers arrive until the survey's validity ends; a month of cohorts gives enough answers for a score.
 SCORE_DAYS: Final = 30
 
-# Why somebody who could have been asked could not be reached.
+# Exclusions of encounters that could have been invited but have no usable contact.
 CONTACT_FAULTS: Final = (
     Exclusion.NO_CONTACT.value,
     Exclusion.INVALID_CONTACT.value,
@@ -58,7 +58,7 @@ _WORDS: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True)
 class Table:
-    """A table to be read: every cell is text. `words`: how many of its columns are names, the others are numbers."""
+    """A table of text cells. `words` is the number of leading columns that are names; the others are numbers."""
 
     title: str
     header: tuple[str, ...]
@@ -66,14 +66,14 @@ class Table:
     words: int
 
     def markdown(self) -> str:
-        """As Markdown."""
+        """Return the table as Markdown."""
         rule = ["---"] * self.words + ["---:"] * (len(self.header) - self.words)
         return "\n".join(f"| {' | '.join(line)} |" for line in (self.header, rule, *self.rows))
 
 
 @dataclass(frozen=True)
 class ChartData:
-    """What the charts of a report show.
+    """The data of a report's charts.
 
     outcomes: area and one column per outcome, a row per area that has any. scores_by_hospital: hospital and
     `domain.nps.SCORES`; responses_by_channel: channel and the same. contacts: hospital, candidates (encounters that
@@ -90,10 +90,10 @@ class ChartData:
 
 @dataclass(frozen=True)
 class DayReport:
-    """A day in numbers: what became of its encounters, and the month of cohorts that ends with it.
+    """The numbers of a day: the outcomes of its encounters, and the month of cohorts that ends with it.
 
-    totals: outcome to encounters of the day. least_shown, least_firm: the answers that a score needs to be shown, and
-    to be more than preliminary.
+    totals: column of the funnel to encounters of the day. least_shown, least_firm: the answers that a score needs to be
+    shown, and not to be preliminary.
     """
 
     day: date
@@ -105,12 +105,12 @@ class DayReport:
 
     @property
     def numbers(self) -> dict[str, int]:
-        """The totals in the analysts' words."""
+        """The totals by their Portuguese names."""
         return {_WORDS[name]: count for name, count in self.totals.items()}
 
 
 def day_report(ledger: Ledger, policy: Policy, day: date) -> DayReport:
-    """The funnel of a day, and scores, responses and contacts of the month that ends with it."""
+    """Return the funnel of a day, and scores, responses and contacts of the month that ends with it."""
     month = (day - timedelta(days=SCORE_DAYS - 1), day)
     rows, counts = status(ledger, (day, day)), ledger.counts.responses(month)
     return DayReport(
@@ -134,10 +134,10 @@ def day_report(ledger: Ledger, policy: Policy, day: date) -> DayReport:
 
 
 def score_table(counts: pl.DataFrame, by: Sequence[str], policy: Policy) -> Table:
-    """Scores (`domain.nps.scores`) of response counts; hidden ones are a dash.
+    """Return a table of the scores (`domain.nps.scores`) of response counts; a hidden score is a dash.
 
-    `by` begins with the hospital. Another table may show the hospital's total: what is hidden here is hidden from
-    subtraction too.
+    `by` begins with the hospital. Another table may show the hospital's total, so if a hospital's hidden answers are
+    fewer than the limit, its smallest shown score is hidden too: subtraction then reveals nothing.
     """
     table = _with_cover(scores(counts, by, policy.nps), policy)
     title = f"Respostas dos últimos {SCORE_DAYS} dias, por {' e '.join(_WORDS[name] for name in by)}"
@@ -145,7 +145,7 @@ def score_table(counts: pl.DataFrame, by: Sequence[str], policy: Policy) -> Tabl
 
 
 def _with_cover(table: pl.DataFrame, policy: Policy) -> pl.DataFrame:
-    """Hides a hospital's smallest score as well where the hidden ones together have too few answers."""
+    """Hide a hospital's smallest shown score too if its hidden scores together have too few answers."""
     is_hidden = pl.col("nps").is_null()
     hidden_answers = pl.col("scored").filter(is_hidden).sum().over("hospital")
     smallest_shown = pl.col("scored").filter(~is_hidden).min().over("hospital")
@@ -154,7 +154,7 @@ def _with_cover(table: pl.DataFrame, policy: Policy) -> pl.DataFrame:
 
 
 def _outcomes(rows: list[PartitionStatus]) -> pl.DataFrame:
-    """Area and one column per outcome, over all hospitals, in the order of the areas; areas without rows left out."""
+    """Return area and one column per outcome over all hospitals, in the order of the areas, without empty areas."""
     order = [*(area.value for area in AREAS), UNCLASSIFIED]
     found = [(row.area, *(row.count(name) for name in _OUTCOMES)) for row in rows if row.extracted]
     frame = pl.DataFrame(found, schema={"area": pl.Enum(order), **dict.fromkeys(_OUTCOMES, pl.Int64)}, orient="row")
@@ -162,15 +162,15 @@ def _outcomes(rows: list[PartitionStatus]) -> pl.DataFrame:
 
 
 def _contacts(outcomes: pl.DataFrame) -> pl.DataFrame:
-    """Per hospital who could have been asked, and how many of them could not be reached, by fault."""
+    """Count per hospital the encounters that could have been invited, and those without a usable contact, by fault."""
     is_fault = pl.col("reason").is_in(CONTACT_FAULTS) & (pl.col("outcome") == EXCLUDED)
-    could_be_asked = is_fault | (pl.col("outcome") != EXCLUDED)
+    is_candidate = is_fault | (pl.col("outcome") != EXCLUDED)
 
     def count(which: pl.Expr) -> pl.Expr:
         return pl.col("count").filter(which).sum()
 
     faults = [count(is_fault & (pl.col("reason") == fault)).alias(fault) for fault in CONTACT_FAULTS]
-    per_hospital = outcomes.group_by("hospital").agg(count(could_be_asked).alias("candidates"), *faults)
+    per_hospital = outcomes.group_by("hospital").agg(count(is_candidate).alias("candidates"), *faults)
     return per_hospital.filter(pl.col("candidates") > 0).sort("hospital")
 
 

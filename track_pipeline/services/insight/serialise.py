@@ -32,7 +32,7 @@ class Counted:
 
 
 def to_json(value: object) -> Json:
-    """Return a value as `json` writes it. Raises TypeError for a value of another kind than services return."""
+    """Return a value as `json` writes it. Raises TypeError for a type that services do not return."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, date):
@@ -45,7 +45,7 @@ def to_json(value: object) -> Json:
         return [to_json(each) for each in value]
     if is_dataclass(value) and not isinstance(value, type):
         return to_object(value)
-    raise TypeError(f"{type(value).__name__} has no form as JSON")
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON. Add it to `to_json`")
 
 
 def to_object(result: "DataclassInstance") -> dict[str, Json]:
@@ -64,6 +64,6 @@ def to_object(result: "DataclassInstance") -> dict[str, Json]:
 
 
 def why_object(story: "Story", explanation: "Explanation") -> dict[str, Json]:
-    """Return what `track why --json` prints: the story, then the path through the rules and what would change it."""
+    """Return what `track why --json` prints: the story, then the path through the rules and what must change."""
     explained = to_object(explanation)
     return to_object(story) | {name: explained[name] for name in ("path", "path_note", "change_needed")}

@@ -1,4 +1,4 @@
-"""What the ledger says to people: the funnel of every hospital-day and area, and the history of one encounter."""
+"""The ledger for readers: the funnel of every hospital-day and area, and the history of one encounter."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -65,8 +65,8 @@ class StorySend:
 class Story:
     """The history of an encounter, oldest first.
 
-    `outcome` is None when the encounter was never extracted. Where two databases of the hospital use the number,
-    the history has both; `database` tells them apart.
+    `outcome` is None when the encounter was never extracted. If two databases of the hospital use the number, the
+    history has both; `database` distinguishes them.
     """
 
     hospital: str
@@ -81,17 +81,17 @@ class Story:
 def status(
     ledger: Ledger, dates: tuple[date, date] | None = None, hospital: str | None = None
 ) -> list[PartitionStatus]:
-    """Return the status of every date, hospital and area; its JSON is an interface that others rely on."""
+    """Return the status of every date, hospital and area; its JSON is a public interface."""
     reminded = {tuple(row[:4]): row[4] for row in ledger.counts.reminded(dates, hospital).iter_rows()}
     waves = sorted({*ALWAYS_SHOWN, *(Wave.parse(wave) for *_, wave in reminded)})
     answered = {tuple(row[:3]): row[3] for row in ledger.counts.answered(dates, hospital).iter_rows()}
 
     def with_replies(funnel: Funnel) -> PartitionStatus:
-        place = (date.fromisoformat(funnel.date), funnel.hospital, funnel.area)
+        partition = (date.fromisoformat(funnel.date), funnel.hospital, funnel.area)
         return PartitionStatus(
             **vars(funnel),
-            reminded={wave.column: reminded.get((*place, wave.key), 0) for wave in waves},
-            answered=answered.get(place, 0),
+            reminded={wave.column: reminded.get((*partition, wave.key), 0) for wave in waves},
+            answered=answered.get(partition, 0),
         )
 
     found = funnels(ledger.counts.outcomes(dates, hospital), ledger.counts.extracted(dates, hospital))
@@ -107,37 +107,37 @@ def funnel_of(ledger: Ledger, day: date, hospital: str, area: str) -> Funnel:
 
 
 def why(ledger: Ledger, hospital: str, encounter: int) -> Story:
-    """Return the history of an encounter; its JSON is an interface that others rely on."""
+    """Return the history of an encounter; its JSON is a public interface."""
     history = ledger.encounters.history(hospital, encounter)
     row = max(history.encounters, key=_relevance, default=None)
     invitations = [send for send in history.sends if send["wave"] == INVITE.key and not send["extra"]]
-    # A send stays in the history when the hospital no longer delivers its encounter.
-    place = row or next(iter(invitations), None)
-    of_place = [send for send in invitations if place and send["database"] == place["database"]]
+    # The history keeps a send even if the hospital's database no longer returns its encounter.
+    shown = row or next(iter(invitations), None)
+    of_shown = [send for send in invitations if shown and send["database"] == shown["database"]]
     return Story(
         hospital=hospital,
         encounter=encounter,
-        area=place["area"] if place else None,
-        setor=place["setor"] if place else None,
-        outcome=_outcome(row, of_place),
+        area=shown["area"] if shown else None,
+        setor=shown["setor"] if shown else None,
+        outcome=_outcome(row, of_shown),
         decisions=tuple(map(_decision, history.decisions)),
         sends=_sends(history),
     )
 
 
 def _outcome(row: _Row | None, invitations: Sequence[_Row]) -> Outcome | None:
-    """The outcome of an encounter; None when the ledger has neither a decision nor an invitation."""
+    """Return the outcome of an encounter; None when the ledger has neither a decision nor an invitation."""
     if row is None and not invitations:
         return None
-    told = min(invitations, key=lambda send: TELLING[SendState(send["state"])], default={})
+    send = min(invitations, key=lambda each: TELLING[SendState(each["state"])], default={})
     known = {name: (row or {}).get(name) for name in ("result", "reason", "held")}
-    known |= {"state": told.get("state"), "send_reason": told.get("reason")}
+    known |= {"state": send.get("state"), "send_reason": send.get("reason")}
     [(kind, reason)] = with_outcome(pl.DataFrame([known], schema=DECIDED)).select("outcome", "reason").rows()
     return Outcome(OutcomeKind(kind), reason)
 
 
 def _relevance(row: _Row) -> tuple[bool, bool, date]:
-    """Order the hospital-days that saw an encounter: a planned row counts most, then the newest that judged it."""
+    """Return a sort key of an encounter's hospital-days: planned first, then not of another day, then the newest."""
     return row["result"] == PLANNED, row["reason"] != Exclusion.OTHER_DAY, row["cohort_date"]
 
 

@@ -1,8 +1,8 @@
-"""Compares the plan of a day by the present rules and policy with the plan by other rules or another policy.
+"""Comparison of the plan of a day by the present rules and policy with the plan by candidate rules or policy.
 
-Nothing is sent or written. Both plans use the same rows and the ledger as it was on the morning after the day, as if
-no line of the day had been sent: a sent line keeps its place in a real plan, so a wrong rule in use would look right.
-The comparison also says which encounters were in fact invited.
+Nothing is sent or written. Both plans use the same rows and the ledger as of the morning after the day, as if no line
+of the day had been sent: a real plan keeps sent lines, which would hide a wrong rule in use. The comparison also shows
+which encounters were in fact invited.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -29,18 +29,18 @@ from track_pipeline.services.daily.extraction import extract_of
 from track_pipeline.services.daily.invitation import Planner
 from track_pipeline.services.insight.serialise import INLINE, Counted
 
-# The reason on the side that has no row of an encounter: its rules do not read that database, or the hospital has
-# no such encounter on that day any more.
+# The reason on the side without a row of an encounter: its rules do not read that database, or the hospital no longer
+# has the encounter on that day.
 NOT_READ: Final = "not_read"
 
 _DECIDED: Final = ("result", "reason", "unit", "area", "setor", "channel")
-# What may differ on an encounter that both sides decide alike, and whether its values are few enough to be counted.
+# Columns that may differ when both sides plan or both exclude an encounter; True if the values are few enough to count.
 _MAY_DIFFER: Final = {"reason": True, "unit": True, "area": True, "channel": True, "setor": False}
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """What is tried in the place of the present rules or policy; None is the present one."""
+    """Rules and policy to try instead of the present ones; None keeps the present one."""
 
     rules: RuleSet | None = None
     policy: Policy | None = None
@@ -48,7 +48,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Versions:
-    """The versions of what both sides of a comparison apply."""
+    """The versions of the rules, or of the policy, on both sides of a comparison."""
 
     present: str
     candidate: str
@@ -56,7 +56,7 @@ class Versions:
 
 @dataclass(frozen=True)
 class PlanBasis:
-    """What both plans start from; `source` is `lake` or `hospital`: where the rows were read."""
+    """The common basis of both plans; `source` says where the rows were read: `lake` or `hospital`."""
 
     hospital: str
     source: str
@@ -68,7 +68,7 @@ class PlanBasis:
 
 @dataclass(frozen=True)
 class PlanCounts:
-    """A plan in numbers: planned by area and channel, excluded by reason."""
+    """Counts of a plan: planned by area and channel, excluded by reason."""
 
     planned: Counted
     excluded: Counted
@@ -76,7 +76,7 @@ class PlanCounts:
 
 @dataclass(frozen=True)
 class PlanDecision:
-    """What one side decided about an encounter."""
+    """The decision of one side about an encounter."""
 
     result: str
     reason: str | None
@@ -88,7 +88,7 @@ class PlanDecision:
 
 @dataclass(frozen=True)
 class ComparedEncounter:
-    """An encounter on both sides; `change` is added, removed, changed or None, `asked` that an invitation was sent."""
+    """An encounter on both sides. `change` is added, removed, changed or None; `asked`: its invitation was sent."""
 
     database: str
     change: str | None
@@ -100,11 +100,11 @@ class ComparedEncounter:
 
 @dataclass(frozen=True)
 class PlanDifference:
-    """How two plans differ.
+    """The difference of two plans.
 
-    added, removed: by the reason of the side that excludes. changed: by field and values. asked: encounters with an
-    invitation; asked_not_planned: those of them that the candidate excludes, by reason. encounters: those with a
-    change, and those of asked_not_planned.
+    added, removed: by the reason of the side that excludes. changed: by field and values. asked: encounters with a sent
+    invitation; asked_not_planned: encounters of `asked` that the candidate excludes, by reason. encounters: all with a
+    change, and all of asked_not_planned.
     """
 
     added: Counted
@@ -117,7 +117,7 @@ class PlanDifference:
 
 @dataclass(frozen=True)
 class PlanComparison:
-    """The plan of a hospital-day by the present rules and policy, the plan by the candidate's, and the difference."""
+    """The plan of a hospital-day by the present rules and policy, the candidate's plan, and the difference."""
 
     basis: PlanBasis = field(metadata=INLINE)
     present: PlanCounts
@@ -127,7 +127,7 @@ class PlanComparison:
 
 @dataclass(frozen=True)
 class PlanFailure:
-    """A hospital whose day could not be planned, and the error."""
+    """A hospital whose day could not be planned, with the error."""
 
     hospital: str
     error: str
@@ -144,18 +144,18 @@ class DayComparison:
 
 @dataclass(frozen=True)
 class WhatIf:
-    """Plans days by the present rules and policy and by a candidate's."""
+    """Plans of days by the present rules and policy and by a candidate's."""
 
     planner: Planner
     reader: HospitalReader
 
     def compare(self, hospital: Hospital, day: date, candidate: Candidate) -> PlanComparison:
-        """Return the plan of a day by the present rules and policy and by the candidate's, and how they differ.
+        """Return the plan of a day by the present rules and policy, the candidate's plan, and how they differ.
 
-        An encounter counts as asked when an invitation of the day was sent, or may have been; a rejected one was not.
-        A policy judges the lake's rows. Rules need codes that the lake does not keep, so the day is read again from
-        the hospital. Raises SourceError, LakeError, LedgerError, and ConfigError when the candidate's rules need a
-        database that is not read at present.
+        An encounter counts as asked if an invitation of the day was claimed and not rejected. With a candidate policy
+        the rows come from the lake if it has the day; otherwise they are read from the hospital, because rules need
+        codes that the lake does not keep. Raises SourceError, LakeError, LedgerError, and ConfigError when the
+        candidate's rules need a database that is not read at present.
         """
         as_of = self._as_of(hospital, day)
         present_rules = self.planner.rules[hospital.code]
@@ -183,7 +183,7 @@ class WhatIf:
         return PlanComparison(basis, _summary(now), _summary(then), _difference(now, then, self._asked(hospital, day)))
 
     def _as_of(self, hospital: Hospital, day: date) -> datetime:
-        """Return when the day was due to be planned: a plan of today would exclude every row of an old day as stale."""
+        """Return when the plan of the day was due; a plan as of now would exclude an old day as stale."""
         morning = datetime.combine(day + timedelta(days=1), hospital.send_window.start, hospital.zone)
         return min(self.planner.clock().astimezone(hospital.zone), morning)
 
@@ -209,8 +209,8 @@ def compare_day(
     Args:
         what_if: returns the service; its error counts as the failure of the hospital.
         day: the cohort date.
-        candidates: hospitals, each with what is tried for it.
-        on_hospital: called with the code of every hospital that is done.
+        candidates: hospitals, each with its candidate.
+        on_hospital: called with the code of every finished hospital.
     """
     compared: list[PlanComparison] = []
     failures: list[PlanFailure] = []
@@ -226,9 +226,9 @@ def compare_day(
 def candidates_of(
     registry: Registry, rules_folder: Path | None, policy_file: Path | None
 ) -> Sequence[tuple[Hospital, Candidate]]:
-    """Return the hospitals to compare, each with its candidate; without a folder or file the candidate is the present.
+    """Return the hospitals to compare, each with its candidate; None keeps the present one.
 
-    Hospitals without a file in the folder of rules are left out. Raises ConfigError when a file is wrong.
+    Hospitals without a file in the folder of rules are skipped. Raises ConfigError when a file is wrong.
     """
     policy = load_policy(policy_file) if policy_file else None
     if rules_folder is None:
@@ -238,13 +238,13 @@ def candidates_of(
 
 
 def candidate_rules(registry: Registry, folder: Path) -> Mapping[str, RuleSet]:
-    """The rules in a folder, by hospital code; hospitals of the registry that have no file there are left out.
+    """Return the rules in a folder, by hospital code; hospitals of the registry without a file there are skipped.
 
     Raises ConfigError when the folder has none of them, or when a file is wrong.
     """
     found = [hospital for hospital in registry.hospitals if (folder / f"{hospital.code}.toml").is_file()]
     if not found:
-        raise ConfigError(f"{folder}: no rules there; it is a copy of track_pipeline/rules with a file per hospital")
+        raise ConfigError(f"{folder}: the folder has no rules. Copy track_pipeline/rules to it and edit the copy")
     return {hospital.code: load_rules(hospital, folder) for hospital in found}
 
 
@@ -252,8 +252,8 @@ def _check_databases(hospital: Hospital, present: RuleSet, rules: RuleSet) -> No
     unread = sorted(set(rules.other_databases) - set(present.other_databases))
     if unread:
         raise ConfigError(
-            f"hospital {hospital.code}: the rules need the database {', '.join(unread)}, which is not read at present; "
-            "what it holds cannot be compared before they are in track_pipeline/rules"
+            f"hospital {hospital.code}: the rules need the database {', '.join(unread)}, which is not read at present. "
+            "Add it to the rules in track_pipeline/rules first; then compare again"
         )
 
 
@@ -263,13 +263,13 @@ def _classified(raw: pl.DataFrame, hospital: Hospital, rules: RuleSet, day: date
 
 
 def _decisions(plan: pl.DataFrame, encounters: pl.DataFrame) -> pl.DataFrame:
-    """One decision per encounter, also on those in no area; of several the one that asks."""
-    nobodys = encounters.filter(pl.col("area").is_null()).with_columns(
+    """Return one decision per encounter, also for encounters in no area; a planned row wins over an excluded one."""
+    in_no_area = encounters.filter(pl.col("area").is_null()).with_columns(
         result=pl.lit(EXCLUDED), channel=pl.lit(None, pl.String)
     )
     columns = [*ENCOUNTER_KEY, *_DECIDED]
     return (
-        pl.concat([plan.select(columns), nobodys.select(columns)])
+        pl.concat([plan.select(columns), in_no_area.select(columns)])
         .sort(pl.col("result") != PLANNED, maintain_order=True)
         .unique(ENCOUNTER_KEY, keep="first", maintain_order=True)
     )
@@ -313,7 +313,7 @@ def _encounters(rows: pl.DataFrame) -> tuple[ComparedEncounter, ...]:
 
 
 def _side_by_side(present: pl.DataFrame, candidate: pl.DataFrame, asked: pl.DataFrame) -> pl.DataFrame:
-    """One row per encounter: what both sides decided (the candidate's as `<name>_new`), `change` and `asked`."""
+    """Return one row per encounter: the decisions of both sides (candidate: `<name>_new`), `change` and `asked`."""
     joined = present.join(candidate, on=ENCOUNTER_KEY, how="full", coalesce=True, suffix="_new")
     joined = joined.join(asked, on=ENCOUNTER_KEY, how="full", coalesce=True).with_columns(
         pl.when(pl.col(f"result{side}").is_null())

@@ -1,1 +1,1 @@
-"""What an operator does by hand: opt-outs, resolving, imports, links, erasure, retention, `track doctor`."""
+"""Tasks of an operator: opt-outs, resolving sends, imports, links, erasure, retention, `track doctor`."""

@@ -1,7 +1,7 @@
-"""Whether an installation can do its work: a finding for each thing that it needs, and what to do next.
+"""Checks of an installation: a finding for each thing that it needs, and what to do next.
 
-Every check stands alone, so one that fails hides no other. Nothing is changed and nobody is contacted, and no
-finding holds a secret or anything of a patient.
+Every check is independent, so a failed check hides no other. Checks change nothing and contact no patient. No finding
+has a secret or patient data.
 """
 
 import os
@@ -30,13 +30,13 @@ from track_pipeline.ports import HospitalReader, SourceError, SurveyList
 
 Status = Literal["ok", "warn", "fail"]
 
-# Databases asked at once; each is a process that waits most of the time.
+# Databases that are probed in parallel; each probe is a process that mostly waits.
 _AT_ONCE: Final = 8
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found about its subject; `next_step` is empty where all is well."""
+    """The result of a check of its subject; `next_step` is empty when the status is ok."""
 
     check: str
     subject: str
@@ -46,54 +46,54 @@ class Finding:
 
 
 class Installation(Protocol):
-    """The parts of an installation that are looked at; each is made when it is first asked for, and may fail then."""
+    """The parts of an installation that are checked; each is built at its first use, and may raise then."""
 
     @property
     def registry(self) -> Registry:
-        """Its hospitals."""
+        """The hospitals."""
         ...
 
     @property
     def rules(self) -> dict[str, RuleSet]:
-        """Hospital code to rules."""
+        """Rules by hospital code."""
         ...
 
     @property
     def catalog(self) -> SurveyCatalog:
-        """Its surveys and templates."""
+        """The surveys and templates."""
         ...
 
     @property
     def reader(self) -> HospitalReader:
-        """The hospitals' databases."""
+        """The reader of the hospitals' databases."""
         ...
 
     @property
     def requests(self) -> SurveyList:
-        """Track.co, to list its surveys."""
+        """The client that lists the surveys at Track.co."""
         ...
 
     @property
     def lake(self) -> Lake:
-        """Its patient data."""
+        """The lake with the patient data."""
         ...
 
     @property
     def clock(self) -> Callable[[], datetime]:
-        """Its clock."""
+        """The clock."""
         ...
 
 
 class _UnknownInstallationError(Exception):
-    """Settings, registry or policy cannot be read, which a check of their own says."""
+    """Settings, registry or policy cannot be read; their own checks report it."""
 
 
 @dataclass(frozen=True)
 class Doctor:
-    """Examines an installation.
+    """The checks of an installation.
 
-    load_settings and install: may raise ConfigError. daemons: the name of each of Dagster's daemons and whether it
-    was heard of lately.
+    load_settings and install: may raise ConfigError. daemons: the name of each of Dagster's daemons, and whether it
+    sent a heartbeat recently.
     """
 
     load_settings: Callable[[], Settings]
@@ -101,16 +101,16 @@ class Doctor:
     daemons: Callable[[Settings], Mapping[str, bool]]
 
     def examine(self) -> Iterator[Finding]:
-        """All findings, in the order in which somebody who installs this would mend them."""
+        """Yield all findings, in the order in which an operator corrects a new installation."""
         for check, subject, findings, remedy in self._checks():
             try:
                 yield from findings()
-            except Exception as error:  # noqa: BLE001 - one check that breaks hides no other
+            except Exception as error:  # noqa: BLE001 - a failed check hides no other
                 yield _failure(check, subject, error, remedy)
 
     def _checks(self) -> Iterator[tuple[str, str, Callable[[], Iterator[Finding]], str]]:
-        """Name, subject, the check itself, and what to do where its error does not say it."""
-        yield "settings", "environment", self._settings, "set them in the environment or in .env, as .env.example says"
+        """Yield name, subject and function of each check, and what to do when its error does not say it."""
+        yield "settings", "environment", self._settings, "set them in the environment or .env; see .env.example"
         yield "registry", "hospitals.toml", _registry, "correct hospitals.toml"
         yield "policy", "policy.toml", _policy, "correct policy.toml"
         yield "rules", "rules", self._rules, "correct the hospital's file in rules/"
@@ -121,8 +121,8 @@ class Doctor:
         yield "track", "Track.co", self._track, "check TRACK_API_URL, ORGANIZATION_UUID and API_TOKEN"
         yield "alerts", "TRACK_ALERT_URLS", self._alerts, "correct TRACK_ALERT_URLS"
         yield "ledger", "ledger", self._ledger, "check TRACK_LEDGER_URL, or the folder that TRACK_HOME names"
-        yield "lake", "lake", self._lake, "give this user the folder that TRACK_HOME names"
-        yield "clock", "clock", self._clock, "set the machine's clock and time zone data right"
+        yield "lake", "lake", self._lake, "let this user write to the folder that TRACK_HOME names"
+        yield "clock", "clock", self._clock, "correct the machine's clock and time zone data"
         yield "daemons", "Dagster", self._daemons, "check dagster.yaml and the database that it names"
 
     @cached_property
@@ -159,7 +159,7 @@ class Doctor:
         yield Finding("settings", "environment", "ok", what)
         file = Path(".env")
         if file.exists() and _is_exposed(file):
-            what = f"{file.absolute()} holds secrets and is not for its owner alone"
+            what = f"{file.absolute()} has secrets and is open to other users"
             yield Finding("settings", ".env", "warn", what, "chmod 600 .env")
 
     def _rules(self) -> Iterator[Finding]:
@@ -175,14 +175,14 @@ class Doctor:
         load_mapping(settings.api_mapping)
         if settings.api_mapping or settings.is_demo:
             name = settings.api_mapping.name if settings.api_mapping else "track_api.toml"
-            yield Finding("mapping", name, "ok", "answers, statuses and opt-outs can be asked for")
+            yield Finding("mapping", name, "ok", "answers, statuses and opt-outs can be read")
         else:
             yield Finding(
                 "mapping",
                 "track_api.toml",
                 "warn",
-                "the mapping that comes with the package is invented and fits the simulator only",
-                "ask Track.co for paths and fields, write them down as in track_api.toml, set TRACK_API_MAPPING",
+                "the mapping of the package is invented and fits only the simulator",
+                "ask Track.co for paths and fields, write them as in track_api.toml, set TRACK_API_MAPPING",
             )
 
     def _surveys(self) -> Iterator[Finding]:
@@ -205,25 +205,25 @@ class Doctor:
             if Channel.WHATSAPP not in hospital.channels:
                 yield Finding("templates", unit.code, "ok", "WhatsApp is not used")
             elif unit.code not in with_template:
-                step = f"add the template of unit {unit.code} to TRACK_SURVEYS_FILE, or take whatsapp off its channels"
+                step = f"add the template of unit {unit.code} to TRACK_SURVEYS_FILE, or remove the channel whatsapp"
                 yield Finding("templates", unit.code, "fail", "no WhatsApp template", step)
             elif catalog.whatsapp_integration_uuid is None:
                 step = "add whatsapp_integration_uuid to TRACK_SURVEYS_FILE"
                 yield Finding("templates", unit.code, "fail", "no WhatsApp integration", step)
             else:
-                yield Finding("templates", unit.code, "ok", "WhatsApp template and integration are there")
+                yield Finding("templates", unit.code, "ok", "WhatsApp template and integration are set")
 
-    # --- what is outside
+    # --- other systems
 
     def _databases(self) -> Iterator[Finding]:
         reader = self._installation.reader
 
         def probed(hospital: Hospital) -> Finding:
             try:
-                answered = ", ".join(f"{alias}: {about}" for alias, about in reader.probe(hospital).items())
-            except Exception as error:  # noqa: BLE001 - a hospital that is down hides no other
-                return _failure("database", hospital.code, error, "look at the hospital's block in hospitals.toml")
-            return Finding("database", hospital.code, "ok", f"{answered}; every table and column is there")
+                versions = ", ".join(f"{alias}: {about}" for alias, about in reader.probe(hospital).items())
+            except Exception as error:  # noqa: BLE001 - a failed hospital hides no other
+                return _failure("database", hospital.code, error, "check the hospital's block in hospitals.toml")
+            return Finding("database", hospital.code, "ok", f"{versions}; every table and column exists")
 
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             yield from pool.map(probed, self._hospitals)
@@ -231,8 +231,8 @@ class Doctor:
     def _track(self) -> Iterator[Finding]:
         settings, installation = self._known_settings, self._installation
         if settings.is_demo and settings.api_url is None:
-            step = "nothing for `track demo`, which starts a simulator; else `track simulator` and TRACK_API_URL"
-            yield Finding("track", "Track.co", "warn", "no Track.co to talk to", step)
+            step = "none for `track demo`, which starts a simulator; else run `track simulator` and set TRACK_API_URL"
+            yield Finding("track", "Track.co", "warn", "no address of Track.co is set", step)
             return
         known = {survey.uuid.lower() for survey in installation.requests.surveys()}
         yield Finding("track", "Track.co", "ok", f"reachable, the token is accepted, {len(known)} surveys")
@@ -248,15 +248,15 @@ class Doctor:
         settings = self._known_settings
         urls = [url.get_secret_value() for url in settings.alert_urls]
         if unusable := AppriseChannel(urls).unusable():
-            what = f"apprise takes no. {', '.join(map(str, unusable))} of the list for no address"
-            yield Finding("alerts", "TRACK_ALERT_URLS", "fail", what, "write it as apprise's documentation says")
+            what = f"apprise does not accept these entries of the list: {', '.join(map(str, unusable))}"
+            yield Finding("alerts", "TRACK_ALERT_URLS", "fail", what, "write them as apprise's documentation says")
         elif urls or settings.is_demo:
-            yield Finding("alerts", "TRACK_ALERT_URLS", "ok", f"{len(urls)} addresses; none was tried")
+            yield Finding("alerts", "TRACK_ALERT_URLS", "ok", f"{len(urls)} addresses; none was tested")
         else:
-            step = "set TRACK_ALERT_URLS; until then alerts are in system.log alone"
-            yield Finding("alerts", "TRACK_ALERT_URLS", "warn", "nobody is told when something is wrong", step)
+            step = "set TRACK_ALERT_URLS; until then alerts are only in system.log"
+            yield Finding("alerts", "TRACK_ALERT_URLS", "warn", "no alert is sent when something is wrong", step)
 
-    # --- what is kept here
+    # --- local state
 
     def _ledger(self) -> Iterator[Finding]:
         health = ledger_health(self._known_settings.ledger)
@@ -264,12 +264,12 @@ class Doctor:
             what = f"{health.place}: writable, migrated to {health.version}"
             yield Finding("ledger", "ledger", "ok", what)
         elif health.version is None or health.version < health.wanted:
-            what = f"{health.place}: migrated to {health.version or 'nothing yet'}, this version needs {health.wanted}"
-            step = "nothing: whatever opens it next, such as a run or `track status`, migrates it"
+            what = f"{health.place}: migrated to {health.version or 'no version'}, this program needs {health.wanted}"
+            step = "none: the next run or command that opens it, such as `track status`, migrates it"
             yield Finding("ledger", "ledger", "warn", what, step)
         else:
-            what = f"{health.place}: migrated to {health.version} by a newer version, this one knows {health.wanted}"
-            yield Finding("ledger", "ledger", "fail", what, "install the newer version")
+            what = f"{health.place}: migrated to {health.version} by a newer version; this one supports {health.wanted}"
+            yield Finding("ledger", "ledger", "fail", what, "install the newer version here")
 
     def _lake(self) -> Iterator[Finding]:
         root = self._installation.lake.root
@@ -279,11 +279,11 @@ class Doctor:
             step = "give this user the right to write there"
             yield Finding("lake", "lake", "fail", f"{nearest} cannot be written", step)
         elif exposed:
-            what = f"{len(exposed)} of its files and folders are not for their owner alone, {exposed[0]} for one"
-            yield Finding("lake", "lake", "fail", what, f"chmod -R go= {root}, and find out what changed it")
+            what = f"{len(exposed)} files and folders are open to other users, for example {exposed[0]}"
+            yield Finding("lake", "lake", "fail", what, f"run chmod -R go= {root}, and find out what changed the modes")
         else:
-            what = "for its owner alone" if os.name == "posix" else "writable; this system has no modes to check"
-            yield Finding("lake", "lake", "ok", f"{root}: {what}" if root.exists() else f"{root}: not there yet")
+            what = "closed to other users" if os.name == "posix" else "writable; this system has no modes to check"
+            yield Finding("lake", "lake", "ok", f"{root}: {what}" if root.exists() else f"{root}: does not exist yet")
 
     def _clock(self) -> Iterator[Finding]:
         now = self._installation.clock()
@@ -291,7 +291,7 @@ class Doctor:
             yield Finding("clock", "clock", "fail", "the clock has no time zone", "give Runtime an aware clock")
             return
         zones = {hospital.time_zone: f"{now.astimezone(hospital.zone):%H:%M}" for hospital in self._hospitals}
-        kind = "stands still, as in the demo" if self._known_settings.is_demo else "runs"
+        kind = "fixed, as in the demo" if self._known_settings.is_demo else "runs"
         local = ", ".join(f"{zone} {time}" for zone, time in zones.items())
         yield Finding("clock", "clock", "ok", f"{kind}: {now:%Y-%m-%d}, {local}")
 
@@ -299,10 +299,10 @@ class Doctor:
         settings = self._known_settings
         silent = sorted(name for name, is_healthy in self.daemons(settings).items() if not is_healthy)
         if not silent:
-            yield Finding("daemons", "Dagster", "ok", "all were heard of lately")
+            yield Finding("daemons", "Dagster", "ok", "all sent a heartbeat recently")
             return
         start = "`track ui`" if settings.is_demo else "`dagster-daemon run`, which deploy/ runs as a service"
-        what = f"not heard of lately: {', '.join(silent)}; no schedule and no sensor runs"
+        what = f"no recent heartbeat: {', '.join(silent)}; no schedule and no sensor runs"
         yield Finding("daemons", "Dagster", "warn" if settings.is_demo else "fail", what, f"start {start}")
 
 
@@ -322,15 +322,15 @@ def _is_exposed(path: Path) -> bool:
 
 
 def _failure(check: str, subject: str, error: Exception, remedy: str) -> Finding:
-    """The finding for an error; only this project's own speak for themselves, others may quote a secret."""
+    """Return the finding for an error. Only texts of this project's errors are shown; others may quote secrets."""
     match error:
         case _UnknownInstallationError():
-            step = "mend these first, then ask again"
+            step = "correct these first, then run `track doctor` again"
             return Finding(check, subject, "warn", "not checked: settings, registry or policy are wrong", step)
         case SourceError():
             return Finding(check, subject, "fail", f"database {error.database}: {error.cause}", error.next_step)
         case TrackPipelineError():
             return Finding(check, subject, "fail", str(error), remedy)
         case _:
-            what = f"{type(error).__module__}.{type(error).__qualname__}; its text is withheld, it may quote a secret"
+            what = f"{type(error).__module__}.{type(error).__qualname__}; its text is hidden, it may quote a secret"
             return Finding(check, subject, "fail", what, remedy)

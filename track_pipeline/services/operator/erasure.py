@@ -1,7 +1,7 @@
-"""Forgetting one person who asks for it (LGPD, article 18): lake, ledger, answers. Counts and decisions stay.
+"""Erasure of one person's data at the person's request (LGPD, article 18): lake, ledger, answers.
 
-What the hospital's own database holds is the hospital's; a day that is extracted again brings a person's data back
-into the lake, where nobody writes to them: the erasure is an opt-out too.
+Counts and decisions stay, and so does the hospital's own database. A day that is extracted again returns the person's
+data to the lake, but the person is not contacted: an erasure is also an opt-out.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,8 +21,8 @@ from track_pipeline.domain.policy import Policy
 from track_pipeline.services.daily.extraction import EXTRACT
 from track_pipeline.services.daily.invitation import INVITATION
 
-# What of a row of any step says who it is about, or what they had. The encounter's number, its day and its place stay:
-# they are what is counted.
+# Columns of any step that identify the person or describe the person's health. The encounter's number, its day, unit
+# and area stay, because they are counted.
 _PERSONAL: Final = (
     *("patient_name", "doctor_name", "email", "phone_country", "phone_area", "phone_number", "cpf", "age", "cid"),
     *("email_address", "phone_e164", "cpf_digits", *KEY_COLUMNS, "link"),
@@ -31,7 +31,7 @@ _PERSONAL: Final = (
 
 @dataclass(frozen=True)
 class Eraser:
-    """Forgets people."""
+    """Erasure of people from the lake and the ledger."""
 
     lake: Lake
     ledger: Ledger
@@ -39,20 +39,20 @@ class Eraser:
     hasher: Hasher
 
     def erase(self, keys: Iterable[str]) -> dict[str, int]:
-        """Forgets the person with these keys, and with those beside them; returns the rows touched, by kind.
+        """Erase the person with these keys and the other keys on the same encounters; return changed rows by kind.
 
         `lake_rows` are rows of extracts, plans and links whose personal columns are null now; for the others see
         `Ledger.erase_person`. Safe to repeat. Raises LakeError when a file cannot be rewritten: run it again then.
         """
         self.lake.drop_unfinished()
-        given, theirs = self._whose(set(keys))
-        # Extracts come first, so that plans can be told which extract they are of now.
+        given, theirs = self._find_person(set(keys))
+        # Extracts come first: a plan records the digest of its extract, and the rewritten extract has a new digest.
         renamed: dict[str | None, str | None] = {}
-        rows = sum(self._forget(place, theirs, renamed) for place in self.lake.places())
+        rows = sum(self._erase_in(partition, theirs, renamed) for partition in self.lake.places())
         return {"lake_rows": rows, **self.ledger.erasure.erase_person(given)}
 
-    def _whose(self, given: set[str]) -> tuple[set[str], pl.DataFrame]:
-        """All keys of the person, and the encounters that any of them is on, in the lake or in the ledger."""
+    def _find_person(self, given: set[str]) -> tuple[set[str], pl.DataFrame]:
+        """Return all keys of the person, and the encounters in lake or ledger that have one of the keys."""
         known = pl.concat([frame.select(*ENCOUNTER_KEY, *KEY_COLUMNS) for frame in self._people(given)]).unique()
         while True:
             theirs = known.filter(_has_any(given))
@@ -62,7 +62,7 @@ class Eraser:
             given = keys
 
     def _people(self, given: set[str]) -> Iterator[pl.DataFrame]:
-        """Every extract and plan in the lake with person keys, and the person's sends."""
+        """Yield every extract and plan in the lake with person keys, and the person's sends."""
         yield self.ledger.erasure.sends_of_person(given)
         for step, area, day, hospital in self.lake.places():
             if step == EXTRACT:
@@ -71,27 +71,27 @@ class Eraser:
             elif step == INVITATION:
                 yield self.lake.read(step, area, day, hospital)
 
-    def _forget(
-        self, place: tuple[str, str, date, str], theirs: pl.DataFrame, renamed: dict[str | None, str | None]
+    def _erase_in(
+        self, partition: tuple[str, str, date, str], theirs: pl.DataFrame, renamed: dict[str | None, str | None]
     ) -> int:
-        frame, step = self.lake.read(*place), place[0]
+        frame, step = self.lake.read(*partition), partition[0]
         is_theirs = pl.struct(ENCOUNTER_KEY).is_in(theirs.select(pl.struct(ENCOUNTER_KEY)).to_series().implode())
         rows = frame.filter(is_theirs)
-        made_of = self.lake.made_of(*place)
+        made_of = self.lake.made_of(*partition)
         if rows.is_empty() and (made_of is None or made_of not in renamed):
             return 0
-        before = self.lake.digest(*place)
+        before = self.lake.digest(*partition)
         personal = [name for name in frame.columns if name in _PERSONAL]
-        forgotten = frame.with_columns(pl.when(~is_theirs).then(name) for name in personal)
-        self.lake.write(forgotten, *place, made_of=renamed.get(made_of, made_of))
-        renamed[before] = self.lake.digest(*place)
+        erased = frame.with_columns(pl.when(~is_theirs).then(name) for name in personal)
+        self.lake.write(erased, *partition, made_of=renamed.get(made_of, made_of))
+        renamed[before] = self.lake.digest(*partition)
         if step == INVITATION:
-            self._drop(place, rows.filter(pl.col("result") == PLANNED))
+            self._suppress_waiting(partition, rows.filter(pl.col("result") == PLANNED))
         return rows.height
 
-    def _drop(self, place: tuple[str, str, date, str], planned: pl.DataFrame) -> None:
-        """What still waits to be sent never goes: nobody could be told apart by it any more."""
-        _, area, day, hospital = place
+    def _suppress_waiting(self, partition: tuple[str, str, date, str], planned: pl.DataFrame) -> None:
+        """Suppress the lines that still wait: without contacts and keys they cannot be sent."""
+        _, area, day, hospital = partition
         asked = self.ledger.sends.invitations(hospital, day)
         waiting = planned.join(asked, on=ENCOUNTER_KEY, how="anti").select(*ENCOUNTER_KEY)
         self.ledger.encounters.hold(

@@ -1,6 +1,6 @@
-"""CSV files that people bring: opt-outs and consents. A file is taken whole, or not at all with an error per line.
+"""Imports of opt-outs and consents from CSV files. A file is imported whole, or not at all with an error per line.
 
-Contacts are turned into person keys at once and never kept or repeated. How a person is known is `people`'s.
+Contacts become person keys (`people`) at once; they are neither stored nor repeated in messages.
 """
 
 import csv
@@ -27,22 +27,22 @@ Line = Mapping[str, str]
 T = TypeVar("T")
 
 
-class BadFile(TrackPipelineError):  # noqa: N818 - read as what was brought
-    """A file that was not taken; the message has one line per problem, without the values."""
+class BadFile(TrackPipelineError):  # noqa: N818 - describes the file
+    """A file that was not imported; the message has one line per problem, without the values."""
 
 
 @dataclass(frozen=True)
 class Importer:
-    """Takes files into the ledger."""
+    """Imports of files into the ledger."""
 
     ledger: Ledger
     hasher: Hasher
     placeholders: PlaceholderPolicy
 
     def opt_outs(self, path: Path) -> int:
-        """Columns: cpf, phone, email (at least one filled), channel (all, email, whatsapp), source.
+        """Import opt-outs; return the number of person keys that are newly opted out.
 
-        Returns how many person keys are newly opted out. Raises BadFile.
+        Columns: cpf, phone, email (at least one filled), channel (all, email, whatsapp), source. Raises BadFile.
         """
         rows = self._read(path, ("channel", "source"), _opt_out_fields)
         return self.ledger.people.opt_out_many(
@@ -50,9 +50,9 @@ class Importer:
         )
 
     def consents(self, path: Path) -> int:
-        """Columns: cpf, phone, email (at least one filled), source, date (YYYY-MM-DD), text_version.
+        """Import consents to WhatsApp; return the number of person keys that had none before.
 
-        Returns how many person keys had no consent to WhatsApp before. Raises BadFile.
+        Columns: cpf, phone, email (at least one filled), source, date (YYYY-MM-DD), text_version. Raises BadFile.
         """
         rows = self._read(path, ("source", "date", "text_version"), _consent_fields)
         schema = ("person_key", "source", "given_at", "text_version")
@@ -73,10 +73,10 @@ class Importer:
 def read_whole(
     path: Path, parse: Callable[[Line], T], required: tuple[str, ...], any_of: tuple[str, ...] = ()
 ) -> list[T]:
-    """What `parse` makes of every line of a CSV in UTF-8 that has the required columns, and one of `any_of`.
+    """Parse every line of a CSV in UTF-8 that has the required columns and one column of `any_of`.
 
-    All lines, or none: raises BadFile with a line per problem, which is what `parse` says in a ValueError or an error
-    of this project's own, or when the file cannot be read.
+    Raises BadFile when the file cannot be read, and when `parse` raises ValueError or TrackPipelineError for any line;
+    the message has a line per problem.
     """
     parsed: list[T] = []
     problems: list[str] = []
@@ -86,7 +86,7 @@ def read_whole(
         except (TrackPipelineError, ValueError) as error:
             problems.append(f"line {number}: {error}")
     if problems:
-        raise BadFile(f"{path.name}: nothing was taken, mend these lines:\n  " + "\n  ".join(problems))
+        raise BadFile(f"{path.name}: nothing was imported. Correct these lines:\n  " + "\n  ".join(problems))
     return parsed
 
 
@@ -120,10 +120,10 @@ def _consent_fields(line: Line) -> tuple[object, ...]:
 
 
 def filled(line: Line, name: str) -> str:
-    """A column of a line, without blanks around it. Raises ValueError when it is empty."""
+    """Return a column of a line without surrounding blanks. Raises ValueError when it is empty or not printable."""
     value = line[name].strip()
     if not value:
         raise ValueError(f"{name}: is empty")
     if not value.isprintable():
-        raise ValueError(f"{name}: holds characters that cannot be shown")
+        raise ValueError(f"{name}: holds characters that cannot be printed; remove them")
     return value

@@ -12,7 +12,7 @@ from track_pipeline.services.daily.sending import SURVEY_LINK
 
 
 def export_links(lake: Lake, hospital: Hospital, day: date, path: Path) -> int:
-    """Writes the links of a hospital-day, all areas, to a CSV (mode 0600) and returns how many there are.
+    """Write the links of a hospital-day, all areas, to a CSV (mode 0600) and return their number.
 
     Columns: encounter_id, unit, area, setor, patient_name, link. Raises NotInLake when none were made.
     """
@@ -20,12 +20,12 @@ def export_links(lake: Lake, hospital: Hospital, day: date, path: Path) -> int:
     frames = [frame for frame in found if frame is not None]
     if not frames:
         raise NotInLake(
-            f"{hospital.code} {day}: no links were made; set `links` of the hospital in hospitals.toml to "
+            f"{hospital.code} {day}: no links were made. Set `links` of the hospital in hospitals.toml to "
             "no_contact or all, then materialise survey_link"
         )
     links = pl.concat(frames).sort("area", "encounter_id")
-    # Spreadsheets run cells that begin so as formulas, and what was typed may hold line breaks, or the semicolon that
-    # begins a new cell where the comma is for decimals; no name needs any of them.
+    # Spreadsheets run cells with these first characters as formulas. Typed text may have line breaks, and semicolons,
+    # which start a new cell where the comma is the decimal sign. No name needs any of them.
     safe = pl.col(pl.String).str.replace_all(r"[\p{C}\s;]+", " ").str.replace(r"^[ =+\-@＝＋－＠]+", "")
     with replacing(path) as file:
         links.select("encounter_id", "unit", "area", "setor", "patient_name", "link").with_columns(safe).write_csv(file)

@@ -1,4 +1,4 @@
-"""A person named by hand (for an opt-out), as the keys that encounters are known by."""
+"""Person keys of contacts that an operator types or imports, such as for an opt-out."""
 
 import polars as pl
 
@@ -8,8 +8,8 @@ from track_pipeline.domain.policy import PlaceholderPolicy
 from track_pipeline.errors import TrackPipelineError
 
 
-class NoSuchContact(TrackPipelineError):  # noqa: N818 - read as what was typed
-    """What was typed is no CPF, mobile number or e-mail address."""
+class NoSuchContact(TrackPipelineError):  # noqa: N818 - describes the input
+    """A text that is not a valid CPF, Brazilian mobile number or e-mail address."""
 
 
 def person_keys(
@@ -20,9 +20,9 @@ def person_keys(
     phone: str | None = None,
     email: str | None = None,
 ) -> list[str]:
-    """The keys of a person, one per contact given; written as people write them (`(27) 99999-0000`).
+    """Return the keys of a person, one per contact. Contacts may be formatted (`(27) 99999-0000`).
 
-    Raises NoSuchContact naming which of them is not valid, never repeating it.
+    Raises NoSuchContact, which names the invalid contact but never repeats its value.
     """
     typed = pl.DataFrame(
         {"cpf": [cpf], "email": [email], "phone_country": [None], "phone_area": [None], "phone_number": [phone]},

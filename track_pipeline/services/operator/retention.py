@@ -1,7 +1,7 @@
-"""How long patient data is kept. Counts and decisions stay, nobody's name does.
+"""Deletion of old patient data. Counts and decisions stay, names do not.
 
-The lake keeps contacts for as long as a reminder may need them; the ledger's hashes outlive them, so that nobody is
-asked twice.
+The lake keeps contacts as long as a reminder may need them. The ledger keeps its hashes longer, so that no person is
+invited twice.
 """
 
 import shutil
@@ -16,7 +16,7 @@ from track_pipeline.domain.policy import Policy
 
 @dataclass(frozen=True)
 class Retention:
-    """Deletes what need not be kept any longer."""
+    """Deletion of data older than the policy's `retention_days`."""
 
     lake: Lake
     ledger: Ledger
@@ -24,9 +24,9 @@ class Retention:
     clock: Callable[[], datetime]
 
     def purge(self) -> dict[str, int]:
-        """Deletes lake days, comments and sightings older than `retention_days`; returns what went, by kind.
+        """Delete lake days, comments and sightings older than `retention_days`; return the deleted counts by kind.
 
-        What killed processes left of files they wrote goes too.
+        Unfinished files of killed processes are deleted too.
         """
         self.lake.drop_unfinished()
         before = self.clock().date() - timedelta(days=self.policy.retention_days)

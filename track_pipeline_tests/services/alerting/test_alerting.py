@@ -140,7 +140,7 @@ def test_without_a_ledger_a_problem_is_told_all_the_same(desk: Desk, caplog: pyt
     desk.alerting.send(GATE)
     desk.alerting.send(GATE)
     assert len(desk.channel.told) == 2
-    assert "The ledger did not take an alert" in caplog.text
+    assert "The ledger could not record an alert" in caplog.text
 
 
 def test_without_a_channel_the_log_has_each_problem_once_and_its_end(
@@ -153,5 +153,5 @@ def test_without_a_channel_the_log_has_each_problem_once_and_its_end(
         alerting.close([GATE.key])
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
         ("WARNING", "HMS 2025-03-09: a gate tripped: Look at it. See /runs/1"),
-        ("INFO", "HMS 2025-03-09: a gate tripped: this is over."),
+        ("INFO", "HMS 2025-03-09: a gate tripped: the problem is over."),
     ]

@@ -186,7 +186,7 @@ def test_a_list_without_its_columns_says_which_it_needs(office: Office, header: 
 
 
 def test_an_empty_list_is_no_list(office: Office) -> None:
-    with pytest.raises(BadFile, match="no send in it"):
+    with pytest.raises(BadFile, match="has no sends"):
         compare(office)
 
 

@@ -79,22 +79,22 @@ def test_the_events_are_told_in_the_order_in_which_they_happened(office: Office)
 
     assert told(explanation) == [
         "extracted for 2025-03-10, area internacao",
-        "to be asked",
+        "planned",
         "invitation by e-mail: Track.co accepted it",
         "reminder after 7 days by WhatsApp: Track.co accepted it",
-        "answered, to the reminder after 7 days",
+        "answered the reminder after 7 days",
     ]
     assert explanation.events[0].by == f"inpatient, rules {VERSION}"
     assert explanation.events[1].by == f"inpatient, policy {load_policy().version}"
-    assert explanation.outcome == "asked"
-    assert "no patient is asked twice" in explanation.change_needed
+    assert explanation.outcome == "sent"
+    assert "no patient is invited twice" in explanation.change_needed
 
 
 def test_a_line_that_waited_and_was_settled_by_hand_is_told(office: Office) -> None:
     office.sends = False
     morning(office, {})
     office.dispatch()
-    assert explain(office).outcome == "to be asked, but it waits: TRACK_DISPATCH is dry-run"
+    assert explain(office).outcome == "deferred: TRACK_DISPATCH is dry-run"
     assert "TRACK_DISPATCH=live" in explain(office).change_needed
 
     office.sends = True
@@ -102,13 +102,15 @@ def test_a_line_that_waited_and_was_settled_by_hand_is_told(office: Office) -> N
     office.track.script = [Unknown("timeout", "No answer.")]
     with pytest.raises(DispatchStopped):
         office.dispatch()
-    assert explain(office).change_needed.startswith("Look at Track.co; track resolve HMS 1 not_sent")
+    assert explain(office).change_needed.startswith(
+        "Look for it at Track.co: track resolve HMS 1 sent closes it, not_sent"
+    )
 
     office.now += timedelta(minutes=5)
     office.ledger.sends.resolve([office.send_id(1)], Verdict.NOT_SENT, "not in the list", by="operator")
     assert told(explain(office))[2:] == [
         "invitation waits: TRACK_DISPATCH is dry-run",
-        "settled by hand as not sent: not in the list",
+        "resolved by an operator as not sent: not in the list",
     ]
 
 
@@ -119,7 +121,7 @@ def test_what_was_dropped_or_refused_says_that_it_is_for_good(office: Office) ->
     office.track.script = [Refused("http_400", "It was refused.")]
     office.dispatch()
 
-    assert explain(office, 1).outcome == "not asked: the person had opted out by then"
+    assert explain(office, 1).outcome == "suppressed: the person had opted out by then"
     assert explain(office, 2).outcome == "Track.co refused it (http_400)"
     assert all(explain(office, number).change_needed.startswith("Nothing") for number in (1, 2))
     assert told(explain(office, 1))[-1] == "no invitation: the person had opted out by then"
@@ -144,7 +146,7 @@ def test_the_path_has_every_rule_up_to_the_one_that_took_it(office: Office) -> N
     said = next(step.text for step in explanation.path if step.rule == "inpatient")
     assert said.startswith("internacao on the day of discharge, when tp_atendimento in I; unless cd_atendimento_pai is")
     assert {result for _, result in steps(explanation, "eligibility")} == {"passed"}
-    assert PathStep("contact", "", "fact", "e-mail: ok, telephone: ok") in explanation.path
+    assert PathStep("contact", "", "fact", "e-mail: ok, phone: ok") in explanation.path
     assert steps(explanation, "plan")[-1] == ("sampled_out", "passed")
     assert explanation.path_note == ""
 
@@ -156,7 +158,7 @@ def test_a_row_that_no_rule_takes_has_been_through_all_of_them(office: Office) -
 
     looked_at = steps(explanation, "classification")
     assert looked_at == [*((rule.id, "passed") for rule in RULES["HMS"].rules), ("", "excluded")]
-    assert explanation.path[-1].text == "no rule of the hospital takes it"
+    assert explanation.path[-1].text == "no rule of the hospital matches it"
     assert "rules/HMS.toml" in explanation.change_needed
 
 
@@ -179,7 +181,7 @@ def test_eligibility_ends_at_the_rule_that_holds(office: Office) -> None:
     assert steps(explanation, "eligibility")[-2:] == [("obstetric_loss@1", "passed"), ("psychiatric@1", "excluded")]
     assert steps(explanation, "contact") == []
     assert explanation.outcome == (
-        "not asked: the principal diagnosis, of this encounter or another one of the day, is psychiatric"
+        "excluded: the principal diagnosis of this encounter, or of another one of the person that day, is psychiatric"
     )
 
 
@@ -189,14 +191,16 @@ def test_what_another_encounter_says_of_the_person_is_told_apart_from_the_encoun
     explanation = explain(office, 2)
 
     assert ("deceased@1", "passed") in steps(explanation, "eligibility")
-    assert explanation.path[-1] == PathStep("plan", "deceased", "excluded", "so says another encounter of the person")
+    assert explanation.path[-1] == PathStep(
+        "plan", "deceased", "excluded", "because of another encounter of the person"
+    )
 
 
 @pytest.mark.parametrize(
     ("row", "verdicts", "reason"),
     [
-        ({"email": "naotem@naotem.com", "nr_celular": None}, "e-mail: placeholder, telephone: missing", "placeholder"),
-        ({"email": "ana souza@x.com", "nr_celular": "33334444"}, "e-mail: invalid, telephone: landline", "invalid"),
+        ({"email": "naotem@naotem.com", "nr_celular": None}, "e-mail: placeholder, phone: missing", "placeholder"),
+        ({"email": "ana souza@x.com", "nr_celular": "33334444"}, "e-mail: invalid, phone: landline", "invalid"),
     ],
 )
 def test_the_verdicts_on_contacts_are_told_and_no_contact_is(
@@ -229,7 +233,7 @@ def test_a_day_that_is_not_planned_yet_ends_at_the_contacts(office: Office) -> N
     )
     explanation = explain(office)
     assert explanation.path[-1].step == "contact"
-    assert explanation.outcome == "to be asked, but it waits: its dispatch has not run yet"
+    assert explanation.outcome == "deferred: its dispatch has not run yet"
 
 
 # --- what keeps the path from being told ----------------------------------------------------------------------------
@@ -243,8 +247,8 @@ def test_a_path_whose_extract_is_purged_is_said_to_be_gone(office: Office) -> No
     explanation = explain(office)
 
     assert explanation.path == ()
-    assert explanation.path_note.startswith("gone: the lake keeps extracts for 30 days")
-    assert told(explanation) == ["extracted for 2025-03-10, area internacao", "to be asked"]
+    assert explanation.path_note.startswith("not available: the lake keeps extracts for 30 days")
+    assert told(explanation) == ["extracted for 2025-03-10, area internacao", "planned"]
 
 
 def test_changed_rules_are_not_taken_for_those_of_the_day(office: Office) -> None:
@@ -268,9 +272,9 @@ def test_what_was_asked_before_the_data_changed_is_said_to_stay(office: Office) 
 
     explanation = explain(office)
 
-    assert explanation.outcome == "asked"
+    assert explanation.outcome == "sent"
     assert steps(explanation, "eligibility") == [("deceased@1", "excluded")]
-    assert "what was asked or dropped stays so" in explanation.path_note
+    assert "a sent or suppressed line stays so" in explanation.path_note
 
 
 # --- words ----------------------------------------------------------------------------------------------------------
@@ -286,4 +290,4 @@ def test_every_reason_there_is_has_a_meaning(words: Any, known: Any) -> None:
 
 def test_a_word_that_is_not_ours_stands_for_itself() -> None:
     assert meaning("rejected", "http_400") == "http_400"
-    assert meaning("excluded", "no_contact") == "there is neither e-mail nor telephone"
+    assert meaning("excluded", "no_contact") == "there is neither e-mail nor phone"

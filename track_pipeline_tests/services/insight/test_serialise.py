@@ -42,5 +42,5 @@ def test_a_result_is_an_object_with_its_fields_in_order() -> None:
 
 
 def test_a_value_of_another_kind_is_refused() -> None:
-    with pytest.raises(TypeError, match="set has no form as JSON"):
+    with pytest.raises(TypeError, match="set cannot be written as JSON"):
         to_json({1})

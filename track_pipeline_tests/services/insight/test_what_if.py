@@ -335,5 +335,5 @@ def test_a_folder_of_rules_may_have_those_of_some_hospitals(tmp_path: Path) -> N
 
 
 def test_a_folder_without_rules_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no rules there"):
+    with pytest.raises(ConfigError, match="has no rules"):
         candidate_rules(load_registry(), tmp_path)

@@ -111,7 +111,7 @@ def test_it_creates_nothing_but_an_empty_ledger(tmp_path: Path) -> None:
     doctor(tmp_path / "home", {})
     (ledger,) = of("ledger", doctor(tmp_path / "home", {}))
 
-    assert "migrated to nothing yet" in ledger.detail
+    assert "migrated to no version" in ledger.detail
     assert sorted(path.suffix for path in (tmp_path / "home").iterdir()) == [".lock", ".sqlite"]
 
 
