@@ -1,4 +1,4 @@
-"""The status page and what guards every web server of ours.
+"""The status page, and the guard in front of every web server of this project.
 
-Import from the modules: nothing is re-exported here, so that the guard does not load the page.
+Import from the modules: nothing is re-exported here, so that importing the guard does not load the page.
 """

@@ -135,7 +135,7 @@ def test_a_list_of_another_system_is_compared(tmp_path: Path) -> None:
     other_day = track("compare", str(path), "--date", "2026-11-01")
 
     assert (table.exit_code, as_json.exit_code, other_day.exit_code) == (0, 0, 1)
-    assert "not_extracted (the day was extracted, and had no such encounter): HMS 1" in table.stdout
+    assert "not_extracted (our extract of the day does not have this encounter): HMS 1" in table.stdout
     assert json.loads(as_json.stdout)["only_theirs_by"] == {"not_extracted": 1}
 
 
