@@ -54,7 +54,8 @@ def plan(
 ) -> None:
     """What if: show the plan of a day, and what other rules or another policy would change. Sends nothing.
 
-    The day is read from the hospital again, because rules need its codes. With --config, the rows of the lake are used.
+    The day is read from the hospital again, because rules need its codes. With --config, the rows come from
+    the lake if it has them.
 
     A past day is planned as on the morning after it, as if nothing had been sent. The table also counts the encounters
     that were really asked.

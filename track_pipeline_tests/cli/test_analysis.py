@@ -97,7 +97,7 @@ def test_a_plan_by_the_present_rules_says_who_is_excluded_and_why() -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--date", "2027-01-01"], "yet to come"),
+        (["--date", "2027-01-01"], "in the future"),
         (["--date", "yesterday"], "write it as 2026-11-23"),
         (["--date", str(DAY), "--rules", ".", "--config", "policy.toml"], "not both"),
         (["--date", str(DAY), "--rules", "nowhere"], "does not exist"),
@@ -173,7 +173,7 @@ def test_a_csv_that_cannot_be_written_is_one_message() -> None:
 def test_contacts_of_a_day_that_is_not_in_the_lake_are_missing() -> None:
     done = track("contacts", "--date", "2026-01-01", "--json")
     assert (done.exit_code, json.loads(done.stdout)) == (1, [])
-    assert "has no extract of it" in done.stderr
+    assert "has no extract of this day" in done.stderr
 
 
 def test_why_tells_the_path_and_what_would_change_it_and_nobody(runtime: Runtime) -> None:
