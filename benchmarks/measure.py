@@ -1,4 +1,4 @@
-"""Runs a trial in a new process and returns the seconds of its laps, the memory of the process and its notes.
+"""Run a trial in a new process and return the seconds of its laps, the memory of the process and its notes.
 
 The cases define the trials. This module imports nothing large, because the start of a process is measured too.
 """

@@ -1,4 +1,4 @@
-"""Composes adapters and services from settings, for assets, the command line and the status page.
+"""Compose adapters and services from settings, for assets, the command line and the status page.
 
 A part is made, and its module imported, on first use: a new Runtime opens no connection and `track status` imports
 little. Tests and the demo replace parts with their own.
@@ -199,7 +199,7 @@ class Runtime(LedgerRuntime):
 
     @cached_property
     def alerting(self) -> Alerting:
-        """Reports each alert once, and its end."""
+        """The service that reports each alert once, and its end."""
         from track_pipeline.adapters.alerts import AppriseChannel
         from track_pipeline.services.alerting.alerting import Alerting
 
@@ -269,7 +269,7 @@ class Runtime(LedgerRuntime):
 
     @cached_property
     def outbox(self) -> Outbox:
-        """Sends lines in batches."""
+        """The service that sends lines in batches."""
         from track_pipeline.services.daily.sending import Outbox
 
         versions = {code: rules.version for code, rules in self.rules.items()}

@@ -58,7 +58,7 @@ def plan(
     the lake if it has them.
 
     A past day is planned as on the morning after it, as if nothing had been sent. The table also counts the encounters
-    that were really asked.
+    that were really invited, as `asked`.
     """
     from track_pipeline.domain.encounter import GROUP_TIME_ZONE
     from track_pipeline.services.insight.serialise import to_json

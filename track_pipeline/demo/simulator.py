@@ -186,7 +186,7 @@ class Simulator:
     def _accept(
         self, request: Request, body: Object, distribution: str, channel: str
     ) -> tuple[dict[int, Recipient], list[Object]]:
-        """Keeps the request and its good lines, by index; beside them the others as `{index, send_id, reason}`."""
+        """Store a request. Return its accepted lines by index, and the refused ones as `{index, send_id, reason}`."""
         organization, at = request.path_params["organization"], self.clock()
         taken: dict[int, Recipient] = {}
         invalid: list[Object] = []

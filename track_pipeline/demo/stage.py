@@ -1,4 +1,4 @@
-"""Runs Dagster jobs at a moment of the demo, in this process or in worker processes.
+"""Run Dagster jobs at a moment of the demo, in this process or in worker processes.
 
 `demo/run.py` decides which jobs run when. Workers end when the process that started them ends, even if it is killed.
 """

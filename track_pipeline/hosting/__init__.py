@@ -1,1 +1,1 @@
-"""Starts Dagster itself: its instance, web interface and daemon."""
+"""The hosting of Dagster itself: its instance, web interface and daemon."""

@@ -1,4 +1,4 @@
-"""Runs Dagster's web interface and daemon for the embedded default. Production has its own services (deploy/)."""
+"""Run Dagster's web interface and daemon for the embedded default. Production has its own services (deploy/)."""
 
 import shutil
 import signal

@@ -1,4 +1,4 @@
-"""Draws the charts of a day's report as PNG images, from frames of counts. Counts nothing itself.
+"""Draw the charts of a day's report as PNG images, from frames of counts. Nothing is counted here.
 
 Charts have dark ink on an opaque light ground, so that they are readable on Dagster's light and dark pages. The
 colours are Okabe and Ito's, which colour-blind people can distinguish.
