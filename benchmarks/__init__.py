@@ -1,1 +1,1 @@
-"""What it costs: the pipeline's figures beside a baseline, measured in one run on one machine (docs/performance.md)."""
+"""Measure the cost of the pipeline beside a baseline, in one run on one machine (docs/performance.md)."""

@@ -1,4 +1,4 @@
-"""`python -m benchmarks`; every trial's process imports this module, so nothing is imported here before it is asked."""
+"""`python -m benchmarks`. The process of every trial imports this module, so it imports nothing at its top."""
 
 if __name__ == "__main__":
     from benchmarks.command import app

@@ -1,4 +1,4 @@
-"""The command: which cases are measured, how thoroughly, and where the results go."""
+"""The command `python -m benchmarks`: runs the chosen cases and prints or writes their results."""
 
 import json
 import sys
@@ -26,13 +26,13 @@ def main(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON instead of a table")] = False,
     quick: Annotated[
-        bool, typer.Option("--quick", help="small sizes, once each; fails on ratios that are far off")
+        bool, typer.Option("--quick", help="small sizes, one repetition; fails when a ratio is far above its limit")
     ] = False,
-    only: Annotated[list[str] | None, typer.Option("--only", help=f"a case: {', '.join(CASES)}")] = None,
-    plots: Annotated[Path | None, typer.Option(help="a folder for the curves as SVG")] = None,
-    write: Annotated[Path | None, typer.Option(help="a document whose marked block takes the table")] = None,
+    only: Annotated[list[str] | None, typer.Option("--only", help=f"a case; repeatable: {', '.join(CASES)}")] = None,
+    plots: Annotated[Path | None, typer.Option(help="write the curves to this folder, as SVG")] = None,
+    write: Annotated[Path | None, typer.Option(help="write the table into the marked block of this document")] = None,
 ) -> None:
-    """Measure what the pipeline costs, each figure beside its baseline."""
+    """Measure the cost of the pipeline, each figure beside its baseline."""
     report = run(tuple(only or CASES), quick=quick)
     if write:
         report.write_into(write)
@@ -47,10 +47,10 @@ def main(
 
 
 def run(cases: tuple[str, ...], *, quick: bool) -> Report:
-    """Measures the cases, in their order. Raises typer.BadParameter for a name that is none."""
+    """Measure the cases in the given order. Raises typer.BadParameter for an unknown name."""
     unknown = sorted(set(cases) - set(CASES))
     if unknown:
-        raise typer.BadParameter(f"no such case: {', '.join(unknown)}; there are: {', '.join(CASES)}")
+        raise typer.BadParameter(f"no such case: {', '.join(unknown)}; the cases are: {', '.join(CASES)}")
     results: list[Figure | Curve] = []
     progress = Console(stderr=True)
     for case in cases:

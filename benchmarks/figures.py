@@ -1,4 +1,4 @@
-"""The results of a benchmark as values: figures beside their baseline and target, curves, and the bench itself."""
+"""The results of a benchmark (figures with baseline and target, curves) and the settings of a run (`Bench`)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from benchmarks.measure import Sample, measure, median_of
 
 @dataclass(frozen=True)
 class Target:
-    """What a figure should be at full size: its value, or its ratio to the baseline, at most or at least `limit`."""
+    """The target of a figure at full size: its value, or its ratio to the baseline, is at most or at least `limit`."""
 
     text: str
     limit: float
@@ -22,7 +22,7 @@ class Target:
 class Figure:
     """One measured number. The baseline is measured in the same run, in the same unit.
 
-    guard: the ratio above which a quick run fails; wide, because its sizes are too small to be fair.
+    guard: the ratio above which a quick run fails; wide, because ratios of small sizes vary.
     """
 
     name: str
@@ -36,17 +36,17 @@ class Figure:
 
     @property
     def ratio(self) -> float | None:
-        """The value by the baseline: below 1 is less than it, above 1 more."""
+        """The value divided by the baseline; None when one of them is missing or the baseline is 0."""
         return self.value / self.baseline if self.value is not None and self.baseline else None
 
     def judged_by(self, *, quick: bool) -> Target | None:
-        """What the figure is held to by a run; None where that is nothing. A quick run knows ratios only."""
+        """Return the target of the figure in a run, or None. A quick run uses the guard, a limit of the ratio."""
         if not quick:
             return self.target
         return None if self.guard is None else Target(f"ratio at most {self.guard:g}", self.guard, of="ratio")
 
     def is_met(self, *, quick: bool) -> bool | None:
-        """Whether the figure is as it should be; None where that cannot be said."""
+        """Whether the figure meets its target; None without a target or without the number."""
         target = self.judged_by(quick=quick)
         found = self.ratio if target is not None and target.of == "ratio" else self.value
         if target is None or found is None:
@@ -56,7 +56,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Curve:
-    """How something grows: points (x, y) by the name of the line."""
+    """A chart of growth. `lines`: name of a line to its points (x, y)."""
 
     name: str
     title: str
@@ -67,24 +67,24 @@ class Curve:
 
 @dataclass(frozen=True)
 class Bench:
-    """Where and how thoroughly a case measures; a quick run has small sizes of its own."""
+    """The settings of a run: folder for its files, whether it is quick (small sizes), repetitions per trial."""
 
     folder: Path
     quick: bool
     repetitions: int
 
     def size(self, full: int, quick: int) -> int:
-        """The size to measure at."""
+        """Return the size to measure: `full`, or `quick` in a quick run."""
         return quick if self.quick else full
 
     def sizes_up_to(self, most: int) -> list[int]:
-        """The sizes that a curve up to `most` is drawn through, ascending."""
+        """Return the sizes of a curve's points up to `most`, ascending; a quick run has one."""
         return [most] if self.quick else [most // 100, most // 10, most]
 
     def measure(self, trial: Callable[..., None], *arguments: object) -> Sample:
-        """Measures a trial as often as the bench repeats."""
+        """Run a trial `repetitions` times and return the median."""
         return self.repeat(lambda: measure(trial, *arguments))
 
     def repeat(self, one: Callable[[], Sample]) -> Sample:
-        """The median of as many samples as the bench repeats."""
+        """Call `one` `repetitions` times and return the median of its samples."""
         return median_of([one() for _ in range(self.repetitions)])

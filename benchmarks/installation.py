@@ -1,4 +1,4 @@
-"""An installation to measure: settings of the demo with folders, databases and a Track.co of the benchmark's."""
+"""The installation that is measured: demo settings with the benchmark's folders, databases and Track.co."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from track_pipeline.config.settings import Settings, load_settings
 
 
 def settings(home: Path, databases: Path, url: str, hospitals: tuple[str, ...] = ()) -> Settings:
-    """Settings whose clock stands at `NOW`; `databases` is a folder of DuckDB files, `url` a Track.co on loopback."""
+    """Return settings with the clock at `NOW`. `databases`: folder of DuckDB files; `url`: a Track.co on loopback."""
     return load_settings(
         {},
         env_file=None,

@@ -1,6 +1,6 @@
-"""A trial in a fresh process, repeated: seconds of its laps, memory of the process, what it noted.
+"""Run a trial in a new process and return the seconds of its laps, the memory of the process and its notes.
 
-What is measured is a case's business. Nothing heavy is imported here: starting up is one of the things measured.
+The cases define the trials. This module imports nothing large, because the start of a process is measured too.
 """
 
 import os
@@ -23,7 +23,7 @@ WORK: Final = "work"
 
 @dataclass
 class Watch:
-    """What a trial tells: seconds by lap, numbers by name. What happens outside of laps is preparation."""
+    """The measurements of a trial: seconds by lap, and notes (numbers by name). Code outside laps is preparation."""
 
     laps: dict[str, float] = field(default_factory=dict)
     notes: dict[str, float] = field(default_factory=dict)
@@ -31,7 +31,7 @@ class Watch:
 
     @contextmanager
     def lap(self, name: str = WORK) -> Iterator[None]:
-        """Adds the seconds of the block to a lap."""
+        """Add the seconds of the block to a lap."""
         if self.memory_before is None:
             self.memory_before = memory("VmRSS")
         start = time.perf_counter()
@@ -43,11 +43,11 @@ class Watch:
 
 @dataclass(frozen=True)
 class Sample:
-    """What a trial came to.
+    """The result of a trial.
 
-    laps: seconds. notes: as noted. process: seconds from before the process was started until it had ended.
-    peak: MiB that the process had resident at most; grown: by how much that is more than before its first lap.
-    Both are None where the system does not tell.
+    laps: seconds by lap. notes: numbers by name. process: seconds from the start of the process to its end.
+    peak: the highest resident memory of the process, in MiB. grown: MiB by which the peak is above the memory before
+    the first lap. Both are None when the system does not report them.
     """
 
     laps: dict[str, float]
@@ -58,12 +58,12 @@ class Sample:
 
     @property
     def seconds(self) -> float:
-        """All laps together."""
+        """The sum of all laps."""
         return sum(self.laps.values())
 
 
 def median_of(samples: Sequence[Sample]) -> Sample:
-    """The sample whose every number is the median of the samples'."""
+    """Return a sample in which each number is the median of that number in the samples."""
 
     def medians(each: list[dict[str, float]]) -> dict[str, float]:
         return {name: median(one[name] for one in each) for name in each[0]}
@@ -82,7 +82,7 @@ def median_of(samples: Sequence[Sample]) -> Sample:
 
 
 def measure(trial: Callable[..., None], *arguments: object) -> Sample:
-    """Runs `trial(watch, *arguments)`, a function of a module, in a process of its own."""
+    """Run `trial(watch, *arguments)` in a new process; the trial is a function at the top of a module."""
     start = time.perf_counter()
     with ProcessPoolExecutor(1, get_context("spawn")) as executor:
         watch, peak = executor.submit(_in_the_process, trial, arguments).result()
@@ -98,9 +98,9 @@ def _in_the_process(trial: Callable[..., None], arguments: tuple[object, ...]) -
 
 
 def memory(what: str) -> float | None:
-    """MiB of this process: resident now (`VmRSS`) or at most until now (`VmHWM`); None where that is not told.
+    """Return MiB of this process: resident now (`VmRSS`) or its peak (`VmHWM`); None when the system has no figure.
 
-    Linux has both in a file. Its `ru_maxrss` would not do: a new process inherits the one of the process it is from.
+    Linux has both in a file. Its `ru_maxrss` is wrong here: a new process inherits the value of its parent.
     """
     status = Path("/proc/self/status")
     if status.exists():
@@ -114,7 +114,7 @@ def memory(what: str) -> float | None:
 
 
 def machine() -> dict[str, str]:
-    """What the figures were measured on, in words."""
+    """Return a description of this machine: system, processor, cores, memory, Python and libraries."""
     libraries = ("polars", "duckdb", "dagster", "sqlalchemy", "pandas")
     return {
         "system": f"{platform.system()} {platform.machine()}",
@@ -127,7 +127,7 @@ def machine() -> dict[str, str]:
 
 
 def _version(library: str) -> str:
-    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 - trials need none of it
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 - trials do not need it
 
     try:
         return version(library)

@@ -1,7 +1,7 @@
-"""The baseline: the original system's way, written anew from its description.
+"""The baseline: the method of the original system, rewritten from its description.
 
-Tuples are fetched, put into a pandas frame, two dates formatted value by value, all of it made a list of dicts; an
-encounter's area is found by branches in Python; each area is one POST, and nothing is remembered.
+It fetches tuples into a pandas frame, formats two dates value by value, and makes a list of dicts. Branches in Python
+find the area of an encounter. Each area is one POST, and there is no ledger.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +18,7 @@ from benchmarks.measure import Watch
 Record = dict[str, Any]
 
 _DATES: Final = ("data_atendimento", "data_saida_alta")
-# The twelve columns that a query of the original delivered.
+# The twelve columns that a query of the original returned.
 COLUMNS: Final = (
     *("id_cliente", *_DATES, "cd_atendimento", "name", "email", "medico", "phone", "cpf"),
     *("unidade", "area_pesquisa", "setor"),
@@ -32,8 +32,8 @@ _DISCIPLINES: Final = (2, 3, 6, 11, 30, 51, 76, 85)
 
 
 def records(columns: Sequence[str], tuples: list[tuple[Any, ...]], dates: Iterable[str] = _DATES) -> list[Record]:
-    """Fetched tuples as a list of dicts, the date columns as text."""
-    import pandas as pd  # noqa: PLC0415 - whoever imports this module to measure something else must not pay for it
+    """Return fetched tuples as a list of dicts, with the date columns as text."""
+    import pandas as pd  # noqa: PLC0415 - other trials import this module without pandas
 
     frame = pd.DataFrame(tuples, columns=list(columns))
     for column in dates:
@@ -45,7 +45,7 @@ def records(columns: Sequence[str], tuples: list[tuple[Any, ...]], dates: Iterab
 
 
 def area_of(row: Record, day: date) -> tuple[str, str | None] | None:
-    """Area and setor of a raw row of the hospital that the cases measure with; None when it is in no area."""
+    """Return area and setor of a raw row of the measured hospital; None when it is in no area."""
     kind, origin = row["tp_atendimento"], row["cd_ori_ate"]
     attended, discharged = (_text(row[name]).startswith(str(day)) for name in ("dt_atendimento", "dt_alta"))
     if kind == "U" and discharged and row["cd_tip_res"] not in (1, 4, 11):
@@ -62,7 +62,7 @@ def area_of(row: Record, day: date) -> tuple[str, str | None] | None:
 
 
 def _area_of_a_visit(row: Record, kind: str, origin: float) -> tuple[str, str | None] | None:
-    if kind == "A" and origin == 21:  # noqa: PLR2004 - codes in the midst of code, as they were
+    if kind == "A" and origin == 21:  # noqa: PLR2004 - codes inside the code, as in the original
         return "ONCOLOGIA", "ONCOLOGIA"
     if kind == "A" and origin == 9:  # noqa: PLR2004
         return "INTERNACAO", "INTERNACAO"
@@ -74,7 +74,7 @@ def _area_of_a_visit(row: Record, kind: str, origin: float) -> tuple[str, str | 
 
 
 def classified(rows: list[Record], day: date) -> dict[str, list[Record]]:
-    """Rows by area."""
+    """Return area to rows, each with `area_pesquisa` and `setor`."""
     areas: dict[str, list[Record]] = {}
     for row in rows:
         found = area_of(row, day)
@@ -84,7 +84,7 @@ def classified(rows: list[Record], day: date) -> dict[str, list[Record]]:
 
 
 def read_day(database: Path, statement: str, window: Mapping[str, datetime]) -> list[Record]:
-    """A hospital-day as the original read it. `statement` has binds as DuckDB wants them."""
+    """Read a hospital-day as the original did. `statement` has binds in DuckDB's form."""
     with duckdb.connect(database, read_only=True) as connection:
         cursor = connection.execute(statement, dict(window))
         columns = [column[0] for column in cursor.description or ()]
@@ -93,7 +93,7 @@ def read_day(database: Path, statement: str, window: Mapping[str, datetime]) -> 
 
 
 def line_of(row: Record) -> Record:
-    """What was sent of an encounter; missing texts are empty."""
+    """Return the line that the original sent for an encounter; missing texts are empty."""
     return {
         "name": _text(row["nm_paciente"]),
         "email": _text(row["email"]),
@@ -110,12 +110,12 @@ def line_of(row: Record) -> Record:
 
 
 def _text(value: object) -> str:
-    """A text as it is; what pandas leaves of an empty one is a number that is none."""
+    """Return a text; pandas has NaN for a missing text, which becomes empty."""
     return value if isinstance(value, str) else ""
 
 
 def send(areas: dict[str, list[Record]], url: str) -> int:
-    """One POST per area; returns the number of lines."""
+    """Send one POST per area; return the number of lines."""
     for rows in areas.values():
         body = {"survey_uuid": str(uuid4()), "distribution_channel": "email", "import_lines": list(map(line_of, rows))}
         answer = requests.post(
@@ -131,8 +131,8 @@ def send(areas: dict[str, list[Record]], url: str) -> int:
 
 
 def convert(watch: Watch, database: Path) -> None:
-    """Twelve columns of every row, from fetching to a list of dicts."""
-    import pandas  # noqa: F401, PLC0415 - importing is not what is measured here
+    """Measure twelve columns of every row, from the fetch to a list of dicts."""
+    import pandas  # noqa: F401, PLC0415 - the import is not measured
 
     with duckdb.connect(database, read_only=True) as connection, watch.lap():
         cursor = connection.execute("FROM twelve_columns")
@@ -141,7 +141,7 @@ def convert(watch: Watch, database: Path) -> None:
 
 
 def classify(watch: Watch, database: Path, statement: str, window: dict[str, datetime], day: date) -> None:
-    """A hospital-day, from the query to rows by area."""
+    """Measure a hospital-day, from the query to rows by area."""
     import pandas  # noqa: F401, PLC0415 - as above
 
     with watch.lap():
@@ -150,6 +150,6 @@ def classify(watch: Watch, database: Path, statement: str, window: dict[str, dat
 
 
 def run(watch: Watch, database: Path, statement: str, window: dict[str, datetime], day: date, url: str) -> None:
-    """A hospital-day, from the query to the last POST."""
+    """Measure a hospital-day, from the query to the last POST."""
     with watch.lap():
         watch.notes["lines"] = send(classified(read_day(database, statement, window), day), url)

@@ -1,6 +1,6 @@
-"""Synthetic hospitals of any size: the demo's encounters and people, multiplied to distinct ids and contacts.
+"""Synthetic hospitals of any size: copies of the demo's encounters, with distinct ids and contacts.
 
-Everybody in here is invented by the demo's generator.
+The demo's generator invents all people.
 """
 
 from datetime import date, datetime
@@ -31,12 +31,12 @@ _IDS: Final = ("CD_ATENDIMENTO", "CD_PACIENTE")
 
 
 def hospital() -> Hospital:
-    """The hospital that most cases measure with."""
+    """Return the hospital that most cases measure."""
     return load_registry().hospital(HOSPITAL)
 
 
 def write_hospital(folder: Path, encounters: int) -> Path:
-    """Writes the hospital's database (DuckDB, tables of MV) with so many encounters on `DAY`; returns the folder."""
+    """Write the hospital's database (DuckDB, tables of MV) with `encounters` on `DAY`; return the folder."""
     folder.mkdir(parents=True)
     registry = load_registry().only((HOSPITAL,))
     (profile,) = profiles(registry, load_rulebook(registry))
@@ -45,7 +45,7 @@ def write_hospital(folder: Path, encounters: int) -> Path:
     if encounters > drawn:
         with duckdb.connect(path) as connection:
             visits = connection.sql("FROM DBAMV.ATENDIME").pl()
-            # Ids of one day lie within a million of each other, those of the copies between.
+            # The ids of one day are within a million of each other, which leaves room for the ids of the copies.
             copies = pl.DataFrame({"copy": range(-(-encounters // drawn))}, schema={"copy": pl.Int64})
             shift = pl.col("copy") * drawn
             visits = (
@@ -74,7 +74,7 @@ def _replace(connection: duckdb.DuckDBPyConnection, table: str, rows: pl.DataFra
 
 
 def write_all_hospitals(folder: Path, encounters: int) -> Path:
-    """Writes the databases of all hospitals of the registry, so many encounters on `DAY` in each."""
+    """Write the databases of all hospitals of the registry, each with `encounters` on `DAY`; return the folder."""
     folder.mkdir(parents=True)
     registry = load_registry()
     for profile in profiles(registry, load_rulebook(registry)):
@@ -83,12 +83,12 @@ def write_all_hospitals(folder: Path, encounters: int) -> Path:
 
 
 def reader(folder: Path) -> DuckDbReader:
-    """The pipeline's reader of the databases in a folder."""
+    """Return the pipeline's reader of the databases in a folder."""
     registry = load_registry()
     return DuckDbReader(folder_connector(folder), databases_read(registry, load_rulebook(registry)))
 
 
 def write_raw(database: Path, file: Path) -> Path:
-    """Writes what the reader gives of the hospital's `DAY` (`raw_schema` of its system) as Parquet."""
+    """Write the reader's rows of the hospital's `DAY` (`raw_schema` of its system) as Parquet; return the file."""
     pl.concat(reader(database).extract(hospital(), DAY)).write_parquet(file)
     return file

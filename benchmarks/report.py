@@ -1,4 +1,4 @@
-"""What was measured, for people and for programs: a table, Markdown, JSON, curves as SVG."""
+"""The results of a run as a table, Markdown, JSON, and curves as SVG."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -30,11 +30,11 @@ class Report:
 
     @property
     def misses(self) -> list[str]:
-        """Names of the figures that are not as they should be."""
+        """Names of the figures that miss their target."""
         return [figure.name for figure in self.figures if figure.is_met(quick=self.quick) is False]
 
     def document(self) -> dict[str, Any]:
-        """Everything, to be written as JSON."""
+        """Return all results as an object for JSON."""
         return {
             "date": self.day.isoformat(),
             "machine": dict(self.machine),
@@ -47,7 +47,7 @@ class Report:
         }
 
     def table(self) -> Table:
-        """The figures, for a terminal."""
+        """Return the figures as a table for a terminal."""
         table = Table(box=SIMPLE, title=self._title(), title_justify="left")
         for head in _HEADS:
             table.add_column(head, justify="right" if head in ("value", "baseline", "ratio") else "left")
@@ -56,14 +56,14 @@ class Report:
         return table
 
     def write_into(self, document: Path) -> None:
-        """Puts the figures into the marked table of a document; those of cases measured before keep row and date.
+        """Write the figures into the marked table of a document; rows of cases not measured now stay, with their date.
 
-        Raises ValueError when it has no such table.
+        Raises ValueError when the document has no marked block.
         """
         before, found, rest = document.read_text(encoding="utf-8").partition(_BEGIN)
         written, ended, after = rest.partition(_END)
         if not (found and ended):
-            raise ValueError(f"{document} has no block between {_BEGIN} and {_END}")
+            raise ValueError(f"{document} has no block between {_BEGIN} and {_END}; add both lines to it")
         rows = {row.split(" | ")[0]: row for row in written.splitlines() if row.startswith("| ")}
         rows.pop(_MARKDOWN_HEAD.split(" | ")[0], None)
         rows |= {f"| {row[0]}": f"| {' | '.join((*row, self.day.isoformat()))} |" for row in self._rows()}
@@ -71,8 +71,8 @@ class Report:
         document.write_text(f"{before}{_BEGIN}\n{self._machine()}\n\n{table}\n{_END}{after}", encoding="utf-8")
 
     def plot_into(self, folder: Path) -> None:
-        """Writes every curve as `<name>.svg`."""
-        from matplotlib.figure import Figure as Canvas  # noqa: PLC0415 - it takes a second, and few ask for plots
+        """Write every curve as `<name>.svg`."""
+        from matplotlib.figure import Figure as Canvas  # noqa: PLC0415 - the import takes a second, only for plots
 
         folder.mkdir(parents=True, exist_ok=True)
         for curve in self.curves:
@@ -109,8 +109,8 @@ class Report:
 
 def _number(value: float | None, unit: str) -> str:
     if value is None:
-        return "not told here"
-    digits = 0 if float(value).is_integer() or value >= 100 else 1 if value >= 10 else 2  # noqa: PLR2004 - as read
+        return "not available"
+    digits = 0 if float(value).is_integer() or value >= 100 else 1 if value >= 10 else 2  # noqa: PLR2004 - digits to show
     return f"{value:,.{digits}f} {unit}"
 
 

@@ -1,4 +1,4 @@
-"""A Track.co that takes everything at once and counts: requests, lines, and when each request came."""
+"""A Track.co that accepts every request at once, and counts requests with their times, and lines."""
 
 import json
 import threading
@@ -12,7 +12,7 @@ from typing import Self
 
 @dataclass
 class CountingServer:
-    """The server, as a context manager; on loopback, in threads of this process."""
+    """The server as a context manager, on loopback, in threads of this process. `arrivals`: monotonic seconds."""
 
     arrivals: list[float] = field(default_factory=list)
     lines: int = 0
@@ -29,17 +29,17 @@ class CountingServer:
 
     @property
     def url(self) -> str:
-        """Its address."""
+        """The server's base address."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def forget(self) -> None:
-        """Counts from nothing again."""
+        """Reset the counts."""
         self.arrivals, self.lines = [], 0
 
     def most_within(self, seconds: float) -> int:
-        """How many requests came within the fullest period of that length."""
+        """Return the most requests that arrived within any period of `seconds`."""
         arrivals = sorted(self.arrivals)
-        return max((bisect_right(arrivals, start + seconds) - place for place, start in enumerate(arrivals)), default=0)
+        return max((bisect_right(arrivals, start + seconds) - index for index, start in enumerate(arrivals)), default=0)
 
 
 def _handler(counts: CountingServer) -> type[BaseHTTPRequestHandler]:
@@ -61,7 +61,7 @@ def _handler(counts: CountingServer) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(answer)
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the base class
             pass
 
     return Handler

@@ -1,7 +1,7 @@
 """The composition root of the Dagster project: settings and registry in, definitions out.
 
-Importing this module reads nothing; loading the definitions reads settings, registry and rules, and opens no
-connection. Tests come in through `build_defs`.
+Importing this module reads nothing. Loading the definitions reads settings, registry and rules, and opens no
+connection. Tests call `build_defs`.
 """
 
 import gc
@@ -28,10 +28,10 @@ from track_pipeline.runtime import Runtime
 
 
 def build_defs(settings: Settings, runtime: Runtime | None = None) -> dg.Definitions:
-    """All assets, checks, jobs and schedules of an installation.
+    """Return all assets, checks, jobs, schedules and sensors of an installation.
 
-    `runtime` takes the place of the one made from `settings`: the way in for tests and the demo. Raises
-    ConfigError when registry or rules are wrong, or production misses a setting.
+    Tests and the demo pass a `runtime`, which is then used instead of one made from `settings`. Raises ConfigError
+    when registry or rules are wrong, or when a setting that production needs is missing.
     """
     shared = runtime or Runtime(settings)
     if not settings.is_demo:
@@ -63,9 +63,9 @@ def build_defs(settings: Settings, runtime: Runtime | None = None) -> dg.Definit
 
 
 def _runtime_of_a_run(settings: Settings, given: Runtime | None) -> dg.ResourceDefinition:
-    """The runtime that was given, else one of the run's own, closed when the run ends."""
+    """Return a resource: the given runtime, else a runtime per run that is closed when the run ends."""
 
-    @dg.resource(description="The installation at work: hospitals, ledger, lake, Track.co.")
+    @dg.resource(description="The parts of the installation: hospitals, ledger, lake, Track.co.")
     def runtime(context: dg.InitResourceContext) -> Iterator[Runtime]:
         with ExitStack() as stack:
             if context.instance and context.run:
@@ -77,8 +77,9 @@ def _runtime_of_a_run(settings: Settings, given: Runtime | None) -> dg.ResourceD
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """What Dagster loads."""
+    """Return the definitions that Dagster loads, made from the settings."""
     loaded = build_defs(load_settings())
-    # All of this lives as long as the process: a run took an eighth longer while it was searched for garbage.
+    # These objects live as long as the process. Without the freeze the garbage collector searches them again and
+    # again, and a run takes an eighth longer.
     gc.freeze()
     return loaded

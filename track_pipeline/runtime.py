@@ -1,6 +1,6 @@
-"""The composition of adapters and services from settings: what assets, the command line and the status page work with.
+"""Compose adapters and services from settings, for assets, the command line and the status page.
 
-Every part is made on first use, and its module is imported then, so a Runtime opens nothing and `track status` loads
+A part is made, and its module imported, on first use: a new Runtime opens no connection and `track status` imports
 little. Tests and the demo replace parts with their own.
 """
 
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 
 class Parts(TypedDict, total=False):
-    """Parts that a caller gives in the place of those that settings would make."""
+    """Parts that a caller passes; each is used instead of the one that the settings would make."""
 
     registry: Registry
     policy: Policy
@@ -60,11 +60,11 @@ class Parts(TypedDict, total=False):
 
 
 class LedgerRuntime:
-    """The parts that reading the ledger needs. Reads no file and writes no log until a part is used."""
+    """The parts that are needed to read the ledger. Reads no file and writes no log until a part is used."""
 
     def __init__(self, settings: Settings, **parts: Unpack[Parts]) -> None:
         self.settings = settings
-        # A given part is found before the cached property of its name.
+        # Python finds an attribute of the instance before the cached property of the same name.
         self.__dict__.update(parts)
 
     @cached_property
@@ -76,37 +76,37 @@ class LedgerRuntime:
 
     @cached_property
     def clock(self) -> Callable[[], datetime]:
-        """The clock that the settings ask for."""
+        """The clock that the settings choose."""
         from track_pipeline.adapters.clock import clock_for
 
         return clock_for(self.settings)
 
     @cached_property
     def ledger(self) -> Ledger:
-        """The permanent record of sends; opening it migrates it."""
+        """The permanent record of sends. Opening it migrates its schema."""
         from track_pipeline.adapters.ledger import open_ledger
 
         return open_ledger(self.settings.ledger, clock=self._now)
 
     def _now(self) -> datetime:
-        """Return the present instant; only writing asks, so reading does not load the clock's calendar of holidays."""
+        """Return the present instant. Only writes call this, so reads do not load the clock's calendar of holidays."""
         return self.clock()
 
     def close(self) -> None:
-        """Close what was opened."""
+        """Close the parts that were opened."""
         for name in ("track", "budget", "ledger"):
             if name in self.__dict__:
                 getattr(self, name).close()
 
 
 class Runtime(LedgerRuntime):
-    """One installation at work. Raises ConfigError when hospitals.toml or policy.toml is wrong."""
+    """All parts of an installation. Raises ConfigError when hospitals.toml or policy.toml is wrong."""
 
     def __init__(self, settings: Settings, **parts: Unpack[Parts]) -> None:
         from track_pipeline.logs.system_log import write_system_log
 
         super().__init__(settings, **parts)
-        # A wrong file fails here, not in the middle of a run.
+        # Loaded now, so that a wrong file fails before a run begins.
         for name in ("registry", "policy", "clock"):
             getattr(self, name)
         write_system_log(settings.home)
@@ -131,7 +131,7 @@ class Runtime(LedgerRuntime):
 
     @cached_property
     def lake(self) -> Lake:
-        """Extracts, plans and links."""
+        """The lake: files with extracts, plans and links."""
         from track_pipeline.adapters.lake import Lake
 
         return Lake(self.settings.home)
@@ -145,7 +145,9 @@ class Runtime(LedgerRuntime):
 
             return load_surveys(self.settings.surveys_file, load_registry())
         if not self.settings.is_demo:
-            raise ConfigError("TRACK_SURVEYS_FILE is not set; it names the surveys and templates of every unit")
+            raise ConfigError(
+                "TRACK_SURVEYS_FILE is not set; set it to the file with every unit's surveys and templates"
+            )
         from track_pipeline.demo.surveys import demo_catalog
 
         return demo_catalog(self.registry)
@@ -165,12 +167,12 @@ class Runtime(LedgerRuntime):
 
     @cached_property
     def requests(self) -> TrackRequests:
-        """The requests of Track.co's sending side."""
+        """The requests to Track.co that send distributions."""
         return self.track
 
     @cached_property
     def sender(self) -> SurveySender:
-        """The vendor, to send through."""
+        """The sender of surveys: Track.co."""
         from track_pipeline.adapters.track.sender import TrackSender
 
         return TrackSender(self.requests, self.catalog, self.policy, self.clock)
@@ -183,7 +185,7 @@ class Runtime(LedgerRuntime):
 
         settings = self.settings
         if settings.is_demo and settings.api_url is None:
-            raise ConfigError("no Track.co to talk to: start `track simulator` and set TRACK_API_URL to its address")
+            raise ConfigError("TRACK_API_URL is not set: start `track simulator` and set TRACK_API_URL to its address")
         return TrackApi(
             settings.api_url or PRODUCTION_API,
             settings.organization_uuid or _demo_organization(),
@@ -201,7 +203,7 @@ class Runtime(LedgerRuntime):
 
     @cached_property
     def alerting(self) -> Alerting:
-        """Alerts, each reported once."""
+        """The service that reports each alert once, and its end."""
         from track_pipeline.adapters.alerts import AppriseChannel
         from track_pipeline.services.alerting.alerting import Alerting
 
@@ -211,7 +213,7 @@ class Runtime(LedgerRuntime):
 
     @cached_property
     def alerts(self) -> Alerts:
-        """Where services send their alerts."""
+        """The port through which services send alerts."""
         return self.alerting
 
     @property
@@ -221,7 +223,7 @@ class Runtime(LedgerRuntime):
 
     @cached_property
     def hasher(self) -> Hasher:
-        """Makes person keys."""
+        """The keyed hash that makes person keys."""
         from track_pipeline.domain.identity import keyed_hasher
 
         return keyed_hasher(self.settings.person_key_secret)
@@ -266,7 +268,7 @@ class DailyServices:
 
     @cached_property
     def outbox(self) -> Outbox:
-        """Sends lines in batches."""
+        """The service that sends lines in batches."""
         from track_pipeline.services.daily.sending import Outbox
 
         versions = {code: rules.version for code, rules in self._runtime.rules.items()}
@@ -363,7 +365,7 @@ class InsightServices:
 
     @cached_property
     def what_if(self) -> WhatIf:
-        """Plans by other rules or another policy."""
+        """Plans made with other rules or another policy."""
         from track_pipeline.services.insight.what_if import WhatIf
 
         return WhatIf(self._runtime.daily.planner, self._runtime.reader)

@@ -1,1 +1,1 @@
-"""One module per topic: `results` yields its figures and curves; its trials run in processes of their own."""
+"""One module per topic. `results` yields its figures and curves; each trial runs in a new process."""

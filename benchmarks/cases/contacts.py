@@ -1,4 +1,4 @@
-"""Contact hygiene beside the libraries whose verdicts it gives, asked value by value."""
+"""Contact hygiene compared with the libraries whose verdicts it reproduces, called value by value."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +16,7 @@ from track_pipeline.domain.contacts import with_contacts
 
 
 def results(bench: Bench) -> Iterator[Figure | Curve]:
-    """A million people of their own, and how the seconds grow; the libraries are asked for a tenth of them."""
+    """Measure a million distinct people and the growth of the seconds; the libraries check a tenth of them."""
     most = bench.size(full=1_000_000, quick=20_000)
     curve = Curve("contacts", "Contact hygiene", "people", "seconds")
     for size in bench.sizes_up_to(most):
@@ -46,7 +46,7 @@ def _write_people(file: Path, count: int) -> None:
 
 
 def clean(watch: Watch, file: Path) -> None:
-    """The pipeline's way."""
+    """Measure the pipeline's contact hygiene."""
     typed, policy = pl.read_parquet(file), load_policy()
     with watch.lap():
         cleaned = with_contacts(typed, policy.placeholders)
@@ -54,7 +54,7 @@ def clean(watch: Watch, file: Path) -> None:
 
 
 def by_libraries(watch: Watch, file: Path) -> None:
-    """One call per value, nothing repaired."""
+    """Measure one call per value, without repairs."""
     typed = pl.read_parquet(file)
     emails = typed.get_column("email").drop_nulls().to_list()
     phones = typed.select(pl.concat_str("phone_area", "phone_number")).to_series().drop_nulls().to_list()

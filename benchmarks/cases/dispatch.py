@@ -1,6 +1,6 @@
-"""Sending at the rate that Track.co allows: several processes at once, one budget, a server that counts.
+"""Sending at the rate that Track.co allows: several processes, one request budget, a server that counts.
 
-The five minutes are made seconds, and everything that is measured against them with it.
+The budget's period of five minutes is shortened to seconds, and the waits of the client in proportion.
 """
 
 import time
@@ -33,12 +33,12 @@ from track_pipeline.services.daily.sending import Partition, SendReport
 
 _PROCESSES: Final = 4
 _PERIODS: Final = 10
-# So much longer may one request take than another from the budget to the server's clock, all cores being busy.
+# Seconds by which the delay between budget and server may differ from request to request while all cores are busy.
 _JITTER: Final = 0.2
 
 
 def results(bench: Bench) -> Iterator[Figure]:
-    """Ten periods' worth of lines."""
+    """Measure ten periods of the budget: share of the rate that is used, requests per period, lines sent."""
     lines, seconds = bench.size(full=100_000, quick=1_000), bench.size(full=20, quick=1)
     batch = bench.size(full=500, quick=50)
     requests = lines // batch
@@ -46,7 +46,7 @@ def results(bench: Bench) -> Iterator[Figure]:
     with CountingServer() as track:
         sample = measure(dispatch, bench.folder / "dispatch", track.url, lines, batch, allowed, seconds)
         most, arrivals = track.most_within(seconds - _JITTER), sorted(track.arrivals)
-    # The first period's requests may come at once, those of each further period once it has begun.
+    # The requests of a period may all come at its start, so the last period needs no time.
     least = (-(-len(arrivals) // allowed) - 1) * seconds
     took = max(arrivals[-1] - arrivals[0], least)
     yield Figure(
@@ -67,7 +67,7 @@ def results(bench: Bench) -> Iterator[Figure]:
 
 
 def dispatch(watch: Watch, home: Path, url: str, lines: int, batch: int, allowed: int, seconds: int) -> None:
-    """Each process sends a day's lines of its own."""
+    """Measure several processes, each of which sends the lines of a different day."""
     start = time.time() + 3
     share = lines // _PROCESSES
     with watch.lap(), ProcessPoolExecutor(_PROCESSES, get_context("spawn")) as executor:
@@ -94,7 +94,7 @@ def _send(home: Path, url: str, number: int, lines: int, batch: int, allowed: in
 
 
 def _planned(number: int, lines: int) -> pl.DataFrame:
-    """Planned lines by e-mail (`PLAN`, and `extra`), of people of their own."""
+    """Return planned lines by e-mail (`PLAN`, and `extra`), for distinct people."""
     encounter, survey = pl.int_range(number * lines, (number + 1) * lines), demo_catalog(load_registry())
     given = {
         "hospital": pl.lit(HOSPITAL),

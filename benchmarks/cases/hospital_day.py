@@ -1,4 +1,4 @@
-"""One run of the daily job, from the start of its process: an ordinary day, and one of a hundred thousand."""
+"""One run of the daily job from the start of its process: an ordinary day, and one of 100,000 encounters."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ from track_pipeline.services.daily.sending import Partition
 
 
 def results(bench: Bench) -> Iterator[Figure | Curve]:
-    """A day of 500 encounters per area; then the large day beside one a tenth of its size."""
+    """Measure a day of 500 encounters per area, then the large day beside one of a tenth of its size."""
     ordinary, large = bench.size(full=3_000, quick=300), bench.size(full=100_000, quick=3_000)
     with CountingServer() as track:
         yield from _an_ordinary_day(bench, track, ordinary)
@@ -85,7 +85,7 @@ _numbers = count()
 def _fresh(
     bench: Bench, trial: Callable[[Watch, Path, Path, str], None], database: Path, track: CountingServer
 ) -> Sample:
-    """A trial of a new installation each time."""
+    """Run a trial with a new installation in each repetition."""
     return bench.repeat(lambda: measure(trial, bench.folder / f"home-{next(_numbers)}", database, track.url))
 
 
@@ -93,11 +93,11 @@ def _fresh(
 
 
 def run(watch: Watch, home: Path, databases: Path, url: str) -> None:
-    """The daily job of one hospital-day."""
+    """Measure the daily job of one hospital-day."""
     moment = Moment(settings(home, databases, url, (HOSPITAL,)))
     with open_instance(home) as instance:
         stage = Stage(moment, instance)
-        stage.runtime.ledger  # noqa: B018 - its tables are made once in the life of an installation
+        stage.runtime.ledger  # noqa: B018 - makes its tables, once per installation
         with watch.lap():
             failures = stage.run(DAILY, partition_key(DAY, HOSPITAL))
         watch.notes["sent"] = stage.sent(DAY)
@@ -107,7 +107,7 @@ def run(watch: Watch, home: Path, databases: Path, url: str) -> None:
 
 
 def run_without_dagster(watch: Watch, home: Path, databases: Path, url: str) -> None:
-    """What the daily job does, one service after the other."""
+    """Measure the services that the daily job calls, one after the other."""
     runtime = Runtime(settings(home, databases, url, (HOSPITAL,)))
     of = runtime.registry.hospital(HOSPITAL)
     runtime.ledger, runtime.daily.outbox  # noqa: B018 - as above

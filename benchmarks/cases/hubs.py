@@ -1,4 +1,4 @@
-"""A thousand hospitals in hubs: code locations whose assets have just under 100,000 partitions each."""
+"""A thousand hospitals in hubs: code locations with just under 100,000 partitions per asset."""
 
 import json
 from collections.abc import Iterator
@@ -28,14 +28,14 @@ from track_pipeline.runtime import Runtime
 from track_pipeline.services.insight.status import status
 
 _HOSPITALS: Final = 1_000
-# Three years of 91 hospitals; as long as there are fewer days, a hub gets so many more hospitals.
+# Three years of 91 hospitals. There are fewer days so far, so the measured hub has more hospitals.
 _PARTITIONS: Final = 99_645
 _SWEPT_DAYS: Final = 7
 _DAY_AND_HOUR: Final = datetime.combine(DAY + timedelta(days=1), time(9, 15), ZoneInfo("America/Sao_Paulo"))
 
 
 def results(bench: Bench) -> Iterator[Figure]:
-    """One hub of them, with a week of its partitions made."""
+    """Measure one hub with a week of materialised partitions."""
     hospitals = bench.size(full=_HOSPITALS, quick=60)
     partitions = bench.size(full=_PARTITIONS, quick=_PARTITIONS // 100)
     hub = partitions // (DAY - date.fromisoformat(FIRST_DAY)).days
@@ -51,7 +51,7 @@ def results(bench: Bench) -> Iterator[Figure]:
                  loading.laps["registry"], "s")  # fmt: skip
     yield Figure("hubs.load", f"definitions of a hub of {hub} hospitals, {hub * _days():,} partitions per asset",
                  loading.laps["definitions"], "s")  # fmt: skip
-    # A week of a hub takes minutes to make, and each question is asked of it once.
+    # Making the week of a hub takes minutes, so each tick and query is measured once.
     encounters = bench.size(full=300, quick=20)
     yield from _ticks(measure(tick, bench.folder / "hub", registry, rules, hub, encounters), hub)
 
@@ -93,7 +93,7 @@ def _registry(hospitals: int) -> str:
 
 
 def load(watch: Watch, registry: Path, rules: Path, hub: int) -> None:
-    """What the process of a hub does at its start."""
+    """Measure the start of a hub's process: registry and definitions."""
     with watch.lap("registry"):
         loaded = load_registry(registry)
     with watch.lap("definitions"):
@@ -113,7 +113,7 @@ def _definitions(runtime: Runtime) -> dg.RepositoryDefinition:
 
 
 def tick(watch: Watch, home: Path, registry: Path, rules: Path, hub: int, encounters: int) -> None:
-    """The schedules' questions and the operator's, in a hub whose last week has been run."""
+    """Measure ticks of schedules, partition status and `track status`, in a hub whose last week has been run."""
     runtime = _runtime(home, load_registry(registry), rules, hub)
     repository, partitions = _definitions(runtime), patient_days(runtime.registry)
     keys = list(repository.get_job("daily").asset_layer.executable_asset_keys)
@@ -144,8 +144,8 @@ def tick(watch: Watch, home: Path, registry: Path, rules: Path, hub: int, encoun
 def _extract_a_day(runtime: Runtime, encounters: int) -> None:
     ledger = open_ledger(runtime.settings.ledger, clock=runtime.clock)
     for hospital in runtime.hospitals:
-        for place, area in enumerate(AREAS):
-            first = place * encounters
+        for index, area in enumerate(AREAS):
+            first = index * encounters
             rows = pl.select(
                 database=pl.lit(hospital.code),
                 encounter_id=pl.int_range(first, first + encounters // len(AREAS)),

@@ -1,4 +1,4 @@
-"""The ledger: claims and outcomes in batches of 500 beside the bare writing of the same rows, empty and full."""
+"""The ledger: claims and outcomes in batches of 500 beside bare writes of the same rows, empty and full."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -53,15 +53,15 @@ _CLAIMED: Final = {
     "distribution_id": None,
 }
 _CHUNK: Final = 20_000
-# One in so many rows of a filled ledger came when its indexes were there.
+# One in this many rows of a filled ledger is inserted after its indexes exist.
 _GROWN: Final = 30
 
-# An empty database of its own, by name.
-_Place = Callable[[str], AbstractContextManager[str]]
+# Name to the URL of a new empty database, for a block.
+_NewDatabase = Callable[[str], AbstractContextManager[str]]
 
 
 def results(bench: Bench) -> Iterator[Figure | Curve]:
-    """Both databases; PostgreSQL is started here."""
+    """Measure SQLite and PostgreSQL; starts PostgreSQL."""
     yield from _of("sqlite", "SQLite", bench, lambda name: _file(bench.folder / f"{name}.sqlite"))
     with postgres() as server:
         yield from _of("postgresql", "PostgreSQL", bench, lambda name: schema(server, name))
@@ -74,9 +74,9 @@ def _file(path: Path) -> Iterator[str]:
         each.unlink()
 
 
-def _of(kind: str, name: str, bench: Bench, place: _Place) -> Iterator[Figure | Curve]:
+def _of(kind: str, name: str, bench: Bench, new_database: _NewDatabase) -> Iterator[Figure | Curve]:
     lines = bench.size(full=100_000, quick=3_000)
-    ours, bare = (_on_empty(bench, place, trial, lines) for trial in (claim_and_settle, write_barely))
+    ours, bare = (_on_empty(bench, new_database, trial, lines) for trial in (claim_and_settle, write_barely))
     for step, what in (("claim", "claims"), ("settle", "outcomes")):
         yield Figure(
             f"ledger.{kind}.{step}.seconds", f"{name}: {what} of {lines:,} lines", ours.laps[step], "s",
@@ -87,31 +87,31 @@ def _of(kind: str, name: str, bench: Bench, place: _Place) -> Iterator[Figure | 
         bare.seconds, "bare write of the same rows, same table, same batches", _TWICE, guard=8,
     )  # fmt: skip
     if not bench.quick:
-        plain = _on_empty(bench, place, write_without_indexes, lines)
+        plain = _on_empty(bench, new_database, write_without_indexes, lines)
         yield Figure(
             f"ledger.{kind}.seconds", f"{name}: claims and outcomes of {lines:,} lines", ours.seconds, "s",
             plain.seconds, "bare write into a table with its unique keys alone", _TWICE,
         )  # fmt: skip
-    yield from _when_full(kind, name, bench, place)
+    yield from _when_full(kind, name, bench, new_database)
 
 
-def _on_empty(bench: Bench, place: _Place, trial: Callable[[Watch, str, int], None], lines: int) -> Sample:
-    """Every repetition begins with an empty ledger."""
+def _on_empty(bench: Bench, new_database: _NewDatabase, trial: Callable[[Watch, str, int], None], lines: int) -> Sample:
+    """Run a trial with an empty ledger in each repetition."""
     numbers = count()
 
     def one() -> Sample:
-        with place(f"{trial.__name__}_{next(numbers)}") as url:
+        with new_database(f"{trial.__name__}_{next(numbers)}") as url:
             return measure(trial, url, lines)
 
     return bench.repeat(one)
 
 
-def _when_full(kind: str, name: str, bench: Bench, place: _Place) -> Iterator[Figure | Curve]:
-    """The same number of new lines, with ever more rows already there."""
+def _when_full(kind: str, name: str, bench: Bench, new_database: _NewDatabase) -> Iterator[Figure | Curve]:
+    """Measure the same number of new lines with more and more rows in the ledger."""
     most, lines = bench.size(full=10_000_000, quick=20_000), bench.size(full=50_000, quick=2_000)
     curve = Curve(f"ledger-{kind}", f"{lines:,} more lines on {name}", "rows already there", "seconds")
     found: list[Sample] = []
-    with place("full") as url:
+    with new_database("full") as url:
         for rows in (0, *bench.sizes_up_to(most)):
             if rows:
                 measure(fill, url, rows)
@@ -126,7 +126,7 @@ def _when_full(kind: str, name: str, bench: Bench, place: _Place) -> Iterator[Fi
 
 
 def _lines(size: int) -> pl.DataFrame:
-    """Lines of people of their own, never the same twice."""
+    """Return lines of distinct people; every call returns other people."""
     start = uuid4().int % 2**50
     number = pl.int_range(start, start + size, eager=True).alias("encounter_id")
 
@@ -154,7 +154,7 @@ def _lines(size: int) -> pl.DataFrame:
 
 
 def claim_and_settle(watch: Watch, url: str, size: int) -> None:
-    """As a dispatch does it: a batch is claimed, then it is sent."""
+    """Measure claims and outcomes as a dispatch makes them: batch by batch."""
     ledger, lines = open_ledger(url, clock=lambda: NOW), _lines(size)
     week = NOW - timedelta(days=7)
     claim = replace(_CLAIM, any_survey_since=week, this_survey_since=week)
@@ -165,18 +165,18 @@ def claim_and_settle(watch: Watch, url: str, size: int) -> None:
             sent = ledger.sends.settle(claimed["send_id"], SendState.SENT)
             watch.notes["sent"] = watch.notes.get("sent", 0) + sent
     if watch.notes["sent"] != size:
-        raise RuntimeError(f"{size} lines are new, but {watch.notes['sent']} were sent")
+        raise RuntimeError(f"{size} new lines were claimed, but {watch.notes['sent']} were sent")
     ledger.close()
 
 
 def write_barely(watch: Watch, url: str, size: int) -> None:
-    """The same rows into the ledger's own table, all its indexes there: an insert and an update per batch."""
+    """Measure one insert and one update per batch of the same rows into the ledger's table with all its indexes."""
     open_ledger(url, clock=lambda: NOW).close()
     _write(watch, url, size)
 
 
 def write_without_indexes(watch: Watch, url: str, size: int) -> None:
-    """The same rows into a table with primary key and unique key, and no other index."""
+    """Measure the same writes into a table with primary key and unique key, and no other index."""
     open_ledger(url, clock=lambda: NOW).close()
     with _engine(url).begin() as connection:
         for index in sends.indexes:
@@ -185,7 +185,7 @@ def write_without_indexes(watch: Watch, url: str, size: int) -> None:
 
 
 def _write(watch: Watch, url: str, size: int) -> None:
-    """By the driver's own bulk statements, what it is given being ready for it: less cannot be done."""
+    """Write with the driver's bulk statements and prepared values, which is the least work possible."""
     engine, lines = _engine(url), _lines(size)
     outcome = (
         update(sends).where(sends.c.send_id == bindparam("id")).values(state=SendState.SENT, reason="", settled_at=NOW)
@@ -201,7 +201,7 @@ def _write(watch: Watch, url: str, size: int) -> None:
 
 
 def _ready(engine: Engine, statement: Insert | Update, rows: list[dict[str, Any]]) -> tuple[str, list[Any]]:
-    """A statement and its rows as the driver takes them."""
+    """Return a statement and its rows in the form of the driver."""
     columns = list(rows[0]) if isinstance(statement, Insert) else None
     compiled = statement.compile(engine, column_keys=columns, for_executemany=True)
     whole = [compiled.params | row for row in rows]
@@ -211,22 +211,23 @@ def _ready(engine: Engine, statement: Insert | Update, rows: list[dict[str, Any]
 
 
 def _as_text(value: object) -> object:
-    """Days and instants as SQLite keeps them."""
+    """Return dates and instants as SQLite stores them; other values unchanged."""
     if isinstance(value, datetime):
         return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}"
     return value.isoformat() if isinstance(value, date) else value
 
 
 def fill(watch: Watch, url: str, rows: int) -> None:
-    """Brings a ledger to so many rows, all of them sent two months ago."""
+    """Fill a ledger up to `rows` rows, all of them sent 60 days ago."""
     open_ledger(url, clock=lambda: NOW).close()
     engine = _engine(url)
     with watch.lap(), engine.begin() as connection:
         missing = rows - connection.execute(select(func.count()).select_from(sends)).scalar_one()
         if missing <= 0:
             return
-        # Most of them before the indexes are made: inserted one by one, ten million would take an hour. The last ones
-        # after that, as a ledger grows: pages of a new index are full, and whoever comes first has each of them split.
+        # Most rows are inserted before the indexes are made: with indexes, ten million would take an hour. The last
+        # rows are inserted after that, as a real ledger grows: pages of a new index are full, and the first insert into
+        # each page splits it.
         grown = missing // _GROWN
         for index in sends.indexes:
             index.drop(connection)
@@ -241,7 +242,7 @@ def _insert_sent(connection: Connection, rows: int) -> None:
     earlier = _CLAIMED | {"state": SendState.SENT, "claimed_at": NOW - timedelta(days=60), "settled_at": NOW}
     for start in range(0, rows, _CHUNK):
         chunk = _lines(min(_CHUNK, rows - start)).to_dicts()
-        ids = (f"{(start + place) * (2**64 // rows):016x}{uuid4().hex[:16]}" for place in range(len(chunk)))
+        ids = (f"{(start + index) * (2**64 // rows):016x}{uuid4().hex[:16]}" for index in range(len(chunk)))
         connection.execute(
             insert(sends), [row | earlier | {"send_id": send_id} for row, send_id in zip(chunk, ids, strict=True)]
         )

@@ -1,4 +1,4 @@
-"""Many runs: the daily job of all hospitals, and a month that is caught up on."""
+"""Many runs: the daily job of all hospitals, and the backfill of a month."""
 
 import re
 from collections.abc import Iterator
@@ -26,14 +26,14 @@ _PER_RUN: Final = 100
 
 
 def results(bench: Bench) -> Iterator[Figure | Curve]:
-    """Both in worker processes, as the demo starts them."""
+    """Measure both in worker processes, as the demo starts them."""
     with CountingServer() as track:
         yield _daily_job(bench, track)
         yield from _backfill(bench, track)
 
 
 def _daily_job(bench: Bench, track: CountingServer) -> Figure:
-    # 500 in each area, were they even.
+    # On average 500 per area.
     each = bench.size(full=3_000, quick=60)
     databases = write_all_hospitals(bench.folder / "hospitals", each)
     homes = (bench.folder / f"daily-{number}" for number in range(bench.repetitions))
@@ -65,7 +65,7 @@ def _backfill(bench: Bench, track: CountingServer) -> Iterator[Figure | Curve]:
 
 
 def daily_job(watch: Watch, home: Path, databases: Path, url: str) -> None:
-    """One day of all hospitals, from the start of the workers."""
+    """Measure one day of all hospitals, from the start of the workers."""
     codes = load_registry().codes
     moment = Moment(settings(home, databases, url, codes))
     open_instance(home).dispose()
@@ -78,10 +78,10 @@ def daily_job(watch: Watch, home: Path, databases: Path, url: str) -> None:
 
 
 def backfill(watch: Watch, home: Path, url: str, days: int, encounters: int) -> None:
-    """So many past days of all hospitals, oldest first; the laps are medians of single runs, as Dagster has them.
+    """Measure `days` past days of all hospitals, oldest first; laps are medians of single runs, by Dagster's records.
 
-    Each day is run on its morrow, and only days whose morrow is a working day: all runs have the same to do. The
-    databases are the demo's synthetic ones, because each day has to have patients of its own.
+    Each day is run on the next day. Only days before a working day are used, so that all runs have the same work. The
+    databases are the demo's synthetic ones, because each day needs different patients.
     """
     codes = load_registry().codes
     chosen = settings(home, home, url, codes).model_copy(update={"demo_db": None, "demo_volume": encounters})

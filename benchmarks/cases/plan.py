@@ -1,4 +1,4 @@
-"""Who is asked: raw rows classified, contacts cleaned, people identified, the plan made. No ledger, no lake."""
+"""From raw rows to a plan: classification, contact hygiene, person keys, plan. Without ledger and lake."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +27,7 @@ _STEPS: Final = {
 
 
 def results(bench: Bench) -> Iterator[Figure | Curve]:
-    """The steps' seconds, the peak, and how the seconds grow."""
+    """Measure the seconds of the steps, the peak of memory, and the growth of the seconds."""
     most = bench.size(full=1_000_000, quick=20_000)
     curve = Curve("plan", "Raw rows to plan", "encounters", "seconds")
     for size in bench.sizes_up_to(most):
@@ -53,7 +53,7 @@ def results(bench: Bench) -> Iterator[Figure | Curve]:
 
 
 def plan(watch: Watch, raw: Path) -> None:
-    """From raw rows to a plan; of 50 keys one has opted out, of 20 one was invited last week, of 1,000 one died."""
+    """Measure raw rows to plan. One key in 50 has opted out, one in 20 was invited last week, one in 1,000 has died."""
     of, rows = hospital(), pl.read_parquet(raw)
     rules, surveys = load_rules(of), demo_catalog(load_registry()).survey_uuids()
     request, hasher = PlanRequest(of, DAY, NOW.date(), load_policy(), surveys), keyed_hasher("benchmark" * 4)
@@ -71,7 +71,7 @@ def plan(watch: Watch, raw: Path) -> None:
 
 
 def clean(watch: Watch, raw: Path) -> None:
-    """Contact hygiene alone, which has a target of its own (see `contacts`)."""
+    """Measure contact hygiene alone, which has its own target (see `contacts`)."""
     of = hospital()
     encounters = classify(pl.read_parquet(raw), of, load_rules(of), DAY)
     with watch.lap():
@@ -98,7 +98,7 @@ _ASKED: Final = ("database", "encounter_id", "area", "survey_uuid", "channel")
 
 
 def branch(watch: Watch, raw: Path) -> None:
-    """The same rows as a list of dicts, classified by branches."""
+    """Measure the classification of the same rows, as a list of dicts, by branches in Python."""
     rows = pl.read_parquet(raw).with_columns(pl.col(pl.Datetime).dt.strftime("%Y-%m-%d %H:%M:%S"))
     dicts = rows.with_columns(pl.col(pl.Int64).fill_null(-1)).to_dicts()
     with watch.lap():

@@ -1,4 +1,4 @@
-"""From a database's rows to frames: the bare conversion, and all the way to classified encounters."""
+"""From a database's rows to frames: the conversion alone, and the extraction up to classified encounters."""
 
 import re
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ _HOW: Final = "fetchall, pandas, strftime, dicts"
 
 
 def results(bench: Bench) -> Iterator[Figure | Curve]:
-    """Seconds and memory at the full size, and how the seconds grow up to it."""
+    """Measure seconds and memory at the full size, and the growth of the seconds."""
     most = bench.size(full=1_000_000, quick=20_000)
     bare, whole = Curve("conversion", "Rows to frame", "rows", "seconds"), Curve(
         "extraction", "Hospital-day to classified encounters", "encounters", "seconds"
@@ -36,7 +36,7 @@ def results(bench: Bench) -> Iterator[Figure | Curve]:
         mine = bench.measure(extract, database.parent)
         old = bench.measure(original.classify, database, query, window(DAY), DAY)
         if (ours.notes, mine.notes) != (theirs.notes, old.notes):
-            raise RuntimeError(f"the two ways do not agree: {ours.notes}, {theirs.notes}; {mine.notes}, {old.notes}")
+            raise RuntimeError(f"the results differ: {ours.notes}, {theirs.notes}; {mine.notes}, {old.notes}")
         for curve, here, there in ((bare, ours, theirs), (whole, mine, old)):
             curve.lines.setdefault("track_pipeline", []).append((size, here.seconds))
             curve.lines.setdefault("the original's way", []).append((size, there.seconds))
@@ -52,7 +52,7 @@ def _figures(name: str, what: str, ours: Sample, theirs: Sample) -> Iterator[Fig
     yield Figure(f"{name}.peak", f"{what}: peak of the process", ours.peak, "MiB", theirs.peak, _HOW)
 
 
-# The original's query delivered these, its CASE expressions evaluated by the database.
+# The columns of the original's query, with its CASE expressions already evaluated.
 _TWELVE_COLUMNS: Final = """
 CREATE TABLE twelve_columns AS
 SELECT '40085' AS id_cliente, a.HR_ATENDIMENTO AS data_atendimento, a.HR_ALTA AS data_saida_alta,
@@ -67,14 +67,14 @@ FROM DBAMV.ATENDIME a JOIN DBAMV.PACIENTE p USING (CD_PACIENTE)
 
 
 def convert(watch: Watch, database: Path) -> None:
-    """Twelve columns of every row, as the reader takes them: a stream of Arrow to one frame."""
+    """Measure twelve columns of every row, as the reader does it: a stream of Arrow to one frame."""
     with duckdb.connect(database, read_only=True) as connection, watch.lap():
         frame = pl.DataFrame(connection.sql("FROM twelve_columns"))
     watch.notes["rows"] = frame.height
 
 
 def extract(watch: Watch, folder: Path) -> None:
-    """A hospital-day through the reader and the rules."""
+    """Measure a hospital-day through the reader and the rules."""
     of, rules = hospital(), load_rules(hospital())
     databases = reader(folder)
     with watch.lap():

@@ -1,4 +1,4 @@
-"""What every start costs: the code location, and the command that is typed most."""
+"""The cost of a start: the code location, and `track status`."""
 
 import os
 import subprocess
@@ -13,14 +13,14 @@ from benchmarks.people import NOW
 
 
 def results(bench: Bench) -> Iterator[Figure]:
-    """Each beside the bare imports of the libraries it cannot do without."""
+    """Measure each beside the imports of the libraries that it needs."""
     yield Figure(
         "start.location", "importing the code location, the interpreter included",
         _seconds(bench, "-c", "from track_pipeline.definitions import defs; defs()"), "s",
         _seconds(bench, "-c", "import dagster, polars"), "importing Dagster and polars",
         Target("under 2 s", 2), guard=4,
     )  # fmt: skip
-    _seconds(bench, "-m", "track_pipeline", "status")  # the ledger is made once in the life of an installation
+    _seconds(bench, "-m", "track_pipeline", "status")  # makes the ledger, once per installation
     yield Figure(
         "start.status", "track status, the interpreter included",
         _seconds(bench, "-m", "track_pipeline", "status"), "s",

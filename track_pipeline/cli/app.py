@@ -1,7 +1,7 @@
-"""The application `track`: its groups of commands, and how an error ends it.
+"""The application `track`: its groups of commands, and the exit codes of errors.
 
-Each command reads arguments, calls one service and prints a table or JSON. Commands import Dagster and polars
-themselves, so that `track --help` and `track status` answer at once.
+Each command reads arguments, calls one service and prints a table or JSON. Commands import Dagster and polars when
+they run, so that `track --help` and `track status` start fast.
 """
 
 import sys
@@ -22,7 +22,7 @@ from track_pipeline.errors import TrackPipelineError
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Sends each hospital patient one satisfaction survey, and shows what became of every encounter.",
+    help="Sends each hospital patient one satisfaction survey, and shows the outcome of every encounter.",
     pretty_exceptions_enable=False,
 )
 for group in (
@@ -33,7 +33,11 @@ for group in (
 
 
 def main() -> None:
-    """Run a command. An error of this project is one message and exit code 2; other errors are shown without text."""
+    """Run a command.
+
+    An error of this project prints its message and exits with 2. Any other error prints its type and line of code
+    without its text, and exits with 1.
+    """
     try:
         app()
     except TrackPipelineError as error:
@@ -46,6 +50,6 @@ def main() -> None:
             raise
         print_error(
             f"Unexpected {kind_and_place(error)}; its text is withheld because it may quote patient data. "
-            "This is a fault to be mended in the code."
+            "The code has a fault: report this message to its developers."
         )
         sys.exit(1)

@@ -1,4 +1,4 @@
-"""`track compare`: another system's sends of a day compared with ours."""
+"""`track compare`: compares the sends of another system with ours, for one day."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -14,24 +14,24 @@ if TYPE_CHECKING:
 compare_app = typer.Typer()
 
 _MEANINGS: Final = {
-    "more_than_once": "they asked it more than once",
+    "more_than_once": "they sent it more than once",
     "other_area": "we have it in another area",
-    "other_channel": "we took another channel",
-    "not_in_their_list": "they did not ask it",
-    "not_extracted": "the day was extracted, and had no such encounter",
-    "day_not_extracted": "this hospital's day was never extracted: materialise extract and invitation",
+    "other_channel": "we use another channel",
+    "not_in_their_list": "they did not send it",
+    "not_extracted": "our extract of the day does not have this encounter",
+    "day_not_extracted": "this hospital's day is not extracted: materialise extract and invitation",
 }
 _TITLES: Final = {
-    "different": "both, but not alike:",
-    "only_theirs": "only theirs, and why not ours:",
-    "only_ours": "only ours:",
+    "different": "in both lists, with a difference:",
+    "only_theirs": "only in theirs, with the reason why not in ours:",
+    "only_ours": "only in ours:",
 }
 
 
 @compare_app.command(
     epilog=examples(
         "track compare sends.csv --date 2026-11-23",
-        "sends.csv: hospital,encounter,area,channel and, if you like, database",
+        "sends.csv has the columns hospital,encounter,area,channel and optionally database",
     )
 )
 def compare(
@@ -40,9 +40,10 @@ def compare(
     day: Annotated[str, typer.Option("--date", help="day of the encounters, YYYY-MM-DD")],
     as_json: Json = False,
 ) -> None:
-    """Shadow mode: another system's sends of a day beside ours, and the reason of every difference. Changes nothing.
+    """Shadow mode: compare another system's sends of a day with ours, with the reason of every difference.
 
-    Ours are what was sent, and what a dry run would have sent. A list with a bad line is not compared at all.
+    Changes nothing. Ours are the lines that were sent, and those that a dry run would have sent. A file with a wrong
+    line is refused.
     """
     from track_pipeline.services.insight.serialise import to_json
 

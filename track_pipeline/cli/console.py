@@ -1,6 +1,6 @@
-"""What the commands of `track` share: options, how to open a runtime, how to print and how to fail.
+"""Options and functions that the commands of `track` share: opening a runtime, printing, failing.
 
-No command is in this module. Functions import what takes long when they are called.
+This module has no command. Functions import slow modules when they are called.
 """
 
 import json
@@ -23,31 +23,31 @@ from track_pipeline.logs.redaction import shown
 if TYPE_CHECKING:
     from track_pipeline.runtime import LedgerRuntime, Runtime
 
-# A pipe has no window that could be too narrow: a row of a table stays one line.
+# The width when output goes to a pipe: a row of a table stays on one line.
 _PIPE_WIDTH: Final = 200
 _EXIT_CODES: Final = "Exit codes: 0 fine, 1 something failed or was missing, 2 wrong usage, settings or files."
 
-# Both leave out colours where NO_COLOR is set, or the output is no terminal.
+# Neither prints colours when NO_COLOR is set or when the output is not a terminal.
 out = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else _PIPE_WIDTH)
 err = Console(stderr=True)
 
 Json = Annotated[bool, typer.Option("--json", help="print JSON instead of a table")]
-# What a database can count; no encounter has a longer number.
+# The largest number that a database column can have; no encounter has a larger one.
 Encounter = Annotated[int, typer.Argument(min=0, max=2**63 - 1)]
-Contact = Annotated[str | None, typer.Option(help="- asks for it, so that no list of processes and no history has it")]
+Contact = Annotated[str | None, typer.Option(help="- prompts for it and keeps it out of process lists and history")]
 Port = Annotated[int, typer.Option("--port", min=0, max=65535)]
 OptionalHospital = Annotated[str | None, typer.Option("--hospital", help="hospital code, such as HMS")]
 OptionalDate = Annotated[str | None, typer.Option("--date", help="day of the encounters, YYYY-MM-DD")]
 
 
 def examples(*lines: str) -> str:
-    """Return the end of a command's help: examples of use, a line each, and the exit codes."""
+    """Return the end of a command's help: examples, one per line, and the exit codes."""
     return "\n\n".join(["Examples:", *lines, _EXIT_CODES])
 
 
 @contextmanager
 def open_runtime() -> "Iterator[Runtime]":
-    """Open an installation for the block."""
+    """Open the runtime of the installation for the block."""
     from track_pipeline.runtime import Runtime
 
     with closing(Runtime(load_settings())) as runtime:
@@ -56,7 +56,7 @@ def open_runtime() -> "Iterator[Runtime]":
 
 @contextmanager
 def open_ledger_runtime() -> "Iterator[LedgerRuntime]":
-    """Open the ledger alone for the block, for commands that only read it; it takes a fraction of the time."""
+    """Open a runtime with the ledger only for the block: much faster, for commands that read nothing else."""
     from track_pipeline.runtime import LedgerRuntime
 
     with closing(LedgerRuntime(load_settings())) as runtime:
@@ -64,7 +64,7 @@ def open_ledger_runtime() -> "Iterator[LedgerRuntime]":
 
 
 def parse_date(text: str | None) -> date | None:
-    """Return a date as people type it. Raises BadParameter."""
+    """Return the date that the user typed; None without a text. Raises BadParameter for a wrong date."""
     try:
         return date.fromisoformat(text) if text else None
     except ValueError:
@@ -72,7 +72,7 @@ def parse_date(text: str | None) -> date | None:
 
 
 def needed_date(text: str) -> date:
-    """Return a date that must be given. Raises BadParameter."""
+    """Return the date that the user typed. Raises BadParameter for a wrong or empty date."""
     if (day := parse_date(text)) is None:
         raise typer.BadParameter("write the day of the encounters as 2026-11-23")
     return day
@@ -86,7 +86,7 @@ def fail(message: str) -> NoReturn:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Wrap the writing of a file that the user named. Raises BadParameter when it cannot be written."""
+    """Run a block that writes a file that the user named. Raises BadParameter when it cannot be written."""
     try:
         yield
     except OSError as error:
@@ -94,7 +94,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def check_port(host: str, port: int) -> None:
-    """Raise BadParameter when a server could not listen there."""
+    """Raise BadParameter when a server cannot listen on host and port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         socket.create_server((host, port), family=family).close()
@@ -104,7 +104,7 @@ def check_port(host: str, port: int) -> None:
 
 @contextmanager
 def progress(what: str, total: int | None) -> Iterator[Callable[[str], None]]:
-    """Show a bar on a terminal; call the value with the name of each thing that is done."""
+    """Show a progress bar on a terminal. The block calls the yielded function with the name of each finished step."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task(what, total=total)
@@ -112,15 +112,15 @@ def progress(what: str, total: int | None) -> Iterator[Callable[[str], None]]:
 
 
 def print_json(value: object) -> None:
-    """Print JSON on the standard output, never wrapped or coloured."""
+    """Print JSON to standard output, without wrapping or colour."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
 
 
 def print_error(text: str) -> None:
-    """Print an error. Nothing in it is taken for markup: it may quote a path, a list or typed text."""
+    """Print an error. Its text is not read as markup, because it may quote a path, a list or typed text."""
     err.print(shown(text), style="red", markup=False, highlight=False, soft_wrap=not err.is_terminal)
 
 
 def print_line(text: str, style: str | None = None) -> None:
-    """Print a line that is not wrapped in a pipe. Nothing in it is taken for markup."""
+    """Print a line, unwrapped when the output is a pipe. Its text is not read as markup."""
     out.print(shown(text), style=style, markup=False, highlight=False, soft_wrap=not out.is_terminal)

@@ -1,4 +1,4 @@
-"""`track contacts`: the quality of the contacts that front desks typed, as counts."""
+"""`track contacts`: the quality of the contacts that front desks type, as counts."""
 
 from collections import defaultdict
 from datetime import date, timedelta
@@ -40,14 +40,14 @@ _ROWS_SHOWN: Final = 20
 def contacts(
     *,
     day: OptionalDate = None,
-    days: Annotated[int, typer.Option(min=1, max=365, help="the trend is against so many days before")] = 28,
+    days: Annotated[int, typer.Option(min=1, max=365, help="number of earlier days that the trend compares with")] = 28,
     hospital: OptionalHospital = None,
     as_json: Json = False,
     csv: Annotated[Path | None, typer.Option(dir_okay=False, help="write all rows to this CSV")] = None,
 ) -> None:
-    """Contact quality of a day (default yesterday): what front desks typed, per hospital and area. Counts only.
+    """Show the contact quality of a day (default: yesterday) per hospital and area. Counts only.
 
-    What is too small to be shown is left empty, in the CSV too. It reaches back as far as the lake: 30 days.
+    Counts too small to be shown are left empty, in the CSV too. Days older than the lake keeps (30) are not available.
     """
     from track_pipeline.domain.encounter import GROUP_TIME_ZONE
     from track_pipeline.services.insight.contact_quality import verdict_shares
@@ -69,7 +69,7 @@ def contacts(
     elif not quality.is_empty():
         _print_quality(verdict_shares(quality), wanted, days)
     if quality.is_empty():
-        err.print(f"{wanted}: the lake has no extract of it; it was never extracted, or has been purged")
+        err.print(f"{wanted}: the lake has no extract of this day; it was not extracted yet, or it was purged")
         raise typer.Exit(1)
 
 

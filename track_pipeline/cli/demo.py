@@ -1,4 +1,4 @@
-"""`track demo`: a synthetic day of all hospitals, with its funnel and its scores."""
+"""`track demo`: runs a synthetic day of all hospitals and prints its funnel and scores."""
 
 from typing import TYPE_CHECKING
 
@@ -18,14 +18,14 @@ demo_app = typer.Typer()
 
 @demo_app.command(epilog=examples("track demo", "track demo --json > demo.json"))
 def demo(*, as_json: Json = False) -> None:
-    """Run yesterday of all hospitals, synthetic, against a Track.co simulator, and show where every row went."""
+    """Run yesterday of all synthetic hospitals against a Track.co simulator, and show every encounter's outcome."""
     from track_pipeline.config.hospitals import load_registry
     from track_pipeline.demo.run import run_demo, steps_of
     from track_pipeline.services.insight.serialise import to_json
 
     settings = load_settings()
     if not settings.is_demo:
-        raise typer.BadParameter("TRACK_ENV is production; the demo is for synthetic hospitals only")
+        raise typer.BadParameter("TRACK_ENV is production; the demo has synthetic hospitals only: unset TRACK_ENV")
     hospitals = len(load_registry().only(settings.hospitals).hospitals)
     with progress("runs", steps_of(settings, hospitals)) as advance:
         result = run_demo(settings, advance)
@@ -34,7 +34,7 @@ def demo(*, as_json: Json = False) -> None:
     else:
         print_status(result.rows)
         _print_scores(result.scores)
-        out.print(f"New sends: {result.new_sends}. The same in Dagster: [bold]track ui --port 3000[/bold]")
+        out.print(f"New sends: {result.new_sends}. To see the runs in Dagster: [bold]track ui --port 3000[/bold]")
     for failure in result.failures:
         print_error(failure)
     if not result.succeeded:
@@ -42,10 +42,10 @@ def demo(*, as_json: Json = False) -> None:
 
 
 def _print_scores(scores: "pl.DataFrame") -> None:
-    """Print the NPS per hospital with its 95 % interval; a dash where the answers are too few to be shown."""
+    """Print the NPS per hospital with its 95 % interval; a dash where there are too few answers to show it."""
     if scores.is_empty():
         return
-    table = Table("hospital", title="who answered, reminders included", box=SIMPLE)
+    table = Table("hospital", title="answers, reminders included", box=SIMPLE)
     for column in ("sent", "answered", "rate", "NPS", "95 %"):
         table.add_column(column, justify="right")
     for row in scores.iter_rows(named=True):

@@ -1,4 +1,4 @@
-"""`track doctor`: whether an installation can do its work."""
+"""`track doctor`: checks an installation."""
 
 from collections.abc import Sequence
 from itertools import groupby

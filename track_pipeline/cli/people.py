@@ -1,4 +1,4 @@
-"""`track opt-out`, `track consent` and `track purge`: what people want, and what is deleted."""
+"""`track opt-out`, `track consent` and `track purge`: opt-outs, consents and the deletion of patient data."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -29,9 +29,9 @@ def opt_out_add(
     phone: Contact = None,
     email: Contact = None,
     channel: Annotated[OptOutChannel, typer.Option()] = OptOutChannel.ALL,
-    source: Annotated[str, typer.Option(help="who asked for it, such as 'patient, by phone'")] = "operator",
+    source: Annotated[str, typer.Option(help="where the opt-out comes from, such as 'patient, by phone'")] = "operator",
 ) -> None:
-    """Stop writing to a person. Only a keyed hash is kept."""
+    """Record the opt-out of a person. Only a keyed hash of the contact is kept."""
     with open_runtime() as runtime:
         for key in _person_keys(runtime, cpf, phone, email):
             runtime.ledger.people.opt_out(key, channel, source)
@@ -47,7 +47,7 @@ def opt_out_remove(
     key: Annotated[str | None, typer.Option(help="the person key that `list` shows")] = None,
     channel: Annotated[OptOutChannel, typer.Option()] = OptOutChannel.ALL,
 ) -> None:
-    """Allow writing to a person again."""
+    """Remove the opt-out of a person, who may then be contacted again."""
     with open_runtime() as runtime:
         for person in [key] if key else _person_keys(runtime, cpf, phone, email):
             found = runtime.ledger.people.opt_in(person, channel)
@@ -56,21 +56,21 @@ def opt_out_remove(
 
 @opt_out_app.command("list", epilog=examples("track opt-out list"))
 def opt_out_list(*, as_json: Json = False) -> None:
-    """All opt-outs in force."""
+    """List all opt-outs in force."""
     with open_runtime() as runtime:
-        print_frame(runtime.ledger.people.opt_outs(), as_json=as_json, empty="Nobody has opted out.")
+        print_frame(runtime.ledger.people.opt_outs(), as_json=as_json, empty="There are no opt-outs.")
 
 
 @opt_out_app.command("import", epilog=examples("track opt-out import opt-outs.csv"))
 def opt_out_import(file: Path) -> None:
-    """Take a CSV with the columns cpf, phone, email, channel, source; all of it, or nothing and an error per line."""
+    """Import a CSV with the columns cpf, phone, email, channel, source. With a wrong line, nothing is imported."""
     with open_runtime() as runtime:
         out.print(f"{runtime.operator.importer.opt_outs(file)} new opt-outs")
 
 
 @consent_app.command("import", epilog=examples("track consent import consents.csv"))
 def consent_import(file: Path) -> None:
-    """Take a CSV with the columns cpf, phone, email, source, date, text_version; all of it, or nothing."""
+    """Import a CSV with the columns cpf, phone, email, source, date, text_version; all lines or none."""
     with open_runtime() as runtime:
         out.print(f"{runtime.operator.importer.consents(file)} new consents")
 
@@ -80,19 +80,19 @@ def consent_import(file: Path) -> None:
 )
 def purge(
     *,
-    person: Annotated[bool, typer.Option("--person", help="forget one person, named by any contact")] = False,
+    person: Annotated[bool, typer.Option("--person", help="erase one person, identified by any contact")] = False,
     cpf: Contact = None,
     phone: Contact = None,
     email: Contact = None,
     as_json: Json = False,
 ) -> None:
-    """Delete patient data older than the policy keeps it; Dagster does the same every night.
+    """Delete patient data past the policy's retention; Dagster does the same every night.
 
-    With --person, forget one person at once, for good: lake, ledger and answers. Counts stay; they are never written
-    to again. Give every contact there is.
+    With --person, erase one person from lake, ledger and answers, at once and for good. Counts stay, and the person is
+    never contacted again. Give all known contacts of the person.
     """
     if not person and (cpf or phone or email):
-        raise typer.BadParameter("a contact is given: add --person to forget that person")
+        raise typer.BadParameter("a contact is given: add --person to erase that person")
     with open_runtime() as runtime:
         keys = _person_keys(runtime, cpf, phone, email) if person else []
         deleted = runtime.operator.eraser.erase(keys) if person else runtime.operator.retention.purge()

@@ -1,4 +1,4 @@
-"""`track plan`: the plan of a day, and what other rules or another policy would change in it."""
+"""`track plan`: shows the plan of a day, and the changes that other rules or another policy would make."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 plan_app = typer.Typer()
 
-_MEANINGS: Final = {"excluded:not_read": "not among the rows of the day"}
+_MEANINGS: Final = {"excluded:not_read": "the encounter is not among the rows of the day"}
 _FIELDS: Final = ("reason", "unit", "area", "setor", "channel")
 
 
@@ -52,22 +52,24 @@ def plan(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """What if: who would be invited for a day, and what other rules or another policy would change. Sends nothing.
+    """What if: show the plan of a day, and what other rules or another policy would change. Sends nothing.
 
-    The day is read from the hospital again, since rules need its codes; only a policy can judge what the lake has.
+    The day is read from the hospital again, because rules need its codes. With --config, the rows come from
+    the lake if it has them.
 
-    A past day is judged as on the morning after it, as if nothing had been sent; the table also counts who was asked.
+    A past day is planned as on the morning after it, as if nothing had been sent. The table also counts the encounters
+    that were really invited, as `asked`.
     """
     from track_pipeline.domain.encounter import GROUP_TIME_ZONE
     from track_pipeline.services.insight.serialise import to_json
     from track_pipeline.services.insight.what_if import candidates_of, compare_day
 
     if rules and config:
-        raise typer.BadParameter("give --rules or --config, not both: one change at a time can be understood")
+        raise typer.BadParameter("give --rules or --config, not both; try one change at a time")
     wanted = needed_date(day)
     with open_runtime() as runtime:
         if wanted > runtime.clock().astimezone(GROUP_TIME_ZONE).date():
-            raise typer.BadParameter(f"{wanted} is yet to come")
+            raise typer.BadParameter(f"{wanted} is in the future; give a day up to today")
         registry = runtime.registry
         if hospital:
             registry = registry.only((registry.hospital(hospital).code,))
@@ -90,10 +92,10 @@ def _print_comparisons(compared: "DayComparison", tried: Path | None) -> None:
     changed = [row for row in rows if row[1].change == "changed"]
     wrong = [row for row in rows if row[1].asked and row[1].candidate.result != "planned"]
     groups = {
-        "added; at present they are:": [(_excluded(row.present), _shown(code, row)) for code, row in added],
+        "added; in the present plan they are:": [(_excluded(row.present), _shown(code, row)) for code, row in added],
         "removed; they would be:": [(_excluded(row.candidate), _shown(code, row)) for code, row in removed],
         "changed:": [(what, _shown(code, row)) for code, row in changed for what in _changes(row)],
-        "asked, and by these should not have been:": [
+        "asked, but not planned by these rules or this policy:": [
             (_excluded(row.candidate), _shown(code, row)) for code, row in wrong
         ],
     }
@@ -118,7 +120,7 @@ def _print_numbers(day: date, compared: "Iterable[PlanComparison]", tried: Path 
 
 
 def _numbers(compared: "PlanComparison", *, is_tried: bool) -> dict[str, int]:
-    """Return the columns of the table in order; `wrongly` counts who was asked and would not be planned."""
+    """Return the table's columns in order; `wrongly` counts encounters that were asked and would not be planned."""
     difference = compared.difference
     numbers = {"rows": compared.basis.extracted, "planned": compared.present.planned.total}
     if is_tried:

@@ -1,4 +1,4 @@
-"""`track pause`, `track resolve` and `track links`: what an operator decides about sending."""
+"""`track pause`, `track resolve` and `track links`: an operator's commands about sending."""
 
 from pathlib import Path
 from typing import Annotated
@@ -22,7 +22,7 @@ from track_pipeline.domain.pauses import is_scope
 from track_pipeline.domain.sends import Verdict
 
 sending_app = typer.Typer()
-pause_app = typer.Typer(no_args_is_help=True, help="The switch that stops all sending, of a hospital or a channel.")
+pause_app = typer.Typer(no_args_is_help=True, help="Pauses that stop all sending, or that of a hospital or a channel.")
 sending_app.add_typer(pause_app, name="pause")
 
 
@@ -35,14 +35,12 @@ sending_app.add_typer(pause_app, name="pause")
 def resolve(
     hospital: str,
     encounter: Encounter,
-    verdict: Annotated[Verdict, typer.Argument(help="what Track.co's screen shows")],
+    verdict: Annotated[Verdict, typer.Argument(help="sent when Track.co shows the message, not_sent when it does not")],
     *,
-    reason: Annotated[str, typer.Option(help="how you know; kept with the decision")],
-    send: Annotated[
-        str | None, typer.Option(help="which send, where several are unknown; `track why` shows it")
-    ] = None,
+    reason: Annotated[str, typer.Option(help="how you know it; kept with the decision")],
+    send: Annotated[str | None, typer.Option(help="the send, when several are unknown; `track why` shows it")] = None,
 ) -> None:
-    """Say what became of a send whose outcome is unknown; `not_sent` lets the next run send it again."""
+    """Record the outcome of an unknown send; after `not_sent` the next run sends it again."""
     from track_pipeline.services.operator.resolution import resolve as settle
 
     with open_runtime() as runtime:
@@ -58,15 +56,15 @@ def links(
     *,
     output: Annotated[Path | None, typer.Option(help="the CSV to write; readable by its owner only")] = None,
 ) -> None:
-    """Export the personal links of a hospital-day as CSV, for the front desk. Holds patients' names."""
+    """Export the personal links of a hospital-day as CSV, for the front desk. The file has patients' names."""
     from track_pipeline.services.operator.links import export_links
 
     with open_runtime() as runtime:
         wanted = needed_date(day)
-        place = runtime.registry.hospital(hospital)
-        path = output or Path(f"links-{wanted}-{place.code}.csv")
+        chosen = runtime.registry.hospital(hospital)
+        path = output or Path(f"links-{wanted}-{chosen.code}.csv")
         with writing(path):
-            count = export_links(runtime.lake, place, wanted, path)
+            count = export_links(runtime.lake, chosen, wanted, path)
     print_line(f"{count} links in {path}")
 
 
@@ -78,25 +76,25 @@ def pause_add(
     *,
     reason: Annotated[str, typer.Option()] = "by hand",
 ) -> None:
-    """Stop sending; lines wait as `deferred:paused` and go when the pause is removed."""
+    """Pause sending; lines wait as `deferred:paused` and are sent after the pause is removed."""
     with open_runtime() as runtime:
         if not is_scope(scope, runtime.registry.codes):
-            fail(f"{scope}: give all, hospital:<code> or channel:<{'|'.join(Channel)}>")
+            fail(f"{scope} is not a scope; give all, hospital:<code> or channel:<{'|'.join(Channel)}>")
         runtime.ledger.pauses.add(scope, reason, "operator")
     out.print(f"paused: {scope}")
 
 
 @pause_app.command("remove", epilog=examples("track pause remove all"))
 def pause_remove(scope: str) -> None:
-    """Send again; run the deferred partitions, or wait for the sweep."""
+    """Remove a pause. Then run the deferred partitions, or wait for the sweep."""
     with open_runtime() as runtime:
         if not runtime.ledger.pauses.remove(scope):
-            fail(f"{scope} was not paused; `track pause list` shows what is")
+            fail(f"{scope} is not paused; `track pause list` shows all pauses")
     out.print(f"sending again: {scope}")
 
 
 @pause_app.command("list", epilog=examples("track pause list"))
 def pause_list(*, as_json: Json = False) -> None:
-    """All pauses in force."""
+    """List all pauses in force."""
     with open_runtime() as runtime:
-        print_frame(runtime.ledger.pauses.all(), as_json=as_json, empty="Nothing is paused.")
+        print_frame(runtime.ledger.pauses.all(), as_json=as_json, empty="There are no pauses.")

@@ -1,4 +1,4 @@
-"""`track ui`, `track serve` and `track simulator`: the commands that serve until they are interrupted."""
+"""`track ui`, `track serve` and `track simulator`: servers that run until they are interrupted."""
 
 from contextlib import nullcontext
 from typing import Annotated
@@ -13,7 +13,7 @@ servers_app = typer.Typer()
 
 @servers_app.command(epilog=examples("track ui --port 3000"))
 def ui(*, port: Port = 3000) -> None:
-    """Open Dagster's web interface on the same instance, with daemon and, in the demo, a simulator."""
+    """Run Dagster's web interface and daemon on the same instance; in the demo, a Track.co simulator too."""
     check_port("127.0.0.1", port)
     from track_pipeline.demo.run import track_co
     from track_pipeline.hosting.instance import prepare_instance
@@ -22,19 +22,19 @@ def ui(*, port: Port = 3000) -> None:
     settings = load_settings()
     folder = prepare_instance(settings.home)
     with track_co(settings) if settings.is_demo else nullcontext():
-        serve_dagster(folder, port, lambda url: out.print(f"{url}/ (end it with Ctrl-C)", highlight=False))
+        serve_dagster(folder, port, lambda url: out.print(f"{url}/ (stop it with Ctrl-C)", highlight=False))
 
 
 @servers_app.command(epilog=examples("track serve --port 5000"))
 def serve(
     *,
     port: Port = 5000,
-    host: Annotated[str, typer.Option(help="another address than loopback belongs behind a login")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="address to listen on; put any but loopback behind a login")] = "127.0.0.1",
     allow_host: Annotated[
-        list[str] | None, typer.Option(help="another name under which browsers and the proxy may ask; repeat it")
+        list[str] | None, typer.Option(help="another host name that requests may use; can be repeated")
     ] = None,
 ) -> None:
-    """Show today's funnel, open alerts, the last runs and the log as a page; with /healthz and /metrics."""
+    """Serve a page with today's funnel, open alerts, the last runs and the log; also /healthz and /metrics."""
     check_port(host, port)
     from track_pipeline.runtime import LedgerRuntime
     from track_pipeline.web.app import serve as serve_status

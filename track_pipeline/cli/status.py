@@ -1,4 +1,4 @@
-"""`track status` and `track why`: the funnel of every hospital-day, and the history of one encounter."""
+"""`track status` and `track why`: the funnel of every hospital-day and the history of one encounter."""
 
 from collections.abc import Iterable
 from itertools import groupby
@@ -30,7 +30,7 @@ status_app = typer.Typer()
 
 @status_app.command(epilog=examples("track status", "track status --date 2026-11-23 --hospital HMS"))
 def status(*, day: OptionalDate = None, hospital: OptionalHospital = None, as_json: Json = False) -> None:
-    """The funnel of every day, hospital and area: how many were extracted and where each ended."""
+    """Show the funnel of every day, hospital and area: how many encounters were extracted, and their outcomes."""
     from track_pipeline.services.insight.serialise import to_json
     from track_pipeline.services.insight.status import status as status_of
 
@@ -42,22 +42,22 @@ def status(*, day: OptionalDate = None, hospital: OptionalHospital = None, as_js
     elif rows:
         print_status(rows)
     else:
-        out.print("Nothing has been extracted yet for that; `track demo` or a Dagster run does it.")
+        out.print("There is no extract for this selection yet; run `track demo`, or the daily job in Dagster.")
 
 
 @status_app.command(epilog=examples("track why HMS 1234567", "track why HMS 1234567 --json"))
 def why(hospital: str, encounter: Encounter, *, as_json: Json = False) -> None:
-    """Why an encounter was, or was not, invited: what happened, the path through the rules, what would change it.
+    """Show why an encounter was or was not invited: its events, the path through the rules, what would change it.
 
-    Without a name or a contact. The path is shown as long as the lake has the extract.
+    Shows no name and no contact. The path is shown while the lake has the extract.
     """
     from track_pipeline.services.insight.serialise import why_object
     from track_pipeline.services.insight.status import why as why_of
 
     with open_runtime() as runtime:
-        place = runtime.registry.hospital(hospital)
-        story = why_of(runtime.ledger, place.code, encounter)
-        explanation = runtime.insight.explainer.explain(place, story)
+        chosen = runtime.registry.hospital(hospital)
+        story = why_of(runtime.ledger, chosen.code, encounter)
+        explanation = runtime.insight.explainer.explain(chosen, story)
     if as_json:
         print_json(why_object(story, explanation))
     else:
@@ -67,9 +67,9 @@ def why(hospital: str, encounter: Encounter, *, as_json: Json = False) -> None:
 
 
 def _print_explanation(story: "Story", explanation: "Explanation") -> None:
-    """Print the history of an encounter: what happened, by which rules, what would change it."""
-    place = " / ".join(part for part in (story.area, story.setor) if part)
-    print_line(f"{story.hospital} {story.encounter}{f' ({place})' if place else ''}", style="bold")
+    """Print the history of an encounter: its events, the path through the rules, what would change its outcome."""
+    setor = " / ".join(part for part in (story.area, story.setor) if part)
+    print_line(f"{story.hospital} {story.encounter}{f' ({setor})' if setor else ''}", style="bold")
     print_line(explanation.outcome)
     if explanation.events:
         print_line("\nWhat happened", style="bold")
@@ -87,7 +87,7 @@ def _print_explanation(story: "Story", explanation: "Explanation") -> None:
 
 
 def _path_lines(explanation: "Explanation") -> Iterable[str]:
-    """Yield a line for every rule of the hospital, and one for all checks of a plan that did not hold."""
+    """Yield a line per rule of the hospital, and one line for all checks of the plan that excluded nothing."""
     marks = {"passed": "no   ", "took": "yes  ", "excluded": "out  ", "possible": "out? ", "fact": "     "}
     for (kind, result), steps in groupby(explanation.path, key=lambda step: (step.step, step.result)):
         if result == "passed" and kind != "classification":

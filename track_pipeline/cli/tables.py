@@ -34,7 +34,7 @@ _HEADERS: Final = {
     "suppressed": "supp.",
 }
 _ANSWERED: Final = {"answered": "answ."}
-# Other columns are left out when all their numbers are 0.
+# Other columns are left out when all their counts are 0.
 _ALWAYS: Final = ("extracted", "excluded", "planned", "sent")
 
 
@@ -47,7 +47,7 @@ class ShownEncounter:
     number: int
 
     def __str__(self) -> str:
-        """Return hospital and number, and the database where it is another one than the hospital's."""
+        """Return hospital and number, and the database when it is not the hospital's own."""
         database = "" if self.database == self.hospital else f" ({self.database})"
         return f"{self.hospital} {self.number}{database}"
 
@@ -64,7 +64,7 @@ def print_frame(frame: "pl.DataFrame", *, as_json: bool, empty: str) -> None:
     elif frame.is_empty():
         out.print(empty)
     else:
-        # Long cells are folded, not cut off: people type them into the next command.
+        # Long cells are folded, not cut off: operators copy them into the next command.
         table = Table(*(Column(name, overflow="fold") for name in frame.columns))
         for row in frame.iter_rows():
             table.add_row(*(Text(str(value)) for value in row))
@@ -72,12 +72,12 @@ def print_frame(frame: "pl.DataFrame", *, as_json: bool, empty: str) -> None:
 
 
 def print_status(rows: "Sequence[PartitionStatus]") -> None:
-    """Print one table a day, without the rows and columns that have no number, then the reasons of all days."""
+    """Print one table per day, without empty rows and columns, then the reasons of all days."""
     waves = {column: column.removeprefix("reminded_") for column in (rows[0].reminded if rows else {})}
     headers = _HEADERS | waves | _ANSWERED
     shown = [column for column in headers if column in _ALWAYS or any(row.count(column) for row in rows)]
     for day, of_day in groupby(rows, key=lambda row: row.date):
-        table = plain_table("hospital", "area", title=f"{day}: what became of every encounter")
+        table = plain_table("hospital", "area", title=f"{day}: outcomes of all encounters")
         for column in shown:
             table.add_column(headers[column], justify="right")
         counted = list(of_day)
@@ -99,24 +99,24 @@ def print_groups(title: str, found: Iterable[tuple[str, ShownEncounter]], meanin
     """Print a line per group: how many encounters, what the group means, and its first few encounters.
 
     Args:
-        title: printed above, when there are any groups.
-        found: encounters, each with the word of its group.
-        meanings: what words mean that are not outcomes with a reason.
+        title: printed above the groups; not printed when there are none.
+        found: encounters, each with its group.
+        meanings: the meanings of groups that are not outcomes with a reason.
     """
     groups: defaultdict[str, list[ShownEncounter]] = defaultdict(list)
-    for word, encounter in found:
-        groups[word].append(encounter)
+    for group, encounter in found:
+        groups[group].append(encounter)
     if groups:
         print_line(title, style="bold")
-    for word, encounters in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0])):
+    for group, encounters in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0])):
         ids = ", ".join(map(str, encounters[:_IDS_SHOWN]))
         more = f" and {len(encounters) - _IDS_SHOWN} more (--json)" if len(encounters) > _IDS_SHOWN else ""
-        print_line(f"  {len(encounters):>5}  {with_meaning(word, meanings)}: {ids}{more}")
+        print_line(f"  {len(encounters):>5}  {with_meaning(group, meanings)}: {ids}{more}")
 
 
-def with_meaning(word: str, meanings: Mapping[str, str]) -> str:
-    """Return a word with its meaning, such as `excluded:no_contact (...)`; the word alone where it has none."""
+def with_meaning(code: str, meanings: Mapping[str, str]) -> str:
+    """Return a code with its meaning, such as `excluded:no_contact (...)`; the code alone when it has none."""
     from track_pipeline.services.insight.meanings import meaning_of
 
-    said = meanings.get(word) or meaning_of(word)
-    return f"{word} ({said})" if said else word
+    meaning = meanings.get(code) or meaning_of(code)
+    return f"{code} ({meaning})" if meaning else code

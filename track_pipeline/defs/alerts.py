@@ -1,6 +1,6 @@
-"""What tells people that something needs them: a look every five minutes, and what becomes of runs.
+"""The sensors that send alerts: one checks for problems every five minutes, two watch the status of runs.
 
-They ask the ledger and Dagster, never a hospital or Track.co, and start nothing.
+They read the ledger and Dagster, never a hospital or Track.co, and start no run.
 """
 
 from collections.abc import Sequence
@@ -28,14 +28,14 @@ from track_pipeline.services.daily.sending import DispatchStopped
 _DAILY_STEPS: Final = (EXTRACT, INVITATION, *(channel.step for channel in Channel))
 _PARTITION, _WILL_RETRY = "dagster/partition", "dagster/will_retry"
 
-# Of a run in which everything failed, so many failures are told; the others are in Dagster.
-_MOST_FAILURES_TOLD: Final = 3
+# An alert quotes at most this many failures of a run; Dagster shows all of them.
+_MOST_FAILURES_QUOTED: Final = 3
 
 
 def alert_definitions(
     names: Names, registry: Registry, waves: Sequence[Wave], status: dg.DefaultSensorStatus, *, in_demo: bool
 ) -> dg.Definitions:
-    """The sensors that tell of problems, failed runs, and their end."""
+    """Return the sensors that report problems and failed runs, and close their alerts."""
     partitions: dict[str, dg.MultiPartitionsDefinition] = {
         DAILY: patient_days(registry),
         **{wave.key: cohorts(registry, wave, in_demo=in_demo) for wave in waves},
@@ -45,7 +45,7 @@ def alert_definitions(
         name="alert_problems",
         minimum_interval_seconds=300,
         default_status=status,
-        description="Tells of tripped gates, a throttle, unknown sends and silent hospitals, and when they are over.",
+        description="Reports tripped gates, a throttle, unknown sends and missing extracts, and their end.",
     )
     def alert_problems(runtime: dg.ResourceParam[Runtime]) -> dg.SkipReason:
         found = problems(runtime.ledger, runtime.registry, runtime.clock())
@@ -55,7 +55,7 @@ def alert_definitions(
     @dg.run_failure_sensor(
         name="alert_failed_runs",
         default_status=status,
-        description="Tells of runs that failed, once per hospital-day, with what their steps said.",
+        description="Reports failed runs, once per hospital-day, with the errors of their steps.",
     )
     def alert_failed_runs(context: dg.RunFailureSensorContext, runtime: dg.ResourceParam[Runtime]) -> None:
         if context.dagster_run.tags.get(_WILL_RETRY) == "true":
@@ -69,7 +69,7 @@ def alert_definitions(
         run_status=dg.DagsterRunStatus.SUCCESS,
         name="alert_recovered_runs",
         default_status=status,
-        description="Tells that what a failed run left undone is done.",
+        description="Closes the alert of a failed run when a later run has done its work.",
     )
     def alert_recovered_runs(context: dg.RunStatusSensorContext, runtime: dg.ResourceParam[Runtime]) -> None:
         run = context.dagster_run
@@ -87,59 +87,65 @@ def alert_definitions(
 def _failure_alerts(
     hub: str, run: dg.DagsterRun, events: Sequence[dg.DagsterEvent], *, is_throttled: bool
 ) -> list[Alert]:
-    """One alert for the gates that tripped in a run, one for all else; none for what the open throttle explains."""
-    told = [_told(event) for event in events]
-    tripped = [text for error, text in told if error == GateTripped.__name__]
+    """Return one alert for the gates that tripped in a run and one for its other failures.
+
+    While Track.co throttles, a stopped dispatch gets no alert: the alert of the throttle covers it.
+    """
+    failed = [_error_and_text(event) for event in events]
+    tripped = [text for error, text in failed if error == GateTripped.__name__]
     others = [
         text
-        for error, text in told
+        for error, text in failed
         if error != GateTripped.__name__ and not (is_throttled and error == DispatchStopped.__name__)
     ]
     alerts = []
     if tripped:
-        day, hospital = _place(run)
+        day, hospital = _day_and_hospital(run)
         alerts.append(gate(hospital, date.fromisoformat(day), _joined(tripped)))
-    if others or not told:
+    if others or not failed:
         alerts.append(_run_alert(hub, run, others))
     return alerts
 
 
-def _told(event: dg.DagsterEvent) -> tuple[str, str]:
-    """The kind of error that failed a step, and what may be told of it: only what the step itself wrote for people."""
+def _error_and_text(event: dg.DagsterEvent) -> tuple[str, str]:
+    """Return the kind of error that failed a step, and its text for operators.
+
+    Only a text that the step wrote for operators is used: any other may quote patient data.
+    """
     written = event.step_failure_data.user_failure_data
     if written is None:
-        return "", f"{event.step_key} failed; look at its run."
+        return "", f"{event.step_key} failed; see its run in Dagster."
     error = written.metadata.get("error")
     return str(error.value) if error else "", written.description or ""
 
 
 def _run_alert(hub: str, run: dg.DagsterRun, failures: Sequence[str]) -> Alert:
-    day, hospital = _place(run)
+    day, hospital = _day_and_hospital(run)
     job = _job_of(run)
-    # Hubs share the ledger that remembers what was told: what is of no hospital is told apart by the hub.
+    # Hubs share the ledger with its alerts, so an alert without a hospital carries the name of its hub.
     detail = " ".join(part for part in ("" if hospital else hub, day, job) if part)
     what = f"{hospital} {detail}".strip()
-    told = _joined(failures) or "It failed outside its steps: its process died, or could not start."
+    cause = _joined(failures) or "The run failed outside its steps: its process died or could not start."
     again = (
         "The sweep runs it again every hour until 19:15, for 7 days" if job == DAILY else "Its schedule runs it again"
     )
-    text = f"{told} {again}; or launch it again in Dagster once the cause is mended."
+    text = f"{cause} {again}. To run it sooner, fix the cause and launch it again in Dagster."
     return Alert(f"{what}: the run failed", text, f"/runs/{run.run_id}", AlertKind.RUN, hospital, detail)
 
 
 def _joined(texts: Sequence[str]) -> str:
-    more = len(texts) - _MOST_FAILURES_TOLD
-    return " ".join([*texts[:_MOST_FAILURES_TOLD], *([f"And {more} more."] if more > 0 else [])])
+    more = len(texts) - _MOST_FAILURES_QUOTED
+    return " ".join([*texts[:_MOST_FAILURES_QUOTED], *([f"And {more} more."] if more > 0 else [])])
 
 
-def _place(run: dg.DagsterRun) -> tuple[str, str]:
-    """Day and hospital of a run's partition, each empty where it has none."""
+def _day_and_hospital(run: dg.DagsterRun) -> tuple[str, str]:
+    """Return the date and the hospital of a run's partition; a missing one is empty."""
     tags = run.tags
     return tags.get(f"{_PARTITION}/date", tags.get(_PARTITION, "")), tags.get(f"{_PARTITION}/hospital", "")
 
 
 def _job_of(run: dg.DagsterRun) -> str:
-    """The job whose work a run does: its own, or that of the assets which somebody materialised by hand."""
+    """Return the job whose work a run does: its own, or the job of the assets that an operator materialised."""
     if _steps_of(run.job_name):
         return run.job_name
     steps = {key.path[-2] for key in run.asset_selection or () if key.path[-1] in AREAS}
@@ -149,7 +155,7 @@ def _job_of(run: dg.DagsterRun) -> str:
 
 
 def _steps_of(job: str) -> tuple[str, ...]:
-    """The steps of a job whose failures are reported per hospital-day; none for other jobs."""
+    """Return the steps of a job whose failures are reported per hospital-day; none for other jobs."""
     if job == DAILY:
         return _DAILY_STEPS
     return (job,) if is_reminder(job) else ()
@@ -161,6 +167,6 @@ def _has_failed(
     partitions: dg.MultiPartitionsDefinition,
     partition_key: str,
 ) -> bool:
-    """Whether one of the assets is still as a failed run left it."""
+    """Whether one of the assets is still failed for the partition."""
     statuses = (instance.get_status_by_partition(key, [partition_key], partitions) or {} for key in keys)
     return any(status.get(partition_key) == dg.AssetPartitionStatus.FAILED for status in statuses)

@@ -1,7 +1,7 @@
-"""`dispatch_email/<area>`, `dispatch_whatsapp/<area>`, `survey_link/<area>`: plan minus ledger, sent to Track.co.
+"""`dispatch_email/<area>`, `dispatch_whatsapp/<area>`, `survey_link/<area>`: send planned lines to Track.co.
 
-These contact patients. They never have a retry policy, an automation condition or a single-run backfill: what
-may go again is decided by the ledger, line by line.
+They send the lines of the plan that the ledger does not have. These assets contact patients, so they never have a
+retry policy, an automation condition or a single-run backfill: the ledger decides line by line what is sent again.
 """
 
 import dagster as dg
@@ -27,14 +27,14 @@ def _description(channel: Channel) -> str:
 
 
 class DispatchConfig(dg.Config):
-    """An operator's word for tripped gates; both fields are kept with the partition."""
+    """An operator's approval of tripped gates; both fields are kept with the partition."""
 
-    approve_gates: list[str] = Field(default=[], description="gates that may be passed: volume, contact_share, ...")
+    approve_gates: list[str] = Field(default=[], description="tripped gates to pass: volume, contact_share, ...")
     approval_reason: str = Field(default="", description="why; without a reason no gate is passed. No patient data.")
 
 
 def dispatch_assets(names: Names, partitions: dg.MultiPartitionsDefinition) -> list[dg.AssetsDefinition]:
-    """One asset per channel and area."""
+    """Return one asset per channel and area."""
     return [_dispatch(names, channel, area, partitions) for channel in Channel for area in AREAS]
 
 
@@ -47,15 +47,15 @@ def _dispatch(
         key=key,
         deps=[names.key_of(INVITATION, area)],
         partitions_def=partitions,
-        check_specs=[check("ledger_agrees", key, partitions, "every planned line has an outcome that is known")],
+        check_specs=[check("ledger_agrees", key, partitions, "every planned line has a known outcome")],
         group_name=Group.DISPATCH.value,
         tags={AREA_TAG: area.value},
         owners=OWNERS,
         kinds={channel.step, "track"},
         pool="track_api",
         description=(
-            f"{_description(channel)} for {area.label}: what the plan has and the ledger has not. Running it again, "
-            "backfilling it or killing it never asks anybody twice."
+            f"{_description(channel)} for {area.label}: the planned lines that the ledger does not have yet. "
+            "Running it again, backfilling it or killing it never sends a survey twice."
         ),
     )
     def dispatch(

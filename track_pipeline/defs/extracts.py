@@ -1,6 +1,6 @@
-"""`extract/<area>`: one step reads a hospital-day and splits it by the rules. Contacts nobody.
+"""`extract/<area>`: one step reads a hospital-day and splits it by the rules. Sends nothing.
 
-Whichever areas are asked for, all are written, as they were read together.
+The areas are read together, so all of them are written even when a run selects some.
 """
 
 from collections.abc import Iterator
@@ -19,13 +19,13 @@ _RETRIES = dg.RetryPolicy(max_retries=2, delay=60, backoff=dg.Backoff.EXPONENTIA
 
 
 def extract_assets(names: Names, partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
-    """The six extracts of a hospital-day, from one query per database."""
+    """Return the multi-asset with the six extracts of a hospital-day, from one query per database."""
 
     @dg.multi_asset(
         name=EXTRACT,
         specs=[_spec(names, area) for area in AREAS],
         check_specs=[
-            check("volume", key, partitions, "not far more rows than on the same weekday of earlier weeks")
+            check("volume", key, partitions, "the rows are not far more than on the same weekday of earlier weeks")
             for key in names.keys_of(EXTRACT)
         ],
         partitions_def=partitions,
@@ -61,7 +61,7 @@ def _spec(names: Names, area: Area) -> dg.AssetSpec:
         kinds={EXTRACT, "oracle", "parquet"},
         description=(
             f"Encounters of the day that the hospital's rules (rules/<hospital>.toml) assign to {area.label}: "
-            "one row per encounter, with area, setor and unit as the rules deliver them. Parquet in the lake."
+            "one row per encounter, with area, setor and unit set by the rules. Parquet in the lake."
         ),
     )
 

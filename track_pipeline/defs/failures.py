@@ -1,7 +1,7 @@
-"""What a step tells Dagster when it fails: the operator's sentence, and never a patient's data.
+"""How the failure of a step is shown in Dagster: a text for the operator, without patient data.
 
-Database drivers and frame libraries quote values in their errors, so only this project's own errors pass as
-they are; of any other, the type and the place in the code are all that is shown.
+Database drivers and frame libraries quote values in their errors. The texts of this project's own errors are shown;
+of any other error only the type and the line of code are shown.
 """
 
 import logging
@@ -20,28 +20,29 @@ logger = logging.getLogger(__name__)
 
 @contextmanager
 def told_to_the_operator(context: dg.AssetExecutionContext | None = None) -> Iterator[None]:
-    """Turns exceptions into failures without a trace of values. Only a transient source fault is retried.
+    """Turn exceptions of the block into Dagster failures that quote no values.
 
-    What is logged inside, and the failure itself, is in `system.log` under the context's hospital and area.
+    Dagster retries only a transient fault of a source. `system.log` has the failure, and all that the block logs,
+    under the hospital and area of the context.
     """
-    with about(*_place_of(context)):
+    with about(*_hospital_and_area(context)):
         try:
             yield
         except dg.Failure:
             raise
         except TrackPipelineError as error:
             raise _failure(error, str(error), retry=isinstance(error, SourceError) and error.transient) from None
-        except BaseException as error:  # whatever it is, its text may quote a patient
+        except BaseException as error:  # the text of any error may quote patient data
             if not (isinstance(error, Exception) or is_panic(error)):
                 raise
             text = (
                 f"Unexpected {kind_and_place(error)}; its text is withheld because it may quote patient data. "
-                "This is a fault to be mended in the code."
+                "The code has a fault: report this message to its developers."
             )
             raise _failure(error, text, retry=False) from None
 
 
-def _place_of(context: dg.AssetExecutionContext | None) -> tuple[str | None, str | None]:
+def _hospital_and_area(context: dg.AssetExecutionContext | None) -> tuple[str | None, str | None]:
     if context is None:
         return None, None
     areas = {key.path[-1] for key in context.selected_asset_keys}
@@ -50,5 +51,5 @@ def _place_of(context: dg.AssetExecutionContext | None) -> tuple[str | None, str
 
 def _failure(error: BaseException, text: str, *, retry: bool) -> dg.Failure:
     logger.error("%s", text)
-    # The name tells alerts what other alert there is already (defs/alerts.py).
+    # By the name, defs/alerts.py finds out whether another alert already covers the failure.
     return dg.Failure(description=text, allow_retries=retry, metadata={"error": type(error).__name__})

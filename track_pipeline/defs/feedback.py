@@ -1,6 +1,6 @@
-"""`answers`: what Track.co knows of the sends, brought into the ledger. Contacts nobody.
+"""`answers`: copies answers, delivery statuses and opt-outs from Track.co into the ledger. Sends nothing.
 
-The hourly job keeps it fresh; the reminder jobs read it once more before they write to anybody.
+It runs every hour, and once more at the start of each reminder job.
 """
 
 from typing import Final
@@ -18,7 +18,7 @@ ANSWERS: Final = "answers"
 
 
 def feedback_definitions(names: Names, status: dg.DefaultScheduleStatus) -> dg.Definitions:
-    """The asset and its hourly schedule."""
+    """Return the asset, its job and its hourly schedule."""
     answers = _answers(names)
     job = dg.define_asset_job(READ_ANSWERS, selection=[answers], executor_def=dg.in_process_executor)
     hourly = dg.ScheduleDefinition(
@@ -42,7 +42,7 @@ def _answers(names: Names) -> dg.AssetsDefinition:
         pool="track_api",
         description=(
             "Answers, delivery statuses and opt-outs of Track.co, joined to their sends by `send_id`. Incremental and "
-            "idempotent; no reminder goes unless this is fresh."
+            "idempotent; reminders are sent only while this asset is fresh."
         ),
     )
     def answers(

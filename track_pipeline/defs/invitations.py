@@ -1,4 +1,4 @@
-"""`invitation/<area>`: who of the extracted is asked and why the others are not. Contacts nobody."""
+"""`invitation/<area>`: decides which extracted encounters are invited, and why others are not. Sends nothing."""
 
 from collections.abc import Iterator
 
@@ -18,11 +18,11 @@ from track_pipeline.services.insight.status import funnel_of
 
 
 def invitation_assets(names: Names, partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
-    """The six plans of a hospital-day, made together because one person is asked once a day."""
+    """Return the multi-asset with the six plans of a hospital-day, made together: a person is invited once a day."""
     checks = {
-        "funnel_closes": "every extracted encounter is planned or excluded by a named reason",
+        "funnel_closes": "every extracted encounter is planned, or excluded with a reason",
         "no_duplicate_encounter": "no encounter is planned twice",
-        "contact_share": "enough of those who could be asked have a usable contact",
+        "contact_share": "enough of the eligible encounters have a usable contact",
     }
 
     @dg.multi_asset(
@@ -67,7 +67,7 @@ def invitation_assets(names: Names, partitions: dg.MultiPartitionsDefinition) ->
 def _spec(names: Names, area: Area) -> dg.AssetSpec:
     return dg.AssetSpec(
         names.key_of(INVITATION, area),
-        # One person is asked once a day: the plan of an area depends on who was seen in the others.
+        # A person is invited once a day, so the plan of an area depends on the encounters of all areas.
         deps=names.keys_of(EXTRACT),
         group_name=Group.INVITATION.value,
         tags={AREA_TAG: area.value},
@@ -75,7 +75,7 @@ def _spec(names: Names, area: Area) -> dg.AssetSpec:
         kinds={INVITATION, "polars", "parquet"},
         description=(
             f"The plan of {area.label}: each encounter of the day is planned, with channel and survey, or excluded "
-            "by one reason (eligibility, contact hygiene, one survey per person, quarantine; see policy.toml)."
+            "for one reason (eligibility, contact hygiene, one survey per person, quarantine; see policy.toml)."
         ),
     )
 

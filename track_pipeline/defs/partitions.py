@@ -1,6 +1,6 @@
-"""The partitions: one per day and hospital. Which areas there are is in the asset keys.
+"""The partitions of the assets: one per date and hospital. The area is part of the asset key.
 
-The start is fixed for good: changing it, or renaming a hospital, would orphan what has been recorded.
+Never change the first day and never rename a hospital: Dagster's records of the old partitions would be orphaned.
 """
 
 from datetime import date
@@ -16,7 +16,7 @@ FIRST_DAY: Final = "2025-01-01"
 
 
 def patient_days(registry: Registry) -> dg.MultiPartitionsDefinition:
-    """Day of the encounter x hospital; a day's key exists once the day is over in São Paulo."""
+    """Return the partitions cohort date x hospital; a date's keys exist once the day is over in São Paulo."""
     return dg.MultiPartitionsDefinition(
         {
             "date": dg.DailyPartitionsDefinition(start_date=FIRST_DAY, timezone=TIME_ZONE),
@@ -26,14 +26,14 @@ def patient_days(registry: Registry) -> dg.MultiPartitionsDefinition:
 
 
 def partition_key(day: date, hospital: str) -> dg.MultiPartitionKey:
-    """The key of a hospital-day."""
+    """Return the partition key of a hospital-day."""
     return dg.MultiPartitionKey({"date": day.isoformat(), "hospital": hospital})
 
 
 def place_of(context: dg.AssetExecutionContext, registry: Registry) -> tuple[Hospital, date]:
-    """The hospital and day that a step is about."""
+    """Return the hospital and the date of a step's partition. Raises TypeError when its key lacks one of them."""
     key = context.partition_key
     if not isinstance(key, dg.MultiPartitionKey):
-        raise TypeError(f"{key!r} is not a key of date and hospital")
+        raise TypeError(f"{key!r} is not a partition key with date and hospital; launch the run for a hospital-day")
     dimensions = key.keys_by_dimension
     return registry.hospital(dimensions["hospital"]), date.fromisoformat(dimensions["date"])

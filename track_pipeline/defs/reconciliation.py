@@ -1,4 +1,4 @@
-"""`reconciliation`: what Track.co has and what the ledger says, compared every morning. Contacts nobody."""
+"""`reconciliation`: compares the ledger with Track.co every morning. Sends nothing."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -31,7 +31,7 @@ def _warning(
 
 
 def reconciliation_definitions(names: Names, status: dg.DefaultScheduleStatus) -> dg.Definitions:
-    """The asset and its schedule, before the day's sending begins."""
+    """Return the asset, its job and its schedule, at 06:30, before the day's sending begins."""
     reconciliation = _reconciliation(names)
     job = dg.define_asset_job(RECONCILE, selection=[reconciliation], executor_def=dg.in_process_executor)
     morning = dg.ScheduleDefinition(
@@ -56,12 +56,12 @@ def _reconciliation(names: Names) -> dg.AssetsDefinition:
         kinds={"track"},
         pool="track_api",
         check_specs=[
-            dg.AssetCheckSpec("no_unknown_send", asset=key, description="of every send somebody saw the outcome"),
-            dg.AssetCheckSpec("ledger_agrees_with_track", asset=key, description="both have the same messages"),
+            dg.AssetCheckSpec("no_unknown_send", asset=key, description="the outcome of every send is known"),
+            dg.AssetCheckSpec("ledger_agrees_with_track", asset=key, description="Track.co has the same messages"),
         ],
         description=(
-            "The messages of the last days in the ledger and at Track.co, send by send. An unknown send that Track.co "
-            "has becomes sent; what it lacks is counted and left to `track resolve`."
+            "Compares the sends of the last days with the messages at Track.co, one by one. An unknown send that "
+            "Track.co has becomes sent; unknown sends that it lacks are counted, for `track resolve`."
         ),
     )
     def reconciliation(runtime: dg.ResourceParam[Runtime]) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster reads the bare class

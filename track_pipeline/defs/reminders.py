@@ -1,7 +1,7 @@
-"""`reminder_7d/<area>`, `reminder_14d/<area>`: the second and third time somebody is written to, and the last.
+"""`reminder_7d/<area>`, `reminder_14d/<area>`: send the first and second reminder. There is no third.
 
-Partitions are cohorts (the day of the encounter), and a key exists once its reminder is due. These contact
-patients: no retry policy, no automation condition, no single-run backfill.
+Partitions are cohort dates x hospitals; a key exists once its reminder is due. These assets contact patients, so
+they have no retry policy, no automation condition and no single-run backfill.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,16 +22,17 @@ from track_pipeline.runtime import Runtime
 from track_pipeline.services.daily.invitation import INVITATION
 from track_pipeline.services.daily.reminders import ReminderReport
 
-# Reminders start when the daily job has had its time; the sensors come after the schedule, and only then.
+# Reminders start two hours after the daily job (08:00), and the sensors start half an hour after the schedule.
 _SCHEDULE_HOUR: Final = 10
 _SENSORS_FROM: Final = time(10, 30)
 
 
 def cohorts(registry: Registry, wave: Wave, *, in_demo: bool) -> dg.MultiPartitionsDefinition:
-    """Day of the encounter x hospital; the key of a day appears when its reminder falls due.
+    """Return the partitions cohort date x hospital of a wave; a date's keys exist once its reminder is due.
 
-    The invitation of day D leaves on D+1, so the reminder of seven days is due on D+8: `end_offset` -7. The demo
-    fast-forwards its clock, which Dagster cannot know of: there a cohort exists at once, and the rules still wait.
+    Invitations of cohort date D are sent on D+1, so the reminder of 7 days is due on D+8: `end_offset` is -7.
+    Dagster does not see the clock that the demo sets forward. There a cohort's keys exist at once, and the rules of
+    reminders still wait until the reminder is due.
     """
     offset = 0 if in_demo else -wave.days
     return dg.MultiPartitionsDefinition(
@@ -51,7 +52,7 @@ def reminder_definitions(
     *,
     in_demo: bool,
 ) -> dg.Definitions:
-    """Assets, jobs, schedules and sensors of the policy's waves of reminders."""
+    """Return the assets, jobs, schedules and sensors of the policy's waves of reminders."""
     of_each = [_wave_definitions(names, registry, wave, schedules, sensors, in_demo=in_demo) for wave in waves]
     return dg.Definitions.merge(*of_each)
 
@@ -67,13 +68,13 @@ def _wave_definitions(
 ) -> dg.Definitions:
     partitions = cohorts(registry, wave, in_demo=in_demo)
     assets = [_reminder(names, wave, area, partitions) for area in AREAS]
-    # Answers are read first, in the same run: nobody is reminded who answered a minute ago.
+    # The run reads answers first, so a person who answered a minute ago gets no reminder.
     selection = dg.AssetSelection.assets(*assets) | dg.AssetSelection.assets(names.key(ANSWERS))
     job = dg.define_asset_job(wave.key, selection=selection, executor_def=dg.in_process_executor)
     daily = dg.build_schedule_from_partitioned_job(
         job,
         name=f"{wave}_daily",
-        description=f"The cohort whose reminder falls due today, at {_SCHEDULE_HOUR}:00 in São Paulo.",
+        description=f"Reminders of the cohort date that falls due today, at {_SCHEDULE_HOUR}:00 in São Paulo.",
         hour_of_day=_SCHEDULE_HOUR,
         minute_of_hour=0,
         default_status=schedules,
@@ -84,7 +85,7 @@ def _wave_definitions(
         job=job,
         minimum_interval_seconds=600,
         default_status=sensors,
-        description="Cohorts with reminders due that did not go: invited late, missed, or refused for stale answers.",
+        description="Runs cohorts with reminders due but not sent: invited late, missed, or refused for stale answers.",
     )
     def stragglers(runtime: dg.ResourceParam[Runtime]) -> Iterator[dg.RunRequest | dg.SkipReason]:
         yield from _due(runtime, wave, runtime.clock())
@@ -94,7 +95,7 @@ def _wave_definitions(
         name=f"{wave}_fresh_answers",
         job=job,
         default_status=sensors,
-        description="As the stragglers, at once when answers have been read.",
+        description=f"Runs the same cohorts as {wave}_stragglers, as soon as answers have been read.",
     )
     def fresh_answers(
         _context: dg.SensorEvaluationContext, _event: dg.EventLogEntry, runtime: dg.ResourceParam[Runtime]
@@ -105,7 +106,7 @@ def _wave_definitions(
 
 
 def _due(runtime: Runtime, wave: Wave, now: datetime) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    """A request per cohort and hospital with reminders due, once a day each; the ledger alone is asked."""
+    """Yield one request a day per hospital and cohort date with reminders due; reads the ledger only."""
     newest_day = now.astimezone(runtime.registry.hospitals[0].zone).date() - timedelta(days=wave.days)
     oldest_day = newest_day - timedelta(days=runtime.policy.reminder(wave).catch_up_days)
     requested = False
@@ -115,7 +116,7 @@ def _due(runtime: Runtime, wave: Wave, now: datetime) -> Iterator[dg.RunRequest 
             key = partition_key(day, code)
             yield dg.RunRequest(partition_key=key, run_key=f"{wave}|{key}|{now:%Y-%m-%d}")
     if not requested:
-        yield dg.SkipReason(f"no reminder of {wave} is due and may start now")
+        yield dg.SkipReason(f"no hospital has a {wave} that is due and may start now")
 
 
 def _may_start(hospital: Hospital, now: datetime) -> bool:
@@ -135,8 +136,8 @@ def _reminder(names: Names, wave: Wave, area: Area, partitions: dg.MultiPartitio
         kinds={wave.key, "track"},
         pool="track_api",
         description=(
-            f"Reminders of {area.label} to those who were invited {wave.days} days ago and did not answer, are "
-            "not opted out, have not died or come back since. At most one per person and wave, whatever is re-run."
+            f"Reminders of {area.label} to people invited {wave.days} days ago who have not answered, opted out, "
+            "died or had another encounter since. At most one per person and wave, however often it is run."
         ),
     )
     def reminder(context: dg.AssetExecutionContext, runtime: dg.ResourceParam[Runtime]) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster reads the bare class

@@ -1,4 +1,4 @@
-"""`daily_report`: funnel, response and NPS of a day, as charts, tables and one page. Counts only, contacts nobody."""
+"""`daily_report`: funnel, response rate and NPS as charts, tables and one page. Has counts only; sends nothing."""
 
 from datetime import date
 from typing import Final
@@ -18,7 +18,7 @@ REPORT: Final = "report"
 
 
 def report_definitions(names: Names, status: dg.DefaultScheduleStatus) -> dg.Definitions:
-    """The asset and its schedule, in the evening when the day's sending is over."""
+    """Return the asset, its job and its schedule, at 20:30, when the day's sending is over."""
     daily_report = _daily_report(names)
     job = dg.define_asset_job(REPORT, selection=[daily_report], executor_def=dg.in_process_executor)
     evening = dg.build_schedule_from_partitioned_job(
@@ -36,12 +36,12 @@ def _daily_report(names: Names) -> dg.AssetsDefinition:
         owners=OWNERS,
         kinds={"polars", "matplotlib"},
         description=(
-            "What became of a day's encounters in every hospital, and how the people asked in the month before "
-            "answered. A score is shown from 5 answers on and is preliminary below 30 (policy.toml)."
+            "The outcomes of a day's encounters in every hospital, and the answers to the surveys sent in the month "
+            "before. A score is shown from 5 answers on and is preliminary below 30 (policy.toml)."
         ),
     )
     def daily_report(context: dg.AssetExecutionContext, runtime: dg.ResourceParam[Runtime]) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster reads the bare class
-        from track_pipeline.reporting.charts import charts  # noqa: PLC0415 - half a second that only a report is worth
+        from track_pipeline.reporting.charts import charts  # noqa: PLC0415 - half a second, for reports only
 
         with told_to_the_operator():
             report = day_report(runtime.ledger, runtime.policy, date.fromisoformat(context.partition_key))

@@ -1,6 +1,6 @@
-"""When the daily job runs: every morning, for late discharges, and for what is missing, failed or deferred.
+"""When the daily job runs: every morning, for late discharges, and for missing, failed or deferred hospital-days.
 
-Every request may be repeated without harm; safety is the ledger's. Schedules run by themselves in production only.
+A repeated request is harmless, because the ledger prevents a second send. In the demo the schedules are stopped.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,7 +29,7 @@ def daily_definitions(
     status: dg.DefaultScheduleStatus,
     sensors: dg.DefaultSensorStatus,
 ) -> dg.Definitions:
-    """The job that reads, plans and sends one hospital-day in one process, and all that starts it."""
+    """Return the job that reads, plans and sends one hospital-day in one process, its schedules and its sensor."""
     job = dg.define_asset_job(
         DAILY,
         selection=dg.AssetSelection.assets(*assets),
@@ -39,7 +39,7 @@ def daily_definitions(
     at_eight = dg.build_schedule_from_partitioned_job(
         job,
         name="daily_0800",
-        description="Yesterday of every hospital, at 08:00 in São Paulo.",
+        description="Runs yesterday of every hospital, at 08:00 in São Paulo.",
         hour_of_day=8,
         minute_of_hour=0,
         default_status=status,
@@ -52,7 +52,7 @@ def daily_definitions(
         cron_schedule="15 9-19 * * *",
         execution_timezone=TIME_ZONE,
         default_status=status,
-        description="Runs hospital-days again: missing or failed ones of 7 days, and all whose lines may still go.",
+        description="Runs missing or failed hospital-days of 7 days, and all with unsent lines that may still be sent.",
     )
     def sweep(context: dg.ScheduleEvaluationContext, runtime: dg.ResourceParam[Runtime]) -> Iterator[dg.RunRequest]:
         tick = context.scheduled_execution_time
@@ -60,7 +60,7 @@ def daily_definitions(
         hospital_days = [partition_key(day, code) for day in days for code in registry.codes]
         unfinished, busy = _unfinished_and_busy(context.instance, keys, partitions, hospital_days)
         paused = set(runtime.ledger.pauses.all().get_column("scope"))
-        # Where nothing may be sent now, a run would read a hospital for nothing.
+        # A hospital that may not send now is skipped: the run would read its database and send nothing.
         sending = {
             code
             for code in registry.codes
@@ -78,7 +78,7 @@ def daily_definitions(
         cron_schedule="0 11 * * *",
         execution_timezone=TIME_ZONE,
         default_status=status,
-        description="Reads the 3 days before yesterday again: discharges typed late are asked, nobody else again.",
+        description="Reads the 3 days before yesterday again, for discharges typed late. Sends no line twice.",
     )
     def late_discharges(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest]:
         tick = context.scheduled_execution_time
@@ -92,7 +92,7 @@ def daily_definitions(
         job=job,
         minimum_interval_seconds=300,
         default_status=sensors,
-        description="Hospital-days with lines that waited for the send window, as soon as it opens.",
+        description="Runs hospital-days with lines that wait for the send window, as soon as it opens.",
     )
     def deferred_lines(runtime: dg.ResourceParam[Runtime]) -> Iterator[dg.RunRequest | dg.SkipReason]:
         now = runtime.clock()
@@ -102,7 +102,7 @@ def daily_definitions(
             if window_is_open_now(registry, code, now)
             for key in [partition_key(day, code)]
         ]
-        yield from requests or [dg.SkipReason("no line waits for a send window that is open")]
+        yield from requests or [dg.SkipReason("no line waits for a send window that is open now")]
 
     return dg.Definitions(jobs=[job], schedules=[at_eight, sweep, late_discharges], sensors=[deferred_lines])
 
@@ -114,7 +114,7 @@ def window_is_open_now(registry: Registry, code: str, now: datetime) -> bool:
 
 
 def _unsent(runtime: Runtime, now: datetime, held: Outcome | None = None) -> Iterator[tuple[date, str]]:
-    """Days and hospitals of this installation with lines that wait and are young enough to be sent."""
+    """Yield cohort date and hospital with unsent lines that are not older than the hospital's max_age_days."""
     today = now.astimezone(GROUP_TIME_ZONE).date()
     max_age = {hospital.code: hospital.max_age_days for hospital in runtime.hospitals}
     oldest = max(today - timedelta(days=max(max_age.values())), date.fromisoformat(FIRST_DAY))
@@ -124,7 +124,7 @@ def _unsent(runtime: Runtime, now: datetime, held: Outcome | None = None) -> Ite
 
 
 def sweep_days(today: date) -> list[date]:
-    """The days that a sweep looks at, oldest first: those before today that the partitions have."""
+    """Return the days that a sweep checks, oldest first: the 7 days before today, from `FIRST_DAY` on."""
     days = [today - timedelta(days=age) for age in range(SWEEP_DAYS, 0, -1)]
     return [day for day in days if day >= date.fromisoformat(FIRST_DAY)]
 
@@ -135,7 +135,7 @@ def _unfinished_and_busy(
     partitions: dg.MultiPartitionsDefinition,
     keys: list[dg.MultiPartitionKey],
 ) -> tuple[set[dg.MultiPartitionKey], set[dg.MultiPartitionKey]]:
-    """The keys of which some asset is missing or failed, and those of which some asset is being made."""
+    """Return the keys with a missing or failed asset, and the keys with an asset that is in progress."""
     finished, busy = set(keys), set[dg.MultiPartitionKey]()
     for asset in assets:
         statuses = instance.get_status_by_partition(asset, keys, partitions) or {}

@@ -1,1 +1,1 @@
-"""Synthetic hospitals and a Track.co simulator: nothing in here is ever imported in production."""
+"""Synthetic hospitals and a Track.co simulator. Production never imports this package."""

@@ -1,7 +1,7 @@
-"""The demo's databases: files where `TRACK_DEMO_DB` names a folder, else synthetic ones made for the day asked.
+"""The demo's databases: files in the folder `TRACK_DEMO_DB`, else synthetic ones, made for the day that is read.
 
-What a synthetic database must hold is read off the registry and the rules, so a hospital that is added as data
-has data in the demo at once.
+The contents of a synthetic database follow from the registry and the rules, so a hospital that is added to them has
+data in the demo without a change of code.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -20,7 +20,7 @@ from track_pipeline.domain.ruleset import Condition, RuleSet
 def demo_reader(
     settings: Settings, registry: Registry, rules: Mapping[str, RuleSet], clock: Callable[[], datetime]
 ) -> DuckDbReader:
-    """A reader of the demo's databases, one per alias that the registry or a rule names."""
+    """Return a reader of the demo's databases, one per alias that the registry or a rule names."""
     databases = databases_read(registry, rules)
     if settings.demo_db is not None:
         return DuckDbReader(folder_connector(settings.demo_db), databases)
@@ -29,7 +29,7 @@ def demo_reader(
 
 
 def profiles(registry: Registry, rules: Mapping[str, RuleSet]) -> Iterator[DatabaseProfile]:
-    """One profile per database: its HIS, the companies in use and the codes that rules ask for."""
+    """Yield one profile per database: its HIS, the companies in use and the codes that rules name."""
     read = databases_read(registry, rules)
     his = {alias: hospital.his for hospital in registry.hospitals for alias in read[hospital.code]}
     for alias, kind in his.items():
@@ -54,7 +54,7 @@ def profiles(registry: Registry, rules: Mapping[str, RuleSet]) -> Iterator[Datab
 
 
 def _conditions(rules: RuleSet, *, own: bool, alias: str) -> Iterator[Condition]:
-    """The conditions of the rules that read a database: those of the hospital's own name no database."""
+    """Yield the conditions of the rules that read a database. Rules for the hospital's own database name none."""
     for rule in rules.rules:
         if rule.database == (None if own else alias):
             yield from rule.when

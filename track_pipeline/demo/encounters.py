@@ -1,7 +1,7 @@
-"""Synthetic encounters: who was where and when on one day of one database, and with which codes.
+"""Synthetic encounters of one day of one database: people, times and codes.
 
-A cohort is what one day decides: visits attended on it, stays and emergencies discharged on it. Whom a
-front desk registered is in `demo/front_desk.py`; the tables it all ends in are in `demo/his/`.
+A cohort has the encounters with that cohort date: visits attended, and stays and emergencies discharged, on the day.
+`demo/front_desk.py` has the registration of people, `demo/his/` the tables.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from track_pipeline.demo.his.tables import BEDS, DOCTORS
 from track_pipeline.demo.people import people, stream
 
 _KINDS: Final = {"ambulatory": 35, "exam": 25, "emergency": 22, "inpatient": 14, "mother": 4}
-# Mothers lie in the ward that the rules know, where they know one.
+# Mothers are in the ward that the rules name, if they name one.
 _MOTHERS_WARD: Final = Habit(1, 0)
 
 # Pneumonia, hypertension, appendicitis and other everyday reasons of a stay.
@@ -42,11 +42,11 @@ _FROM_THE_MOTHER: Final = (
 
 
 def cohort(profile: DatabaseProfile, seed: int, day: date, per_day: int, count: int) -> pl.DataFrame:
-    """The first `count` of the `per_day` encounters that `day` decides in that database.
+    """Return the first `count` of the `per_day` encounters of the cohort date `day` in a database.
 
     Columns: id, kind (ambulatory, exam, emergency, inpatient, mother, newborn), parent_id, company, doctor, bed;
     attended_at, discharged_at, recorded_at (when the discharge was typed), cancelled_at, all naive wall time;
-    what `register` gives; cd_cid and the code columns of the HIS. Newborns follow their mother.
+    the columns of `register`; cd_cid and the code columns of the HIS. The rows of newborns follow their mother's.
     """
     key = (seed, profile.alias, day)
     kinds = _kinds(stream(*key, "kind"), count)
@@ -85,7 +85,7 @@ def _kinds(random: Random, count: int) -> list[str]:
 
 
 def _known_people(seed: int, day: date, per_day: int) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The people that all hospitals share: those in several places on that day, and those who keep coming back."""
+    """Return the people that all hospitals share: those in several hospitals on that day, and regular patients."""
     return people(max(40, per_day // 8), seed, "group", day), people(max(600, per_day // 5), seed, "group")
 
 
@@ -131,7 +131,7 @@ def _codes(random: Random, profile: DatabaseProfile, column: str, usual: Habit, 
 
 
 def _times(random: Random, kinds: list[str], day: date) -> list[tuple[datetime | None, ...]]:
-    """Per encounter the four `_TIMES`; every kind has its own way of being decided by `day`."""
+    """Return the four `_TIMES` per encounter, such that its kind gives it the cohort date `day`."""
     midnight = datetime.combine(day, time.min)
     rows: list[tuple[datetime | None, ...]] = []
     for kind in kinds:
@@ -140,7 +140,7 @@ def _times(random: Random, kinds: list[str], day: date) -> list[tuple[datetime |
         if kind in STAYS:
             attended = in_the_day - timedelta(hours=random.randrange(20, 150))
         elif kind == "emergency":
-            # Midnight itself belongs to the day that it begins.
+            # A discharge at midnight (00:00) belongs to the day that begins.
             minutes = 0 if random.random() < _MIDNIGHT_SHARE else random.randrange(24 * 60)
             discharged = midnight + timedelta(minutes=minutes)
             attended = discharged - timedelta(minutes=random.randrange(30, 400))
@@ -156,7 +156,7 @@ def _times(random: Random, kinds: list[str], day: date) -> list[tuple[datetime |
 
 
 def _with_newborns(frame: pl.DataFrame, ward: str | None) -> pl.DataFrame:
-    """Newborns named after their mother, with her stay and her contacts and without a taxpayer number."""
+    """Return the frame with newborns named after their mother, with her stay and contacts and without a CPF."""
     newborn, row = pl.col("kind") == "newborn", pl.int_range(pl.len())
     mother = pl.when(kind="mother").then(row).forward_fill()
     shared = _FROM_THE_MOTHER if ward is None else (*_FROM_THE_MOTHER, ward)

@@ -1,7 +1,7 @@
-"""What the simulator tells of the messages it took: answers, delivery statuses, opt-outs. All shapes are INVENTED.
+"""The simulator's answers, delivery statuses and opt-outs for accepted messages. All shapes are INVENTED.
 
-It holds what will have happened, and shows what has by a given instant; HTTP is `simulator`'s. The codes 3 and 5 and
-the form of a single answer are those of Track.co's own survey page.
+It stores future events when a message is accepted, and returns those up to a given instant; `simulator` serves HTTP.
+The codes 3 and 5 and the form of a single answer are those of Track.co's own survey page.
 """
 
 import uuid
@@ -21,7 +21,7 @@ _A_MOMENT: Final = timedelta(minutes=1)
 
 @dataclass(frozen=True)
 class Recipient:
-    """A line that was taken, and its delivery statuses: instant, word, what was written back."""
+    """An accepted line and its delivery statuses: instant, status, text of the person's reply."""
 
     organization: str
     distribution: str
@@ -39,7 +39,7 @@ class Recipient:
 
 @dataclass(frozen=True)
 class _Event:
-    """A document that is shown from an instant on, to one organisation, or to any when that is None."""
+    """A document that is visible from the instant `at` on, to one organisation, or to all when it is None."""
 
     at: datetime
     organization: str | None
@@ -47,14 +47,14 @@ class _Event:
 
 
 class Feedback:
-    """Everything that comes back. Without a model people are silent, and messages only are `sent`."""
+    """Reactions to accepted messages. Without a model people do not react, and messages stay `sent`."""
 
     def __init__(self, model: AnswerModel | None = None) -> None:
         self.model = model
         self.clear()
 
     def clear(self) -> None:
-        """Forgets all recipients and what they did."""
+        """Delete all recipients and their reactions."""
         self.recipients: list[Recipient] = []
         self._by_distribution: dict[str, list[Recipient]] = {}
         self._by_send_id: dict[str, Recipient] = {}
@@ -63,11 +63,11 @@ class Feedback:
         self._opt_outs: list[_Event] = []
 
     def accept(self, recipient: Recipient) -> None:
-        """Takes a recipient, and decides what that person will do."""
+        """Accept a recipient and decide how the person will react."""
         self.recipients.append(recipient)
         self._by_distribution.setdefault(recipient.distribution, []).append(recipient)
         self._by_send_id[recipient.send_id] = recipient
-        # Of a link Track.co only tells that it was made.
+        # The only delivery status of a link is that it was created.
         recipient.history.append((recipient.at, "created" if recipient.channel == "link" else "sent", ""))
         visit = (recipient.organization, recipient.survey, str(recipient.line.get("cd_atendimento")))
         if self.model is not None:
@@ -99,7 +99,7 @@ class Feedback:
     def answer(
         self, send_id: str, at: datetime, state: AnswerState = "done", score: int | None = None, comment: str = ""
     ) -> None:
-        """Records an answer, in the place of an earlier one to the same message; `send_id` may be unknown."""
+        """Record an answer; it replaces an earlier one to the same message. `send_id` may be unknown."""
         recipient = self._by_send_id.get(send_id)
         document = {
             "uuid": str(uuid.uuid5(uuid.NAMESPACE_OID, send_id)),
@@ -115,7 +115,7 @@ class Feedback:
         self._answers[send_id] = _Event(at, recipient.organization if recipient else None, document)
 
     def status(self, send_id: str, at: datetime, status: str, text: str = "") -> None:
-        """Records a delivery status. Raises ValueError when no message has that `send_id`."""
+        """Record a delivery status. Raises ValueError when no message has that `send_id`."""
         if send_id not in self._by_send_id:
             raise ValueError(f"no message has the send_id {send_id!r}")
         self._by_send_id[send_id].history.append((at, status, text))
@@ -123,7 +123,7 @@ class Feedback:
     def opt_out(
         self, at: datetime, channel: str = "", *, send_id: str = "", email: str | None = None, phone: str | None = None
     ) -> None:
-        """Records an opt-out; an empty channel means all."""
+        """Record an opt-out; an empty channel means all channels."""
         recipient = self._by_send_id.get(send_id)
         document = {
             "send_id": send_id,
@@ -135,15 +135,15 @@ class Feedback:
         self._opt_outs.append(_Event(at, recipient.organization if recipient else None, document))
 
     def answers_shown(self, organization: str, since: datetime | None, now: datetime) -> list[Object]:
-        """The interactions of an organisation that were updated at `since` or later, oldest first."""
+        """Return the interactions of an organisation that were updated at `since` or later, oldest first."""
         return _shown(self._answers.values(), organization, since, now)
 
     def opt_outs_shown(self, organization: str, since: datetime | None, now: datetime) -> list[Object]:
-        """The opt-outs of an organisation since an instant, oldest first."""
+        """Return the opt-outs of an organisation at `since` or later, oldest first."""
         return _shown(self._opt_outs, organization, since, now)
 
     def distributions_shown(self, organization: str, since: datetime | None, now: datetime) -> list[Object]:
-        """The distributions of an organisation that were created at `since` or later, oldest first."""
+        """Return the distributions of an organisation that were created at `since` or later, oldest first."""
         created = [recipients[0] for recipients in self._by_distribution.values()]
         return [
             {
@@ -157,7 +157,7 @@ class Feedback:
         ]
 
     def statuses_shown(self, organization: str, distribution: str, now: datetime, *, history: bool) -> list[Object]:
-        """One row per recipient, with all statuses or the last. Raises LookupError for an unknown distribution."""
+        """Return a row per recipient, with all statuses or the last. Raises LookupError for an unknown distribution."""
         recipients = self._by_distribution.get(distribution, [])
         if not recipients or recipients[0].organization != organization:
             raise LookupError(distribution)

@@ -1,6 +1,6 @@
-"""How a front desk writes people into its system: mostly right, and in every way that real registrations go wrong.
+"""Registrations of people as a front desk types them: mostly correct, with every error of real registrations.
 
-Who the people are is in `demo/people.py`; into which table the columns go is in `demo/his/`.
+`demo/people.py` makes the people; `demo/his/` puts the columns into tables.
 """
 
 from typing import Final
@@ -9,7 +9,7 @@ import polars as pl
 
 from track_pipeline.demo.people import people, stream
 
-# Shares in percent. Each kind is something that contact hygiene has to repair or refuse.
+# Shares in percent. Contact hygiene has to repair or refuse every kind but `clean`.
 _PHONES: Final = {
     "clean": 68,
     "missing": 8,
@@ -37,10 +37,10 @@ _NAMES: Final = {"clean": 99, "test patient": 1}
 
 
 def register(persons: pl.DataFrame, database: str, *key: object) -> pl.DataFrame:
-    """The people of `demo.people.people` as the front desk of that database typed them, one row each.
+    """Return the people of `demo.people.people` as the front desk of a database typed them, one row each.
 
     Columns: name, cpf, email; ddi, ddd, number (for systems with three fields); telephone (for those with one);
-    age (years). A smaller frame gives the first rows of a larger one.
+    age (years). The result for the first rows of `persons` is the first rows of the result for all.
     """
     desk = people(1, "front desk", database).row(0, named=True)
     kinds = pl.DataFrame(

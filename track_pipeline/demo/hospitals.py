@@ -1,7 +1,7 @@
 """Synthetic hospital databases in DuckDB: in memory for the demo, where several processes read at once, or as files.
 
-What is in them is a function of seed, database, day and the time of looking, drawn in `demo/encounters.py`. Which
-tables a database has depends on its system (`demo/his/`).
+Their contents depend only on seed, database, day and the time of the read, and come from `demo/encounters.py`. The
+tables depend on the database's system (`demo/his/`).
 """
 
 import math
@@ -21,8 +21,8 @@ from track_pipeline.ports import SourceError
 
 ENCOUNTERS_PER_DAY: Final = 300
 
-# The clock on the wall of every synthetic hospital.
-# A day's database also shows some of what its neighbours decide: who came that day and left later, and so on.
+# The database of a day also has some encounters with the cohort dates of neighbouring days, such as a patient who came
+# on that day and left later. Times are wall time in `GROUP_TIME_ZONE`.
 _NEIGHBOURS: Final = (-1, 1, 2, 3)
 _NEIGHBOUR_SHARE: Final = 0.1
 
@@ -33,10 +33,10 @@ def synthetic_connector(
     as_of: Callable[[], datetime],
     encounters_per_day: int = ENCOUNTERS_PER_DAY,
 ) -> Connector:
-    """A connector to in-memory databases that hold what concerns the day asked for.
+    """Return a connector to in-memory databases with the encounters around the day that is read.
 
-    `as_of` tells when one looks (aware): a discharge is there once somebody has typed it. It raises SourceError
-    for an alias without a profile.
+    `as_of` returns the time of the read (aware): a discharge is visible once it has been typed. The connector raises
+    SourceError for an alias without a profile.
     """
     known = {profile.alias: profile for profile in profiles}
 
@@ -58,9 +58,9 @@ def write_database(
     days: Sequence[date],
     encounters_per_day: int = ENCOUNTERS_PER_DAY,
 ) -> Path:
-    """Writes `<ALIAS>.duckdb` with the encounters of those days into the folder, and returns its path.
+    """Write `<ALIAS>.duckdb` with the encounters of those days into the folder, and return its path.
 
-    The file must not be there yet. `as_of` (aware) is when one looks, see `synthetic_connector`.
+    The file must not exist yet. `as_of` (aware) is the time of the read, as in `synthetic_connector`.
     """
     path = folder / f"{profile.alias}.duckdb"
     with duckdb.connect(path) as connection:
@@ -88,7 +88,7 @@ def _fill(
 def _encounters(
     profile: DatabaseProfile, seed: int, as_of: datetime, per_day: int, days: Sequence[date]
 ) -> pl.DataFrame:
-    """The cohorts of the days and some of their neighbours', with the discharges known at that time."""
+    """Return the cohorts of the days and part of their neighbours', with the discharges typed by `as_of`."""
     neighbours = {day + timedelta(days=offset) for day in days for offset in _NEIGHBOURS}.difference(days)
     counts = dict.fromkeys(days, per_day) | dict.fromkeys(neighbours, math.ceil(per_day * _NEIGHBOUR_SHARE))
     frame = pl.concat(cohort(profile, seed, day, per_day, counts[day]) for day in sorted(counts))

@@ -1,7 +1,7 @@
-"""Synthetic people: Brazilian names, taxpayer numbers with valid check digits, mobiles and e-mails.
+"""Synthetic people: Brazilian names, CPFs with valid check digits, mobile numbers and e-mails.
 
-Nobody here exists and no mail provider serves the domains. How a front desk garbles these data on
-the way into its system is in `demo/front_desk.py`.
+The people do not exist and no mail provider serves the domains. `demo/front_desk.py` adds the errors that front desks
+make when they type these data.
 """
 
 from collections.abc import Sequence
@@ -31,22 +31,22 @@ _SURNAMES: Final = _words(
     "RAMOS REZENDE RIBEIRO ROCHA SAMPAIO SANTANA SIQUEIRA TAVARES TEIXEIRA VASCONCELOS XAVIER"
 )
 _AREA_CODES: Final = ("27", "28", "61", "62", "63", "65", "85")
-# Syntactically fine for email-validator, which refuses reserved endings such as .test.
+# email-validator accepts these domains; it refuses reserved endings such as .test.
 _DOMAINS: Final = ("correio-exemplo.com.br", "exemplo-mail.com.br", "caixa-exemplo.com.br")
 
 _MINOR_SHARE: Final = 0.08
 
 
 def stream(*key: object) -> Random:
-    """A source of chance that is the same for the same key on every machine."""
-    return Random("|".join(map(str, key)))  # noqa: S311 - repeatable on purpose, nothing secret hangs on it
+    """Return a random generator with the same numbers for the same key on every machine."""
+    return Random("|".join(map(str, key)))  # noqa: S311 - repeatable on purpose, used for no secret
 
 
 def people(count: int, *key: object) -> pl.DataFrame:
-    """`count` people of that key: name, cpf (11 digits), area_code, mobile (9 digits), email, age (years).
+    """Return `count` people of a key: name, cpf (11 digits), area_code, mobile (9 digits), email, age (years).
 
     Names are upper case, as in hospital systems. A smaller count gives the first people of a larger one, because
-    every column draws from a stream of its own.
+    each column has its own random generator.
     """
 
     def pick(column: str, pool: Sequence[str]) -> list[str]:
@@ -59,7 +59,7 @@ def people(count: int, *key: object) -> pl.DataFrame:
             "last": pick("last", _SURNAMES),
             "cpf": _digits(stream(*key, "cpf"), "0123456789", 9, count),
             "area_code": pick("area_code", _AREA_CODES),
-            # Without zeros no number can turn up by chance inside an encounter id, which is full of them.
+            # Without zeros, no number is part of an encounter id by chance, because ids have many zeros.
             "mobile": _digits(stream(*key, "mobile"), "123456789", 7, count),
             "mobile_range": pick("mobile_range", ("96", "97", "98", "99")),
             "email_number": _digits(stream(*key, "email"), "0123456789", 4, count),
@@ -85,19 +85,19 @@ def _digits(random: Random, alphabet: str, length: int, count: int) -> list[str]
 
 
 def _ages(random: Random, count: int) -> list[int]:
-    # One draw each: the lowest share of the numbers becomes minors, the rest spreads over grown-up ages.
+    # One draw each: draws below the share of minors give ages 1 to 17, the others adult ages.
     draws = (random.random() for _ in range(count))
     return [int(x / _MINOR_SHARE * 17) + 1 if x < _MINOR_SHARE else int(18 + x * 75) for x in draws]
 
 
 def _plain(name: pl.Expr) -> pl.Expr:
-    """Lower case without accents, as people write themselves in an e-mail address."""
+    """Return lower case without accents, as names are written in e-mail addresses."""
     return name.str.to_lowercase().str.normalize("NFD").str.replace_all(r"\p{M}", "")
 
 
 def _with_check_digits(base: pl.Expr) -> pl.Expr:
-    """The nine digits and the two that the federal revenue's rule (modulus 11) derives from them."""
-    digits = [base.str.slice(place, 1).cast(pl.Int64) for place in range(9)]
+    """Return the nine digits with the two check digits of the Receita Federal's rule (modulus 11)."""
+    digits = [base.str.slice(position, 1).cast(pl.Int64) for position in range(9)]
     for _ in range(2):
         weighted = pl.sum_horizontal(digit * weight for weight, digit in enumerate(reversed(digits), start=2))
         digits.append(weighted * 10 % 11 % 10)

@@ -1,6 +1,7 @@
-"""What the simulator refuses: all that the public copy of the API's documentation and the original system do not show.
+"""The simulator's checks of requests.
 
-The reasons of refused lines are invented.
+It refuses all requests that differ from the public copy of the API's documentation and from the original system. The
+reasons of refused lines are invented.
 """
 
 import re
@@ -15,12 +16,12 @@ _DISTRIBUTION_KEYS: Final = {
 }  # fmt: skip
 _LINK_LIST_KEYS: Final = {"survey_uuid", "import_lines", "async", "shortened_link"}
 _TEMPLATE_KEYS: Final = {"name": str, "language": str, "variables": list, "id_provider": str}
-# Epoch seconds of this century: ten digits, where milliseconds have thirteen.
+# Epoch seconds with ten digits; milliseconds have thirteen.
 _EPOCH_SECONDS: Final = range(10**9, 10**10)
 
 
 def problem_of_distribution(body: object) -> str | None:
-    """What is wrong with the body of a distribution, or None."""
+    """Return what is wrong with the body of a distribution, or None."""
     problem = _problem_of_common_parts(body, _DISTRIBUTION_KEYS)
     if problem is not None or not isinstance(body, dict):
         return problem
@@ -45,7 +46,7 @@ def problem_of_distribution(body: object) -> str | None:
 
 
 def problem_of_link_list(body: object) -> str | None:
-    """What is wrong with the body of a link list, or None."""
+    """Return what is wrong with the body of a link list, or None."""
     problem = _problem_of_common_parts(body, _LINK_LIST_KEYS)
     if problem is not None or not isinstance(body, dict):
         return problem
@@ -59,7 +60,7 @@ def _problem_of_common_parts(body: object, known: set[str]) -> str | None:
     lines = body.get("import_lines")
     checks = [
         (not body.keys() - known, f"unknown keys: {', '.join(sorted(body.keys() - known))}"),
-        (None not in body.values(), "a key that is not wanted is left out, not null"),
+        (None not in body.values(), "a value is null; leave the key out instead"),
         (isinstance(body.get("survey_uuid"), str) and body["survey_uuid"], "survey_uuid is missing"),
         (isinstance(lines, list) and lines and all(_is_flat(line) for line in lines), "import_lines: flat objects"),
     ]
@@ -67,7 +68,7 @@ def _problem_of_common_parts(body: object, known: set[str]) -> str | None:
 
 
 def problem_of_line(line: Object, identifier: str, channel: str) -> str | None:
-    """Why a line is refused, as a word, or None."""
+    """Return the reason why a line is refused, or None."""
     if not line.get(identifier):
         return "identifier_missing"
     good = {

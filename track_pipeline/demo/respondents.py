@@ -1,6 +1,6 @@
-"""How the demo's patients react to a message: a pure function of a seed and the `send_id`, nobody's real behaviour.
+"""The reactions of the demo's patients to messages: a pure function of a seed and the `send_id`, all invented.
 
-What a reaction looks like in Track.co's API is `feedback`'s.
+`feedback` turns reactions into documents of Track.co's API.
 """
 
 import random
@@ -30,7 +30,7 @@ _LATEST: Final = timedelta(days=13)
 
 @dataclass(frozen=True)
 class Reaction:
-    """What a person does, and how long after the message. `text` is a comment, or what is written back to stop."""
+    """A person's reaction and its delay after the message. `text` is a comment, or the reply that opts out."""
 
     kind: ReactionKind
     after: timedelta
@@ -40,9 +40,9 @@ class Reaction:
 
 @dataclass(frozen=True)
 class AnswerModel:
-    """Chances per message. `response_rate` is by e-mail and link; by WhatsApp it is 1.4 times that.
+    """Probabilities per message. `response_rate` is for e-mail and link; WhatsApp has 1.4 times that.
 
-    A reminder has twice the chance of its invitation. `partial_rate` is the share of responses that stay unfinished.
+    A reminder has twice the response rate of its invitation. `partial_rate` is the share of unfinished responses.
     """
 
     seed: int
@@ -52,9 +52,9 @@ class AnswerModel:
     bounce_rate: float = 0.03
 
     def reaction(self, send_id: str, channel: str, *, reminder: bool) -> Reaction:
-        """How the person behind a `send_id` reacts: always the same for the same seed."""
+        """Return the reaction to the message `send_id`; the same seed gives the same reaction."""
         draw = random.Random(f"{self.seed}:{send_id}")  # noqa: S311 - a demo, no secret
-        # All drawn before any is used, so that a changed rate changes no other person.
+        # All numbers are drawn before the first is used, so that a changed rate affects only the reactions of its kind.
         bounce, opt_out, response, partial, comment = (draw.random() for _ in range(5))
         after = min(_SOONEST + timedelta(hours=draw.expovariate(1 / _MEAN_DELAY_HOURS)), _LATEST)
         chance = self.response_rate * (_WHATSAPP_ADVANTAGE if channel == "whatsapp" else 1)

@@ -1,7 +1,7 @@
-"""The demo: a day of every hospital through real Dagster runs, and the fortnight in which its people answer.
+"""The demo: real Dagster runs of a day of every hospital, and of the two weeks in which people answer.
 
-Synthetic hospitals, a simulator of Track.co, a clock that is set forward. With a Track.co of the caller's own
-(`TRACK_API_URL`) only the day itself is run: its clock is not the demo's to set.
+It uses synthetic hospitals, a Track.co simulator and a clock that it sets forward. When `TRACK_API_URL` is set, it
+runs the day only, because it cannot set the clock of that Track.co.
 """
 
 import os
@@ -32,7 +32,7 @@ from track_pipeline.domain.nps import scores
 from track_pipeline.hosting.instance import open_instance
 from track_pipeline.services.insight.status import PartitionStatus, status
 
-# Of the invitations; with two reminders, about four in ten answer in the end.
+# The share of invitations that are answered; with two reminders, about four in ten people answer.
 _RESPONSE_RATE: Final = 0.1
 
 Progress = Callable[[str], None]
@@ -40,10 +40,10 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What a demo came to.
+    """The result of a demo.
 
-    rows: the status of the day. new_sends: invitations that this very call sent. scores: NPS per hospital
-    (`domain.nps.SCORES`), empty when the day alone was run.
+    rows: the status of the day. failures: texts of failed steps. new_sends: invitations that this call sent.
+    scores: NPS per hospital (`domain.nps.SCORES`), empty when only the day was run.
     """
 
     day: date
@@ -54,17 +54,17 @@ class DemoResult:
 
     @property
     def succeeded(self) -> bool:
-        """No partition failed and every funnel closes."""
+        """Whether no partition failed and every funnel closes."""
         return not self.failures and bool(self.rows) and all(row.closes for row in self.rows)
 
 
 def steps_of(settings: Settings, hospitals: int) -> int:
-    """How many hospital-runs a demo consists of: the day, and two waves of reminders where the clock is its own."""
+    """Return the number of hospital-runs of a demo: the day, and each wave of reminders unless TRACK_API_URL is set."""
     return hospitals if settings.api_url else hospitals * (1 + len(load_policy().waves))
 
 
 def run_demo(settings: Settings, on_run: Progress) -> DemoResult:
-    """Runs yesterday of every hospital, then its reminders; `on_run` is told each run when it is done."""
+    """Run yesterday of every hospital, then its reminders; calls `on_run` with each finished run."""
     start = clock_for(settings)()
     day = start.astimezone(GROUP_TIME_ZONE).date() - timedelta(days=1)
     with (
@@ -88,14 +88,14 @@ def run_demo(settings: Settings, on_run: Progress) -> DemoResult:
 
 @contextmanager
 def track_co(settings: Settings) -> Iterator[Settings]:
-    """Settings with a Track.co to talk to: the configured one, else a simulator that lives as long as this."""
+    """Yield settings with a Track.co: the configured one, else a simulator that runs during the block."""
     with _track_co(settings, clock_for(settings)()) as (reachable, _):
         yield reachable
 
 
 @contextmanager
 def _track_co(settings: Settings, now: datetime) -> Iterator[tuple[Settings, Callable[[datetime], None] | None]]:
-    """Also how to set the clock of the simulator; None when Track.co is not ours."""
+    """Yield settings and a function that sets the simulator's clock; None when Track.co is not the simulator."""
     if settings.api_url is not None:
         yield settings, None
         return
@@ -121,7 +121,7 @@ class _Runs:
     on_run: Progress
 
     def of(self, moment: Moment, job: str, assets: list[dg.AssetKey] | None = None) -> Iterator[str]:
-        """Runs a job; yields what failed."""
+        """Run a job for every partition; yields the texts of failures."""
         for partition, failures in self.pool.run(moment, job, self.partitions, assets):
             self.on_run(f"{partition} {job}")
             yield from failures
@@ -135,9 +135,10 @@ def _fortnight(
     *,
     has_sent: bool,
 ) -> Iterator[str]:
-    """Reads answers and reconciles the day after, reminds after 7 and 14 days.
+    """Read answers and reconcile a day later, then run each wave of reminders after its 7 or 14 days.
 
-    Each on the first working day from then on. A fortnight passes in a minute, so the request budget is not kept.
+    Each step runs on the first working day from its date on. Two weeks pass in a minute, so the request budget is not
+    kept. Yields the texts of failures.
     """
     start = clock_for(moment.settings)()
     waves = load_policy().waves
@@ -151,7 +152,7 @@ def _fortnight(
         with closing(Stage(later, instance)) as stage:
             yield from stage.run(READ_ANSWERS)
             if days == 1 and has_sent:
-                # To the simulator of a demo that sent nothing, all that earlier ones sent is unknown.
+                # The simulator of a demo that sent nothing does not know the sends of earlier demos.
                 yield from stage.run(RECONCILE)
         if wave is not None:
             yield from runs.of(later, wave.key, Names(moment.settings.hub).keys_of(wave.key))

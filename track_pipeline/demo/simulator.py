@@ -1,8 +1,8 @@
-"""A Track.co on this machine, for the demo and for tests: it takes distributions, keeps them in memory, sends nothing.
+"""A Track.co simulator for the demo and for tests: accepts distributions, keeps them in memory, sends nothing.
 
-Requests are checked (`request_checks`) against what is publicly known. The shapes of all ANSWERS are invented, and so
-are the paths of interactions and opt-outs, the survey page, and everything under `/_control/`, which makes it fail on
-purpose, sets its clock, plants answers and shows what it was sent. It listens on 127.0.0.1 only.
+`request_checks` checks requests against the public knowledge of the API. The shapes of all ANSWERS are invented, as
+are the paths of interactions and opt-outs, the survey page, and everything under `/_control/`, which orders faults,
+sets the clock, adds answers and shows the received requests. It listens on 127.0.0.1 only.
 """
 
 import argparse
@@ -44,7 +44,7 @@ DEFAULT_IDENTIFIER: Final = "send_id"
 LARGEST_PAGE: Final = 200
 HIGHEST_SCORE: Final = 10
 
-# Invented: the surveys of the simulated organisation. Distributions may name any other.
+# Invented: the surveys of the simulated organisation. Distributions may name other surveys.
 SURVEYS: Final[tuple[Object, ...]] = tuple(
     {"uuid": str(uuid.uuid5(uuid.NAMESPACE_URL, name)), "name": name, "public_hash": f"demo{number:02}"}
     for number, name in enumerate(("Ambulatório", "Exames", "Internação", "Maternidade", "Pronto-socorro", "Oncologia"))
@@ -58,7 +58,7 @@ _SURVEY_PAGE: Final = """<!doctype html><html lang=pt-BR><meta charset=utf-8><ti
 
 @dataclass
 class Fault:
-    """What happens to one POST instead of a normal answer; `seconds` is for `slow`, `retry_after` for 429 and 503."""
+    """A fault that replaces the normal answer to one POST. `seconds` is for `slow`, `retry_after` for 429 and 503."""
 
     kind: FaultKind
     retry_after: int | None = None
@@ -66,15 +66,15 @@ class Fault:
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(FaultKind):
-            raise ValueError(f"unknown kind of fault; there are: {', '.join(get_args(FaultKind))}")
+            raise ValueError(f"unknown kind of fault; the kinds are: {', '.join(get_args(FaultKind))}")
 
 
 @dataclass
 class Simulator:
     """The state of a simulated Track.co.
 
-    `token` None takes any bearer, `envelope` wraps answers in `data`, `answers` lets people react by themselves, `now`
-    is a clock that stands still (None: the real one).
+    token: the only accepted bearer; None accepts any. envelope: wraps answers in `data`. answers: the model of people's
+    reactions; None: no reactions. now: a clock that stands still; None: the real time.
     """
 
     token: str | None = None
@@ -93,7 +93,7 @@ class Simulator:
         self.feedback = Feedback(self.answers)
 
     def app(self) -> Starlette:
-        """The ASGI application."""
+        """Return the ASGI application."""
         organization = "/v1/organizations/{organization}"
         distributions = f"{organization}/distributions"
         routes = [
@@ -115,7 +115,7 @@ class Simulator:
         return Starlette(routes=routes)
 
     def clock(self) -> datetime:
-        """The simulator's present."""
+        """Return the simulator's present instant."""
         return self.now or datetime.now(UTC)
 
     def _authorized(self, request: Request) -> bool:
@@ -130,7 +130,7 @@ class Simulator:
     # --- the API: sending
 
     def _post(self, answer: Callable[[Request, Object], Response]) -> Callable[[Request], Awaitable[Response]]:
-        """A handler that checks the bearer, plays the next fault if there is one, and else answers."""
+        """Return a handler that checks the bearer, applies the next fault if there is one, and else answers."""
 
         async def handle(request: Request) -> Response:
             self.counts["posts"] += 1
@@ -147,7 +147,7 @@ class Simulator:
             try:
                 body = await request.json()
             except (ValueError, ClientDisconnect):
-                # Of a client that is gone nothing was taken, and nobody reads the answer.
+                # After a disconnect nothing is accepted, and the answer reaches no client.
                 return _error(422, "the body is not JSON")
             response = answer(request, body)
             if fault and fault.kind == "500_after_accept":
@@ -186,7 +186,7 @@ class Simulator:
     def _accept(
         self, request: Request, body: Object, distribution: str, channel: str
     ) -> tuple[dict[int, Recipient], list[Object]]:
-        """Keeps the request and its good lines, by index; beside them the others as `{index, send_id, reason}`."""
+        """Store a request. Return its accepted lines by index, and the refused ones as `{index, send_id, reason}`."""
         organization, at = request.path_params["organization"], self.clock()
         taken: dict[int, Recipient] = {}
         invalid: list[Object] = []
@@ -210,7 +210,7 @@ class Simulator:
     # --- the API: reading
 
     def _get(self, answer: Callable[[Request], object]) -> Callable[[Request], Awaitable[Response]]:
-        """A handler that checks the bearer and answers; 422 for a ValueError, 404 for a LookupError."""
+        """Return a handler that checks the bearer and answers; 422 for a ValueError, 404 for a LookupError."""
 
         async def handle(request: Request) -> Response:
             if not self._authorized(request):
@@ -251,7 +251,7 @@ class Simulator:
     # --- the page behind a personal link
 
     async def _survey_page(self, request: Request) -> Response:
-        """Shows the question; only a POST of `score` (0 to 10) and perhaps `comment` is an answer."""
+        """Show the question; a POST of `score` (0 to 10), with an optional `comment`, records an answer."""
         recipient = self.links.get(request.path_params["token"])
         if recipient is None:
             return _error(404, "not found")
@@ -302,7 +302,7 @@ class Simulator:
         return JSONResponse({"faults_left": len(self.faults)})
 
     async def _set_clock(self, request: Request) -> Response:
-        """Takes `{"now": ISO}`, where time then stands still; null lets the real time go on."""
+        """Set the clock to `{"now": ISO}`, where it stands still; null sets it to the real time."""
         document = await request.json()
         try:
             self.now = None if document["now"] is None else _instant(document["now"])
@@ -311,10 +311,10 @@ class Simulator:
         return JSONResponse({"now": self.clock().isoformat()})
 
     async def _plant(self, request: Request) -> Response:
-        """Takes `{"answers": [...], "statuses": [...], "opt_outs": [...]}`, each of which may be left out.
+        """Add `{"answers": [...], "statuses": [...], "opt_outs": [...]}`; each key is optional.
 
-        Rows are the arguments of `Feedback.answer`, `.status` and `.opt_out`, `at` being now when it is left out.
-        Rows before a wrong one are kept.
+        Rows are the arguments of `Feedback.answer`, `.status` and `.opt_out`; a missing `at` means now. At a wrong row
+        it answers 422, and keeps the rows before it.
         """
         document = await request.json()
         kinds: Mapping[str, Callable[..., None]] = {
@@ -332,9 +332,9 @@ class Simulator:
 
 
 def _shown(recipient: Recipient) -> Object:
-    place = {"org": recipient.organization, "survey": recipient.survey, "channel": recipient.channel}
+    described = {"org": recipient.organization, "survey": recipient.survey, "channel": recipient.channel}
     kept = {key: recipient.line.get(key) for key in ("send_id", "cd_atendimento")}
-    return {**place, **kept, "at": recipient.at.isoformat()}
+    return {**described, **kept, "at": recipient.at.isoformat()}
 
 
 def _page(request: Request) -> slice:
@@ -354,7 +354,7 @@ def _since(request: Request, parameter: str = "updated_since") -> datetime | Non
 def _instant(text: str) -> datetime:
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
-        raise ValueError("a time needs its zone")
+        raise ValueError("a time needs a time zone")
     return moment.astimezone(UTC)
 
 
@@ -363,17 +363,17 @@ def _error(status: int, text: str, headers: Mapping[str, str] | None = None) -> 
 
 
 def _refusal(fault: Fault) -> Response | None:
-    """The answer of a fault that keeps the request from being taken."""
+    """Return the answer of a fault that refuses the request; None for the other kinds."""
     if fault.kind == "405":
         return HTMLResponse("<html><body>Please solve the CAPTCHA to go on.</body></html>", 405)
     if fault.kind.isdecimal():
         after = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
-        return _error(int(fault.kind), "a fault, as ordered", after)
+        return _error(int(fault.kind), "an ordered fault", after)
     return None
 
 
 async def _hang_up(request: Request) -> Response:
-    # ASGI has no way to drop a connection; uvicorn's receive belongs to the object that holds it.
+    # ASGI cannot drop a connection. In uvicorn, `receive` is a method of the object that has the transport.
     request.receive.__self__.transport.abort()  # type: ignore[attr-defined]
     await request.receive()
     return Response()
@@ -383,10 +383,10 @@ async def _hang_up(request: Request) -> Response:
 
 
 def serve(port: int, simulator: Simulator | None = None, *, parent: IO[bytes] | None = None) -> None:
-    """Runs a simulator on 127.0.0.1 until it is interrupted, and prints its address once it listens.
+    """Run a simulator on 127.0.0.1 until it is interrupted, and print its address when it listens.
 
-    Port 0 takes a free one; raises TrackPipelineError when the port is taken. With `parent` (a pipe) it also ends when
-    that is closed, so it never outlives whoever holds the other end.
+    Port 0 means a free port. Raises TrackPipelineError when the port is in use. With `parent` (a pipe) it also ends
+    when the pipe is closed, so it never runs longer than the process at the other end.
     """
     config = uvicorn.Config(
         (simulator or Simulator()).app(), access_log=False, log_level="warning", lifespan="off",
@@ -411,7 +411,7 @@ def _stop_at_end_of(parent: IO[bytes], server: uvicorn.Server) -> None:
 
 
 class SimulatorProcess:
-    """A simulator in a process of its own, as a context manager: started and answering inside, gone outside."""
+    """A context manager that runs a simulator in its own process; inside the block it answers at `url`."""
 
     def __init__(
         self, *, port: int = 0, token: str | None = None, envelope: bool = False, answers: AnswerModel | None = None
@@ -440,14 +440,16 @@ class SimulatorProcess:
         self.stop()
 
     def _wait_until_it_answers(self) -> None:
-        # It prints its address once it listens; a request made then waits for the rest of the start.
+        # The process prints its address when it listens; a request then waits until the start is complete.
         self.url = self._process.stdout.readline().strip() if self._process.stdout else ""
         if not self.url:
-            raise TrackPipelineError("the simulator of Track.co did not start; is its port taken by something else?")
+            raise TrackPipelineError(
+                "the Track.co simulator did not start; see its errors, and check that its port is free"
+            )
         self.control("stats")
 
     def control(self, what: str, document: object = None) -> Object:
-        """Calls `/_control/<what>`: a GET for `requests` and `stats`, else a POST of `document`; returns the JSON."""
+        """Call `/_control/<what>`: GET for `requests` and `stats`, else POST of `document`. Returns the JSON."""
         method = "GET" if what in ("requests", "stats") else "POST"
         with requests.Session() as session:
             session.trust_env = False
@@ -457,7 +459,7 @@ class SimulatorProcess:
         return answer
 
     def stop(self) -> None:
-        """Ends the process; harmless when it has ended."""
+        """End the process. Does nothing when it has ended."""
         try:
             self._process.communicate(timeout=5)
         except subprocess.TimeoutExpired:
@@ -466,18 +468,18 @@ class SimulatorProcess:
 
 
 def main() -> None:
-    """Runs a simulator from the command line."""
-    parser = argparse.ArgumentParser(description="A Track.co on this machine.")
+    """Run a simulator from the command line."""
+    parser = argparse.ArgumentParser(description="Run a Track.co simulator on this machine.")
     parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--token", help="the only bearer that is accepted; any one when left out")
-    parser.add_argument("--identifier", default=DEFAULT_IDENTIFIER, help="the key that every line needs")
+    parser.add_argument("--token", help="the only accepted bearer; without it, any bearer is accepted")
+    parser.add_argument("--identifier", default=DEFAULT_IDENTIFIER, help="the key that every line must have")
     parser.add_argument("--envelope", action="store_true", help="wrap answers in `data`")
     parser.add_argument(
         "--answers",
         type=lambda text: AnswerModel(**json.loads(text)),
-        help='let people react, by a model such as {"seed": 1, "response_rate": 0.3}',
+        help='let people react by a model such as {"seed": 1, "response_rate": 0.3}',
     )
-    parser.add_argument("--until-stdin-closes", action="store_true", help="end with the process that started it")
+    parser.add_argument("--until-stdin-closes", action="store_true", help="end when the process that started it ends")
     arguments = parser.parse_args()
     simulator = Simulator(
         token=arguments.token,

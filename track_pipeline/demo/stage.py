@@ -1,6 +1,6 @@
-"""A moment of the demo and the Dagster runs that happen at it, here or in worker processes.
+"""Run Dagster jobs at a moment of the demo, in this process or in worker processes.
 
-What is run when is `run`'s. Workers end with the process that started them, however it ends.
+`demo/run.py` decides which jobs run when. Workers end when the process that started them ends, even if it is killed.
 """
 
 import atexit
@@ -24,24 +24,24 @@ from track_pipeline.hosting.instance import open_instance
 from track_pipeline.runtime import Runtime
 from track_pipeline.services.insight.status import status
 
-# Dagster's console log would bury the table; the same events are in the instance, for the UI.
+# Dagster's console log would hide the printed table. The instance has the same events, for the web interface.
 _QUIET: Final[dict[str, Any]] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
-# Dagster's own storage is SQLite here, one writer at a time: more workers would wait for each other.
+# Dagster's own storage is SQLite here, with one writer at a time: more workers would wait for each other.
 _MOST_WORKERS: Final = 4
 _LOOK_EVERY_SECONDS: Final = 0.2
 
 
 @dataclass(frozen=True)
 class Moment:
-    """The settings, whose clock stands still, and whether the request budget is kept: it is real time's."""
+    """Settings whose clock stands still. `keeps_budget`: whether runs keep the request budget (of real time)."""
 
     settings: Settings
     keeps_budget: bool = True
 
 
 class Stage:
-    """A moment with everything open that a run needs."""
+    """A moment with its runtime and definitions, which run jobs in this process."""
 
     def __init__(self, moment: Moment, instance: dg.DagsterInstance) -> None:
         self.moment, self._instance = moment, instance
@@ -51,11 +51,11 @@ class Stage:
             policy = policy.model_copy(update={"sending": sending})
         self.runtime = Runtime(moment.settings, policy=policy)
         self._definitions = build_defs(moment.settings, self.runtime)
-        # As the definitions do where Dagster loads them.
+        # As in `definitions.defs`.
         gc.freeze()
 
     def run(self, job: str, partition: str | None = None, assets: list[dg.AssetKey] | None = None) -> list[str]:
-        """Runs a job to its end, whatever fails; returns what failed."""
+        """Run a job to its end, even if steps fail; returns the texts of failures."""
         result = self._definitions.resolve_job_def(job).execute_in_process(
             _QUIET, instance=self._instance, partition_key=partition, asset_selection=assets, raise_on_error=False
         )
@@ -66,11 +66,11 @@ class Stage:
         ]
 
     def sent(self, day: date) -> int:
-        """Invitations of a day that were sent, ever."""
+        """Return the number of invitations of a cohort date that were ever sent."""
         return sum(row.sent for row in status(self.runtime.ledger, (day, day)))
 
     def close(self) -> None:
-        """Gives back what was opened, but for the instance."""
+        """Close the runtime. The caller closes the instance."""
         self.runtime.close()
 
 
@@ -83,7 +83,7 @@ class Workers:
     def run(
         self, moment: Moment, job: str, partitions: Iterable[str], assets: list[dg.AssetKey] | None = None
     ) -> Iterator[tuple[str, list[str]]]:
-        """Runs a job for each partition; yields partition and what failed, as they end."""
+        """Run a job for each partition; yields partition and texts of failures as the runs end."""
         futures = {self._executor.submit(_run, moment, job, key, assets): key for key in partitions}
         for future in as_completed(futures):
             yield futures[future], future.result()
@@ -91,7 +91,7 @@ class Workers:
 
 @contextmanager
 def workers() -> Iterator[Workers]:
-    """Worker processes for as long as the block lasts."""
+    """Yield worker processes that end with the block."""
     count = min(_MOST_WORKERS, os.cpu_count() or 1)
     with ProcessPoolExecutor(count, get_context("spawn"), initializer=end_with_the_parent) as executor:
         try:
@@ -102,7 +102,7 @@ def workers() -> Iterator[Workers]:
 
 
 def end_with_the_parent() -> None:
-    """Without this, a worker whose parent was killed would wait for work for ever."""
+    """Make a worker process end when its parent ends; else it would wait for work forever after a kill."""
     parent, is_over = parent_process(), threading.Event()
 
     def watch() -> None:
@@ -111,7 +111,7 @@ def end_with_the_parent() -> None:
                 os._exit(1)
 
     def stop() -> None:
-        # A thread that still runs at the very end keeps the interpreter from clearing its modules.
+        # The interpreter cannot clear its modules at exit while a thread runs.
         is_over.set()
         thread.join()
 
@@ -124,7 +124,7 @@ _stage: Stage | None = None
 
 
 def _run(moment: Moment, job: str, partition: str, assets: list[dg.AssetKey] | None) -> list[str]:
-    """In a worker: what `Stage.run` does. The stage stays open for the next run of the same moment."""
+    """Run a job in a worker, as `Stage.run`. The stage stays open for the next run of the same moment."""
     global _stage  # noqa: PLW0603 - the state of a worker process
     if _stage is None or _stage.moment != moment:
         if _stage is not None:

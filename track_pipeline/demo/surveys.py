@@ -10,7 +10,7 @@ DEMO_ORGANIZATION = str(uuid5(_NAMESPACE, "organization"))
 
 
 def demo_catalog(registry: Registry) -> SurveyCatalog:
-    """Surveys for exactly the units and areas that the registry says have one; the same on every run."""
+    """Return surveys for the units and areas that have one in the registry; the same on every run."""
     return SurveyCatalog.model_validate(
         {
             "whatsapp_integration_uuid": uuid5(_NAMESPACE, "whatsapp"),

@@ -1,1 +1,1 @@
-"""How Dagster itself is started and stored: its instance, its web interface and its daemon."""
+"""The hosting of Dagster itself: its instance, web interface and daemon."""

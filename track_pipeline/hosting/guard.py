@@ -1,8 +1,8 @@
-"""The guard in front of Dagster's web server: refuses requests that a page of another site made a browser send.
+"""The guard in front of Dagster's web server: refuses requests that a page of another site makes a browser send.
 
 Dagster's server runs GraphQL mutations from a GET or from a form, and checks neither Host nor Origin. A browser sends
-such a request for any page. It does not send JSON to another site without asking that site first, and says truly
-where a request comes from; the rules below rest on these two facts. deploy/Caddyfile has the same rules.
+such requests for any page. The rules use two facts: a browser sends JSON to another site only after asking that site,
+and it states correctly from which site a request comes. deploy/Caddyfile has the same rules.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
 LOOPBACK_HOSTS: Final = ("127.0.0.1", "localhost", "[::1]", "::1")
-# What a request must not begin with unless it comes from a page of ours: Dagster acts on what is sent there.
+# Dagster acts on requests to paths that begin so; they must come from its own pages.
 _ACTING: Final = ("/graphql", "/report_")
 _READING: Final = ("GET", "HEAD")
 
@@ -24,13 +24,14 @@ _READING: Final = ("GET", "HEAD")
 def known_hosts(hosts: Sequence[str] = LOOPBACK_HOSTS) -> Middleware:
     """Middleware that refuses a request, with 400, unless its `Host` is one of `hosts` (names without ports).
 
-    Another site can have its own name lead to this machine (DNS rebinding); the browser still sends that name.
+    A page of another site can make its own name resolve to this machine (DNS rebinding). The browser still sends
+    that name as `Host`.
     """
     return Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
 
 
 def refusal(scope: Scope) -> str | None:
-    """Why an HTTP or websocket request is refused; None when it may pass.
+    """Return why an HTTP or websocket request is refused; None when it may pass.
 
     Args:
         scope: the ASGI scope of the request, of type `http` or `websocket`.
@@ -53,19 +54,19 @@ def refusal(scope: Scope) -> str | None:
 
 
 class ForgeryGuard:
-    """ASGI middleware: answers 403 where `refusal` has a reason; no other site may show a page in a frame."""
+    """ASGI middleware: answers 403 when `refusal` returns a reason, and forbids other sites to frame the pages."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes the request on, or answers it."""
+        """Pass the request on, or refuse it with 403."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
         elif (reason := refusal(scope)) is None:
             await self._app(scope, receive, _without_frames(send))
         elif scope["type"] == "websocket":
-            # Before it is accepted, closing a websocket is answering 403.
+            # Closing a websocket before it is accepted answers 403.
             await WebSocketClose(reason=reason)(scope, receive, send)
         else:
             await PlainTextResponse(f"Refused: {reason}.", 403)(scope, receive, send)

@@ -1,6 +1,6 @@
-"""Dagster's own storage under `TRACK_HOME/dagster`: where runs, events and logs of the embedded default live.
+"""Dagster's own storage under `TRACK_HOME/dagster`: runs, events and logs of the embedded default.
 
-Production brings a `dagster.yaml` of its own (see deploy/) and does not come here.
+Production has its own `dagster.yaml` (see deploy/) and does not use this storage.
 """
 
 import os
@@ -26,11 +26,14 @@ nux: # no invitation to a newsletter over the first page
 
 
 def prepare_instance(home: Path) -> Path:
-    """Creates `TRACK_HOME/dagster` with a configuration, if there is none, and makes it `DAGSTER_HOME`."""
+    """Create `TRACK_HOME/dagster` with a configuration unless it exists, set `DAGSTER_HOME` to it and return it.
+
+    Raises ConfigError when the folder cannot be made.
+    """
     folder = (home / "dagster").absolute()
     config = folder / "dagster.yaml"
     try:
-        # Not only the last: the parents that mkdir creates do not get the mode.
+        # Each folder by itself: mkdir does not give its mode to the parents that it creates.
         for each in (folder.parent, folder):
             each.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not config.exists():
@@ -42,32 +45,33 @@ def prepare_instance(home: Path) -> Path:
 
 
 def open_instance(home: Path) -> dg.DagsterInstance:
-    """The instance of the embedded default."""
+    """Return the instance of the embedded default."""
     return dg.DagsterInstance.from_config(str(prepare_instance(home)))
 
 
 @contextmanager
 def files_held_open(instance: dg.DagsterInstance, run_id: str) -> Iterator[None]:
-    """While this lasts, the SQLite files that a run writes its events to are not closed by anybody for the last time.
+    """Keep a connection open to the SQLite files that a run writes its events to, for the block.
 
-    Dagster opens and closes them for each event, and whoever closes such a file last copies its journal back, waits
-    for the disk and deletes the journal: a quarter of a hospital-day. Nothing is held where there are no such files.
+    Dagster opens and closes these files for each event. The last connection that closes copies the journal back,
+    waits for the disk and deletes the journal, which took a quarter of a hospital-day's time. Without such files,
+    nothing is opened.
     """
     history = Path(instance.root_directory) / "history"
     files = (history / "runs.db", history / "runs" / "index.db", history / "runs" / f"{run_id}.db")
     with ExitStack() as held:
         for file in filter(Path.is_file, files):
             connection = held.enter_context(closing(sqlite3.connect(file, check_same_thread=False)))
-            # It is open from its first reading on. A run that may not read now is slower, no more.
+            # SQLite opens the file at the first read. If the read fails, the run is only slower.
             with suppress(sqlite3.Error):
                 connection.execute("PRAGMA schema_version").fetchone()
         yield
 
 
 def daemons(home: Path) -> Mapping[str, bool]:
-    """The daemons that the instance needs, and whether each was heard of lately.
+    """Return the daemons that the instance needs, each with whether it reported recently.
 
-    The instance is the one that `DAGSTER_HOME` names, as in production, else that of the embedded default.
+    The instance is the one that `DAGSTER_HOME` names, as in production, else the embedded default.
     """
     with dg.DagsterInstance.get() if os.environ.get("DAGSTER_HOME") else open_instance(home) as instance:
         return {name: bool(status.healthy) for name, status in instance.get_daemon_statuses().items()}

@@ -1,4 +1,4 @@
-"""Starts Dagster's web interface and daemon for the embedded default. Production has its own services (deploy/)."""
+"""Run Dagster's web interface and daemon for the embedded default. Production has its own services (deploy/)."""
 
 import shutil
 import signal
@@ -16,14 +16,14 @@ import requests
 
 from track_pipeline.errors import TrackPipelineError
 
-# The same name as in the project's workspace.yaml, so that schedules keep their state wherever they are seen.
+# The same location name as in the project's workspace.yaml, so that schedules have the same state in both.
 _WORKSPACE = """\
 load_from:
   - python_module:
       module_name: track_pipeline.definitions
       location_name: track_pipeline
 """
-# What any page could make a browser send; a guarded server answers 403.
+# A request that any web page can make a browser send; a guarded server answers 403.
 _FORGED: Final = "/graphql?query={version}"
 _FORBIDDEN: Final = 403
 _POLL_SECONDS: Final = 0.5
@@ -31,14 +31,14 @@ _END_SECONDS: Final = 20
 
 
 def serve_dagster(folder: Path, port: int, ready: Callable[[str], None]) -> None:
-    """Runs webserver and daemon on 127.0.0.1 until interrupted, on the instance in `folder`.
+    """Run webserver and daemon on 127.0.0.1 until interrupted, on the instance in `folder`.
 
     Args:
         folder: `DAGSTER_HOME`; a workspace file is written there.
-        port: where the webserver listens.
-        ready: called once with the address, when pages are served.
+        port: the port that the webserver listens on.
+        ready: called once, with the address, when the webserver answers.
 
-    Raises TrackPipelineError when one of the two ends by itself, or when the webserver runs without its guard.
+    Raises TrackPipelineError when webserver or daemon ends by itself, or when the webserver runs without its guard.
     """
     workspace = folder / "workspace.yaml"
     workspace.write_text(_WORKSPACE, encoding="utf-8")
@@ -47,7 +47,7 @@ def serve_dagster(folder: Path, port: int, ready: Callable[[str], None]) -> None
     web = [sys.executable, "-m", "track_pipeline.hosting.webserver", "-h", "127.0.0.1", "-p", str(port), *options]
     program = shutil.which("dagster-daemon", path=sysconfig.get_path("scripts"))
     if program is None:
-        raise TrackPipelineError("dagster-daemon is not installed beside this Python; install the project again")
+        raise TrackPipelineError("dagster-daemon is not installed in this environment; install the project again")
     daemon = [program, "run", *options]
     with _interrupted_by_termination(), ExitStack() as stack:
         processes = {
@@ -65,9 +65,9 @@ def serve_dagster(folder: Path, port: int, ready: Callable[[str], None]) -> None
 
 
 def is_guarded(url: str) -> bool:
-    """Whether the server refuses a forged request; False as long as it does not answer.
+    """Whether the server refuses a forged request with 403; False while the server does not respond.
 
-    Raises TrackPipelineError when it answers the request.
+    Raises TrackPipelineError when it accepts the request.
     """
     try:
         with requests.Session() as session:
@@ -77,24 +77,26 @@ def is_guarded(url: str) -> bool:
         return False
     if status != _FORBIDDEN:
         raise TrackPipelineError(
-            f"Dagster's webserver answers a forged request with {status}: any web page could start runs in it. It was "
-            "stopped. Install the version of dagster-webserver that pyproject.toml names"
+            f"Dagster's webserver answers a forged request with {status}: any web page could start runs in it. Dagster "
+            "was stopped. Install the version of dagster-webserver that pyproject.toml names"
         )
     return True
 
 
 def _check(processes: dict[str, "subprocess.Popen[bytes]"]) -> None:
-    """Waits a moment. Raises TrackPipelineError when a process has ended."""
+    """Wait half a second. Raises TrackPipelineError when a process has ended."""
     time.sleep(_POLL_SECONDS)
     for name, process in processes.items():
         if process.poll() is not None:
-            raise TrackPipelineError(f"{name} ended by itself with {process.returncode}; its last lines say why")
+            raise TrackPipelineError(
+                f"{name} ended by itself with exit code {process.returncode}; its last lines of output show the cause"
+            )
 
 
 @contextmanager
 def _process(command: Sequence[str]) -> Iterator["subprocess.Popen[bytes]"]:
-    """A process that is asked to end, then ended, when the block is left."""
-    process = subprocess.Popen(command)  # noqa: S603 - all words are ours
+    """Run a process for the block; at its end terminate it, and kill it if it does not end in 20 s."""
+    process = subprocess.Popen(command)  # noqa: S603 - a command of this module
     try:
         yield process
     finally:
@@ -108,7 +110,7 @@ def _process(command: Sequence[str]) -> Iterator["subprocess.Popen[bytes]"]:
 
 @contextmanager
 def _interrupted_by_termination() -> Iterator[None]:
-    """While this lasts, SIGTERM interrupts as Ctrl-C does, so that no process stays behind."""
+    """Make SIGTERM raise KeyboardInterrupt during the block, as Ctrl-C does, so that no process is left running."""
 
     def interrupt(_signal: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt

@@ -1,7 +1,7 @@
-"""Dagster's webserver behind our guard; `track ui` runs this module as a process, with dagster-webserver's arguments.
+"""Dagster's webserver behind the guard; `track ui` runs this module as a process, with dagster-webserver's arguments.
 
-Dagster has no setting for middleware. Its server is a class with a method that lists it; this module gives Dagster a
-subclass. `hosting.ui` asks the running server whether the guard is there.
+Dagster has no setting for middleware. Its server class has a method that returns the middleware; this module makes
+Dagster use a subclass. `hosting.ui` tests with a forged request that the running server has the guard.
 """
 
 from typing import Any
@@ -14,15 +14,15 @@ from track_pipeline.hosting.guard import ForgeryGuard, known_hosts
 
 
 class GuardedWebserver(DagsterWebserver[Any, Any]):
-    """Dagster's webserver; every request, websockets too, passes the guard first."""
+    """Dagster's webserver with the guard in front of every request and websocket."""
 
     def build_middleware(self) -> list[Middleware]:
-        """The guard's middleware, then Dagster's own."""
+        """Return the guard's middleware, then Dagster's own."""
         return [known_hosts(), Middleware(ForgeryGuard), *super().build_middleware()]
 
 
 def main() -> None:
-    """Runs `dagster-webserver` with the guarded server, until interrupted."""
+    """Run `dagster-webserver` with the guarded server, until interrupted."""
     vars(app)["DagsterWebserver"] = GuardedWebserver
     cli.cli(auto_envvar_prefix="DAGSTER_WEBSERVER")
 

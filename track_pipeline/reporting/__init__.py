@@ -1,4 +1,4 @@
-"""The day's report as people look at it: charts, and one page that needs nothing else to be read.
+"""Draw the day's report: charts, and one HTML file that contains them.
 
 `services/insight/report` counts; this package only draws. Labels are Portuguese, for the analysts of the hospitals.
 """

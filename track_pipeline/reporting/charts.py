@@ -1,7 +1,7 @@
-"""Charts of a day's report, as PNG images. Frames of counts in, bytes out; nothing is counted here.
+"""Draw the charts of a day's report as PNG images, from frames of counts. Nothing is counted here.
 
-Dark ink on an opaque light ground, so that they read alike on Dagster's light and dark pages. The colours are those of
-Okabe and Ito, which colour-blind people tell apart.
+Charts have dark ink on an opaque light ground, so that they are readable on Dagster's light and dark pages. The
+colours are Okabe and Ito's, which colour-blind people can distinguish.
 """
 
 import io
@@ -95,13 +95,13 @@ def _style() -> Iterator[None]:
         yield
 
 
-def _stacked(axes: Axes, table: pl.DataFrame, names: Mapping[str, tuple[str, str]], words: list[str]) -> None:
-    """Horizontal bars, the first row on top, one segment per column that has anything."""
+def _stacked(axes: Axes, table: pl.DataFrame, names: Mapping[str, tuple[str, str]], labels: list[str]) -> None:
+    """Draw a horizontal bar per row, the first on top, with a segment per column that is not all zero."""
     left = [0.0] * table.height
-    for name, (word, colour) in names.items():
+    for name, (label, colour) in names.items():
         values = table.get_column(name).to_list()
         if any(values):
-            axes.barh(words, values, left=left, color=colour, edgecolor=_GROUND, label=word)
+            axes.barh(labels, values, left=left, color=colour, edgecolor=_GROUND, label=label)
             left = [start + value for start, value in zip(left, values, strict=True)]
     axes.invert_yaxis()
     if axes.has_data():
@@ -125,11 +125,11 @@ def _contacts(axes: Axes, contacts: pl.DataFrame) -> None:
 
 
 def _scores(axes: Axes, scores: pl.DataFrame) -> None:
-    """A point with its 95 % interval; hollow where it rests on few answers."""
+    """Draw a point per hospital with its 95 % interval; hollow when the score is preliminary (few answers)."""
     shown = scores.drop_nulls("nps")
-    for place, row in enumerate(shown.iter_rows(named=True)):
+    for position, row in enumerate(shown.iter_rows(named=True)):
         axes.errorbar(
-            row["nps"], place, xerr=[[row["nps"] - row["low"]], [row["high"] - row["nps"]]], fmt="o", capsize=3,
+            row["nps"], position, xerr=[[row["nps"] - row["low"]], [row["high"] - row["nps"]]], fmt="o", capsize=3,
             color=_BLUE, markerfacecolor=_GROUND if row["preliminary"] else _BLUE,
         )  # fmt: skip
     axes.set_yticks(range(shown.height), [f"{row['hospital']} (n={row['scored']})" for row in shown.to_dicts()])
@@ -141,8 +141,8 @@ def _scores(axes: Axes, scores: pl.DataFrame) -> None:
 
 def _responses(axes: Axes, responses: pl.DataFrame) -> None:
     shown = responses.drop_nulls("response_rate")
-    words = [_CHANNELS[channel] for channel in shown.get_column("channel")]
-    bars = axes.barh(words, [100 * rate for rate in shown.get_column("response_rate")], color=_BLUE, height=0.6)
+    labels = [_CHANNELS[channel] for channel in shown.get_column("channel")]
+    bars = axes.barh(labels, [100 * rate for rate in shown.get_column("response_rate")], color=_BLUE, height=0.6)
     axes.bar_label(bars, [f" {answered} de {sent}" for answered, sent in shown.select("answered", "sent").rows()])
     axes.invert_yaxis()
     axes.margins(x=0.2)

@@ -1,4 +1,4 @@
-"""The report of a day as one HTML file: charts and tables in it, nothing to be fetched, counts only."""
+"""The report of a day as one HTML file with counts only; charts and tables are inside it and nothing is fetched."""
 
 import base64
 from pathlib import Path
@@ -13,12 +13,12 @@ _PAGES: Final = Environment(loader=PackageLoader("track_pipeline.reporting"), au
 
 
 def data_uri(png: bytes) -> str:
-    """A PNG image as an address that holds it."""
+    """Return a `data:` URI with a PNG image."""
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 def write_page(report: DayReport, images: dict[str, bytes], home: Path) -> Path:
-    """Writes `TRACK_HOME/reports/<date>.html`, for its owner only, and returns where it is."""
+    """Write `TRACK_HOME/reports/<date>.html`, readable by its owner only, and return its path."""
     path = home / "reports" / f"{report.day.isoformat()}.html"
     text = _PAGES.get_template("report.html").render(
         report=report, images={title: data_uri(png) for title, png in images.items()}

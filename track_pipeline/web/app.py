@@ -1,6 +1,6 @@
-"""The web application: three addresses, all GET, each answered from `sources`.
+"""The web application: three GET addresses (`/`, `/healthz`, `/metrics`), answered from `sources`.
 
-It listens on loopback unless it is told otherwise, and has no login: elsewhere it belongs behind the proxy's.
+It listens on loopback by default and has no login; on any other address run it behind the proxy's login.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -44,17 +44,17 @@ def serve(runtime: LedgerRuntime, host: str, port: int, *, ui_url: str = "", hos
 
     Args:
         runtime: the installation.
-        host: the address to listen on; browsers may ask for it by this name.
-        port: where to listen.
-        ui_url: where Dagster's web interface is; without it the page has no links to it.
-        hosts: more names that browsers may ask for.
+        host: the address to listen on; requests may have it as their `Host`.
+        port: the port to listen on.
+        ui_url: the address of Dagster's web interface; when empty, the page has no links to it.
+        hosts: more names that requests may have as their `Host`.
     """
     application = app(Sources(runtime), ui_url=ui_url, hosts=(*LOOPBACK_HOSTS, host, *hosts))
     uvicorn.run(application, host=host, port=port, log_level="warning", access_log=False, server_header=False)
 
 
 def app(sources: Sources, *, ui_url: str = "", hosts: Sequence[str] = LOOPBACK_HOSTS) -> Starlette:
-    """The application; it answers for `hosts` only, and closes the sources when it ends."""
+    """Return the application. It answers requests to `hosts` only, and closes the sources when it ends."""
     templates = Environment(
         loader=FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -89,7 +89,7 @@ def app(sources: Sources, *, ui_url: str = "", hosts: Sequence[str] = LOOPBACK_H
 
 
 class _SafeHeaders:
-    """Adds the headers to every answer: no script, no frame, no cache."""
+    """ASGI middleware: adds the headers to every response (no script, no frame, no cache)."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

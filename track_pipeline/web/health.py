@@ -1,6 +1,6 @@
-"""`/healthz`: whether the installation works, for a monitor outside of it.
+"""`/healthz`: whether the installation works, for an external monitor.
 
-A monitor notices what no alert can report: that the daemon which sends the alerts has stopped.
+Only an external monitor can report that Dagster's daemon, which sends the alerts, has stopped.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,10 @@ class LastExtract:
 
 @dataclass(frozen=True)
 class LedgerHealth:
-    """The ledger; `error` says why it cannot be read. `is_current`: due extracts are there, or none ever was."""
+    """The state of the ledger.
+
+    error: why it cannot be read. is_current: the ledger has the due extracts, or has no extract of the last 30 days.
+    """
 
     last_extract: LastExtract | None = None
     is_current: bool = True
@@ -37,7 +40,7 @@ class LedgerHealth:
 
 @dataclass(frozen=True)
 class DaemonHealth:
-    """Dagster's daemons, and whether each reported recently; `error` says why Dagster cannot be read."""
+    """Name of a Dagster daemon to whether it reported recently. `error`: why Dagster cannot be read."""
 
     daemons: Mapping[str, bool] = field(default_factory=dict)
     error: str | None = None
@@ -45,14 +48,14 @@ class DaemonHealth:
 
 @dataclass(frozen=True)
 class Health:
-    """What the health check found."""
+    """The result of the health check."""
 
     healthy: bool
     ledger: LedgerHealth
     dagster: DaemonHealth
 
     def as_json(self) -> Json:
-        """Return the body of the answer; its keys are an interface."""
+        """Return the body of the response. Monitors depend on its keys."""
         return {
             "healthy": self.healthy,
             "ledger": {**_reachable(self.ledger.error), "last_extract": to_json(self.ledger.last_extract)},
@@ -64,7 +67,7 @@ def health(sources: Sources) -> Health:
     """Check the ledger and Dagster.
 
     The installation is unhealthy when the ledger or Dagster cannot be read. In production it is also unhealthy when a
-    daemon has not reported recently, or when there were extracts before and no hospital's due extract is there.
+    daemon has not reported recently, or when the ledger has extracts of the last 30 days but no due extract.
     """
     ledger, dagster = _ledger(sources), _daemons(sources)
     is_reachable = ledger.error is None and dagster.error is None
@@ -79,7 +82,7 @@ def _reachable(error: str | None) -> dict[str, Json]:
 def _ledger(sources: Sources) -> LedgerHealth:
     try:
         newest = sources.ledger.counts.extracted((sources.day - _LOOK_BACK, sources.day))
-    except Exception as error:  # noqa: BLE001 - that it cannot be read is the answer
+    except Exception as error:  # noqa: BLE001 - the response reports the error
         return LedgerHealth(error=told_of(error))
     day, at = newest.select(pl.col("date").max(), pl.col("extracted_at").max()).row(0)
     due = min(due_day(hospital, sources.clock()) for hospital in sources.registry.hospitals)

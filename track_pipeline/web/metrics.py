@@ -1,6 +1,6 @@
 """`/metrics`: numbers for Prometheus, read from the ledger at every scrape.
 
-All are gauges: a line that is deferred today is sent tomorrow, so no number only grows.
+All metrics are gauges, because every number can fall: a line that is deferred today is sent tomorrow.
 """
 
 from collections.abc import Iterator
@@ -16,14 +16,14 @@ from track_pipeline.domain.outcomes import OutcomeKind
 from track_pipeline.services.insight.status import status
 from track_pipeline.web.sources import Sources
 
-# Each encounter is in one of them, so that they add up to what was extracted.
+# Each encounter has exactly one of these outcomes, so their counts add up to the extracted encounters.
 _OUTCOMES: Final = tuple(OutcomeKind)
 _LOOK_BACK: Final = timedelta(days=30)
 
 
 def metrics(sources: Sources) -> bytes:
-    """Return all metrics in Prometheus' text format. Raises LedgerError, so that the scrape fails."""
-    # A registry of its own: the default one would add this process's memory and threads.
+    """Return all metrics in Prometheus' text format. Raises LedgerError when the ledger cannot be read."""
+    # Prometheus' default registry would add metrics of this process, such as its memory.
     registry = CollectorRegistry()
     registry.register(_LedgerCollector(sources))
     return generate_latest(registry)
@@ -43,22 +43,22 @@ class _LedgerCollector(Collector):
         day = self._sources.day
         encounters = GaugeMetricFamily(
             "track_encounters",
-            "Encounters of yesterday, the day whose patients are asked today, by what became of them.",
+            "Encounters of yesterday, whose invitations are sent today, by outcome.",
             labels=("hospital", "area", "outcome"),
         )
         answered = GaugeMetricFamily(
-            "track_encounters_answered", "Those of them that answered.", labels=("hospital", "area")
+            "track_encounters_answered", "Encounters of yesterday with an answer.", labels=("hospital", "area")
         )
         for row in status(self._sources.ledger, (day, day)):
-            place = (row.hospital, row.area)
+            group = (row.hospital, row.area)
             for outcome in _OUTCOMES:
-                encounters.add_metric((*place, outcome), row.count(outcome))
-            answered.add_metric(place, row.answered)
+                encounters.add_metric((*group, outcome), row.count(outcome))
+            answered.add_metric(group, row.answered)
         yield encounters
         yield answered
 
     def _unknown(self) -> GaugeMetricFamily:
-        family = GaugeMetricFamily("track_unknown_sends", "Sends whose outcome nobody saw.", labels=("hospital",))
+        family = GaugeMetricFamily("track_unknown_sends", "Sends with unknown outcome.", labels=("hospital",))
         unresolved = self._sources.ledger.sends.unresolved().group_by("hospital").len()
         counts = dict(unresolved.iter_rows())
         for code in self._sources.registry.codes:
@@ -66,7 +66,7 @@ class _LedgerCollector(Collector):
         return family
 
     def _alerts(self) -> GaugeMetricFamily:
-        family = GaugeMetricFamily("track_open_alerts", "Problems that are not over.", labels=("kind", "hospital"))
+        family = GaugeMetricFamily("track_open_alerts", "Open alerts.", labels=("kind", "hospital"))
         counted = self._sources.ledger.alerts.all().group_by("kind", "hospital").len().sort("kind", "hospital")
         for kind, hospital, count in counted.iter_rows():
             family.add_metric((kind, hospital), count)
@@ -75,7 +75,7 @@ class _LedgerCollector(Collector):
     def _extracts(self) -> GaugeMetricFamily:
         family = GaugeMetricFamily(
             "track_last_extract_timestamp_seconds",
-            "When a hospital was last read; hospitals that were not for 30 days are left out.",
+            "Time of a hospital's last extract. Hospitals without an extract in the last 30 days are left out.",
             labels=("hospital",),
         )
         day = self._sources.day

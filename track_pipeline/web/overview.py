@@ -1,7 +1,7 @@
-"""What the page shows: the day's funnel, open alerts, the last runs and the end of the log.
+"""The content of the status page: the day's funnel, open alerts, the last runs and the last lines of the log.
 
-It has counts, texts of this project and names of partitions, and nothing of a patient. A part that cannot be read is
-empty and shows the reason.
+It has counts, texts of this project and names of partitions, and no patient data. A part that cannot be read is empty
+and shows the reason.
 """
 
 from collections.abc import Callable
@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Part(Generic[T]):
-    """A part of the page, or why it is empty."""
+    """A part of the page; `error` says why it could not be read."""
 
     content: T
     error: str = ""
@@ -56,7 +56,7 @@ class OpenAlert:
 
 @dataclass(frozen=True)
 class Run:
-    """A run of Dagster."""
+    """A Dagster run; `started` and `ended` are in the group's time zone."""
 
     run_id: str
     job: str
@@ -68,7 +68,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Overview:
-    """The page."""
+    """All parts of the page. `not_extracted`: hospitals without an extract of the day."""
 
     day: date
     now: datetime
@@ -80,7 +80,7 @@ class Overview:
 
     @property
     def totals(self) -> dict[str, int]:
-        """The sums over all hospitals and areas."""
+        """The counts summed over all hospitals and areas."""
         return {name: sum(row.count(name) for row in self.funnel.content) for name in COUNTS}
 
 
@@ -102,7 +102,7 @@ def overview(sources: Sources) -> Overview:
 def _part(read: Callable[[], list[T]]) -> Part[list[T]]:
     try:
         return Part(read())
-    except Exception as error:  # noqa: BLE001 - one part that cannot be read hides no other
+    except Exception as error:  # noqa: BLE001 - the other parts are shown anyway
         return Part([], told_of(error))
 
 

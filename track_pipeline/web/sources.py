@@ -1,6 +1,6 @@
-"""What the page, the health check and the metrics read: the ledger, Dagster's instance and the log.
+"""The sources of the page, the health check and the metrics: the ledger, Dagster's instance and the log.
 
-Each is opened on first use, and again after a failure: the page works while they do not.
+Each is opened on first use; after a failure the next request tries again, so the page works without them.
 """
 
 import os
@@ -20,7 +20,7 @@ from track_pipeline.runtime import LedgerRuntime
 
 
 class Sources:
-    """The records of an installation. Thread-safe; owns the runtime and closes it."""
+    """Ledger, Dagster instance and log of an installation. Thread-safe; owns the runtime and closes it."""
 
     def __init__(self, runtime: LedgerRuntime) -> None:
         self.is_demo = runtime.settings.is_demo
@@ -38,13 +38,13 @@ class Sources:
 
     @property
     def ledger(self) -> Ledger:
-        """Raises LedgerError as long as it cannot be opened."""
+        """The ledger. Raises LedgerError when it cannot be opened."""
         with self._lock:
             return self._runtime.ledger
 
     @property
     def instance(self) -> dg.DagsterInstance:
-        """That which `DAGSTER_HOME` names, else the embedded default's. May raise anything of Dagster's."""
+        """The instance that `DAGSTER_HOME` names, else the embedded default. May raise any error of Dagster."""
         with self._lock:
             if self._instance is None:
                 home = self._runtime.settings.home
@@ -52,11 +52,11 @@ class Sources:
             return self._instance
 
     def daemons(self) -> Mapping[str, bool]:
-        """The daemons that the instance needs, and whether each was heard of lately."""
+        """Return the daemons that the instance needs, each with whether it reported recently."""
         return {name: bool(status.healthy) for name, status in self.instance.get_daemon_statuses().items()}
 
     def close(self) -> None:
-        """Close what was opened."""
+        """Close the runtime and the instance."""
         self._runtime.close()
         if self._instance is not None:
             self._instance.dispose()

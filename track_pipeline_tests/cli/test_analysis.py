@@ -97,7 +97,7 @@ def test_a_plan_by_the_present_rules_says_who_is_excluded_and_why() -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--date", "2027-01-01"], "yet to come"),
+        (["--date", "2027-01-01"], "in the future"),
         (["--date", "yesterday"], "write it as 2026-11-23"),
         (["--date", str(DAY), "--rules", ".", "--config", "policy.toml"], "not both"),
         (["--date", str(DAY), "--rules", "nowhere"], "does not exist"),
@@ -135,7 +135,7 @@ def test_a_list_of_another_system_is_compared(tmp_path: Path) -> None:
     other_day = track("compare", str(path), "--date", "2026-11-01")
 
     assert (table.exit_code, as_json.exit_code, other_day.exit_code) == (0, 0, 1)
-    assert "not_extracted (the day was extracted, and had no such encounter): HMS 1" in table.stdout
+    assert "not_extracted (our extract of the day does not have this encounter): HMS 1" in table.stdout
     assert json.loads(as_json.stdout)["only_theirs_by"] == {"not_extracted": 1}
 
 
@@ -173,7 +173,7 @@ def test_a_csv_that_cannot_be_written_is_one_message() -> None:
 def test_contacts_of_a_day_that_is_not_in_the_lake_are_missing() -> None:
     done = track("contacts", "--date", "2026-01-01", "--json")
     assert (done.exit_code, json.loads(done.stdout)) == (1, [])
-    assert "has no extract of it" in done.stderr
+    assert "has no extract of this day" in done.stderr
 
 
 def test_why_tells_the_path_and_what_would_change_it_and_nobody(runtime: Runtime) -> None:

@@ -1,1 +1,1 @@
-"""The demo's side of the hospital information systems: one module per system with its tables, and the list of them."""
+"""Hospital information systems in the demo: a module per system with its tables, and the list of systems."""

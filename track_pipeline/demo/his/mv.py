@@ -24,7 +24,7 @@ _SECTORS: Final = ("CENTRO MÉDICO", "PRONTO ATENDIMENTO", "IMAGEM", "LABORATÓR
 
 
 def _tables(profile: DatabaseProfile, encounters: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """The tables of schema DBAMV; DT_ columns are days, HR_ columns have the time of day."""
+    """Return the tables of schema DBAMV; DT_ columns have the day, HR_ columns also the time of day."""
     sectors = (*profile.others("ori_cd_setor")[:3], *profile.named("ori_cd_setor"))
     origins = profile.all_codes("cd_ori_ate")
     return {
@@ -77,7 +77,10 @@ def _tables(profile: DatabaseProfile, encounters: pl.DataFrame) -> dict[str, pl.
 def _flags(
     profile: DatabaseProfile, code_column: str, flag_column: str, named: tuple[str, str], others: str
 ) -> pl.DataFrame:
-    """Codes that mean something take the two flags in turn, so some of them are deaths; all others share one."""
+    """Return a table of codes with a flag. Known codes have the two `named` flags in turn (some are deaths).
+
+    All other codes have the flag `others`.
+    """
     known, unknown = profile.named(code_column), profile.others(code_column)
     flags = [*islice(cycle(named), len(known)), *[others] * len(unknown)]
     return pl.DataFrame({code_column.upper(): [*known, *unknown], flag_column: flags})
@@ -87,7 +90,7 @@ MV: Final = DemoSystem(
     key="mv",
     schema="DBAMV",
     tables=_tables,
-    # Codes that single a patient out (discharge motives, results) are rare, the others common.
+    # Codes that apply to few patients (discharge motives, results) are rare, the others are common.
     habits={
         "cd_ori_ate": Habit(0.85, 0.03),
         "cd_servico": Habit(0.85, 0.05),

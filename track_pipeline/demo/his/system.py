@@ -1,6 +1,6 @@
-"""What the demo must know about a hospital information system to make a synthetic database of it.
+"""The description of a hospital information system from which the demo makes a synthetic database.
 
-The systems themselves are modules beside this one; who is in the tables is drawn in `demo/encounters.py`.
+Each system is a module beside this one; `demo/encounters.py` makes the rows.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,7 +21,11 @@ _SHARED_CODES: Final[Mapping[str, tuple[Code, ...]]] = {"cd_cid": ("O800", "O809
 
 @dataclass(frozen=True)
 class Habit:
-    """How a code column is filled: the shares of codes that mean something and of none; the rest is another code."""
+    """How a code column is filled.
+
+    named: share of codes that a rule names. missing: share without a code. The rest are other codes. kinds: the kinds
+    of encounters that have a code.
+    """
 
     named: float
     missing: float
@@ -30,15 +34,15 @@ class Habit:
 
 @dataclass(frozen=True)
 class DemoSystem:
-    """How synthetic databases of one system look.
+    """How the synthetic databases of one system are made.
 
     key: the system's key in the table of `domain/his/`.
     schema: the database schema that holds the tables.
-    tables: from a profile and its encounters to the tables by name.
+    tables: function of a profile and its encounters that returns the tables by name.
     habits: code column to how it is filled.
-    usual_codes: code column to codes that mean something in every database of the system.
-    ward: the code column of the ward, where the system has one; mothers lie in a ward that the rules know.
-    functions: SQL that makes the functions which the statement calls.
+    usual_codes: code column to codes that have a meaning in every database of the system.
+    ward: the code column of the ward, if the system has one; mothers are in a ward that the rules name.
+    functions: SQL that creates the functions that the statement calls.
     """
 
     key: str
@@ -52,10 +56,10 @@ class DemoSystem:
 
 @dataclass(frozen=True)
 class DatabaseProfile:
-    """What a synthetic database has to look like for the rules of the hospitals that read it.
+    """The contents that a synthetic database needs for the rules of the hospitals that read it.
 
-    companies: values of the company column that units use; empty where one unit has the whole database.
-    codes: raw column -> the codes that any of the rules names; a column that is not there gets usual ones.
+    companies: values of the company column that units use; empty when one unit has the whole database.
+    codes: raw column to the codes that any of the rules names; other columns have the usual codes.
     """
 
     alias: str
@@ -69,15 +73,15 @@ class DatabaseProfile:
         return self.system.key
 
     def named(self, column: str) -> tuple[Code, ...]:
-        """The codes of that column that mean something, to the rules or everywhere."""
+        """Return the codes of a column that a rule names, or that have a meaning in all databases."""
         lists = (_SHARED_CODES, self.system.usual_codes, self.codes)
         return tuple(dict.fromkeys(code for codes in lists for code in codes.get(column, ())))
 
     def others(self, column: str) -> tuple[Code, ...]:
-        """A dozen codes of that column that mean nothing to any rule."""
+        """Return twelve codes of a column that no rule names."""
         named = self.named(column)
         return tuple(code for code in range(1, 100 + len(named)) if code not in named)[:12]
 
     def all_codes(self, column: str) -> tuple[Code, ...]:
-        """The codes of that column that mean something, then those that mean nothing."""
+        """Return the named codes of a column, then the others."""
         return (*self.named(column), *self.others(column))

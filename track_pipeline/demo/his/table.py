@@ -1,4 +1,4 @@
-"""The systems that the demo can make databases of. A new system gets one entry here; its tables are in its module."""
+"""The systems of which the demo can make databases. A new system needs one entry here and a module with its tables."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -12,7 +12,7 @@ DEMO_SYSTEMS: Final[Mapping[str, DemoSystem]] = {each.key: each for each in (MV,
 
 
 def demo_system(key: str) -> DemoSystem:
-    """Return the system of that key. Raises ConfigError when the demo has no tables for it."""
+    """Return the system with a key. Raises ConfigError when the demo has no tables for it."""
     found = DEMO_SYSTEMS.get(key)
     if found is None:
         raise ConfigError(

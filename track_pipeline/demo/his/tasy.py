@@ -9,7 +9,7 @@ from track_pipeline.demo.his.tables import DOCTORS, WARDS, doctor_names, lookup
 
 _TYPES: Final = {"ambulatory": 8, "exam": 7, "emergency": 3, "inpatient": 1, "mother": 1, "newborn": 1}
 
-# What the functions answer lies in columns of our own making: only the functions are ever asked for it.
+# The functions return values of columns that only this demo has; the statement reads them only through the functions.
 _FUNCTIONS: Final = """
 CREATE MACRO TASY.OBTER_NOME_PACIENTE(nr) AS
     (SELECT v.NM_PACIENTE FROM TASY.ATENDIMENTO_PACIENTE_V v WHERE v.NR_ATENDIMENTO = nr);
@@ -29,7 +29,7 @@ CREATE MACRO TASY.OBTER_CPF_PESSOA_FISICA(pf) AS
 
 
 def _tables(profile: DatabaseProfile, encounters: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """The tables of schema TASY, `ATENDIMENTO_PACIENTE_V` being a view there; ages are text, as Tasy answers them."""
+    """Return the tables of schema TASY; in Tasy `ATENDIMENTO_PACIENTE_V` is a view. Ages are text, as in Tasy."""
     wards = lookup(CD_SETOR_ATENDIMENTO=profile.all_codes("cd_setor_internacao"), DS_SETOR_ATENDIMENTO=WARDS)
     patients = encounters.select(
         CD_PESSOA_FISICA=pl.col("id").cast(pl.String),
@@ -71,7 +71,7 @@ TASY: Final = DemoSystem(
     key="tasy",
     schema="TASY",
     tables=_tables,
-    # Codes that single a patient out (discharge motives, oncology's sectors) are rare, the others common.
+    # Codes that apply to few patients (discharge motives, oncology's sectors) are rare, the others are common.
     habits={
         "cd_motivo_alta": Habit(0.06, 0.05),
         "cd_primeiro_setor": Habit(0.35, 0.05),
