@@ -124,7 +124,7 @@ def test_a_port_without_a_listener(closed_port: int) -> None:
     error = failure(settings("HMS", port=closed_port))
 
     assert error.cause == f"at 127.0.0.1:{closed_port}, nothing listens there (connection refused)"
-    assert error.next_step == "have the listener started, or correct DB_HMS_HOST and DB_HMS_PORT"
+    assert error.next_step == "start the listener, or correct DB_HMS_HOST and DB_HMS_PORT"
     assert error.transient
 
 
@@ -446,7 +446,7 @@ def test_a_driver_that_crashes_takes_nobody_with_it() -> None:
     error = failure(settings("HMS", host="crash"))
 
     assert error.cause.startswith("at crash:1521, the reading process crashed (exit code ")
-    assert "check what is behind DB_HMS_HOST and DB_HMS_PORT" in error.next_step
+    assert "check which server is at DB_HMS_HOST and DB_HMS_PORT" in error.next_step
     assert not error.transient
 
 
