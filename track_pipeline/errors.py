@@ -1,12 +1,12 @@
-"""Errors an operator reads: each says what happened, where, and what to do next.
+"""Errors shown to operators: each says what happened, where, and what to do next.
 
-Only errors that several rooms share belong here. None of them ever carries a name, an address or a number.
+Only errors that several packages share belong here. An error text never holds a patient's name, contact or number.
 """
 
 
 class TrackPipelineError(Exception):
-    """Base of every error this project raises on purpose; its text is written for the operator."""
+    """Base class of all errors that this project raises; the text is for the operator and safe to show."""
 
 
 class ConfigError(TrackPipelineError):
-    """Settings, registry, rules or policy are wrong; nothing was started and nothing changed."""
+    """Settings, registry, rules or policy are invalid; nothing was started or changed."""

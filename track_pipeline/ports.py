@@ -1,7 +1,7 @@
-"""The protocols of the adapters that can be replaced, the values that cross them, and the failures they may raise.
+"""The protocols of the replaceable adapters, the values they exchange with services, and the failures they raise.
 
-A hospital's database, the survey vendor, the channel of alerts and the request budget stand behind these. Services
-know the protocols only; `runtime` chooses the adapters.
+They cover hospital databases, the survey vendor, alert channels and the request budget. Services use only the
+protocols; `runtime` chooses the adapters.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +16,7 @@ from track_pipeline.domain.channels import Channel, OptOutChannel
 from track_pipeline.domain.hospital import Hospital
 from track_pipeline.errors import TrackPipelineError
 
-# Gives the present instant, aware, in any zone.
+# Returns the present instant, aware, in any zone.
 Clock = Callable[[], datetime]
 
 
@@ -24,10 +24,10 @@ Clock = Callable[[], datetime]
 
 
 class SourceError(TrackPipelineError):
-    """A hospital's database could not be read; `transient` says whether trying again later may help.
+    """A hospital's database could not be read; `transient` if a later attempt may help.
 
-    `cause` and `next_step` are written for the operator: names of tables and columns, never a value of a row.
-    `hospital` is filled in by the reader, since a connection knows its alias only.
+    `cause` and `next_step` are texts for the operator: names of tables and columns, never a value of a row.
+    The reader sets `hospital`, since a connection only knows its alias.
     """
 
     def __init__(self, database: str, cause: str, next_step: str, *, transient: bool = False) -> None:
@@ -46,13 +46,13 @@ class SourceError(TrackPipelineError):
 
 
 class HospitalReader(Protocol):
-    """Reads the encounters of one hospital-day, codes and contacts as the hospital's system keeps them."""
+    """Reads the encounters of one hospital-day, with codes and contacts as stored in the hospital's system."""
 
     def extract(self, hospital: Hospital, day: date) -> Iterator[pl.DataFrame]:
         """Yield batches of the encounters attended or discharged on `day` (the hospital's wall clock).
 
         Every batch has exactly the columns and types of the raw schema of the hospital's system, `database` first.
-        Each database that the hospital reads gives at least one batch, which is empty when the day is. Raises
+        Each database of the hospital yields at least one batch, which is empty if the day has no encounters. Raises
         SourceError; an unreadable database is never an empty result.
         """
         ...
@@ -60,7 +60,7 @@ class HospitalReader(Protocol):
     def probe(self, hospital: Hospital) -> Mapping[str, str]:
         """Run the extract's statement for a day without encounters, and check the result as `extract` does.
 
-        Returns alias to the name and version of the database. Raises SourceError.
+        Returns the name and version of each database, by alias. Raises SourceError.
         """
         ...
 
@@ -68,8 +68,8 @@ class HospitalReader(Protocol):
 # --- the survey vendor: failures ------------------------------------------------------------------------------------
 
 
-class SendFailure(TrackPipelineError):  # noqa: N818 - its kinds read as states of the request
-    """The vendor did not confirm a request; `reason` is a short slug for the ledger and for counting."""
+class SendFailure(TrackPipelineError):  # noqa: N818 - its subclasses name states of the request
+    """The vendor did not confirm a request; `reason` is a short slug for the ledger and for counts."""
 
     def __init__(self, reason: str, text: str) -> None:
         super().__init__(reason, text)
@@ -80,23 +80,23 @@ class SendFailure(TrackPipelineError):  # noqa: N818 - its kinds read as states 
 
 
 class NotSent(SendFailure):
-    """Nothing was processed: the same lines may be sent later."""
+    """The vendor processed nothing: the same lines may be sent later."""
 
 
 class Stopped(SendFailure):
-    """Nothing was processed, and no other request would be: all sending has to stop until an operator acts."""
+    """The vendor processed nothing and will reject every other request: all sending stops until an operator acts."""
 
 
 class Refused(SendFailure):
-    """The vendor rejected the request as a whole; sending it again unchanged is useless."""
+    """The vendor rejected the whole request; sending it again unchanged would fail again."""
 
 
 class RefusedInPart(Refused):
-    """The size or some of the lines were the cause: a half of the lines may be accepted."""
+    """The vendor rejected the request for its size or some of its lines: half of the lines may be accepted."""
 
 
 class Unknown(SendFailure):
-    """The request left and its outcome is unknown: it must never be sent again by itself."""
+    """The request was sent and its outcome is unknown: it must never be sent again automatically."""
 
 
 # --- the survey vendor: sending -------------------------------------------------------------------------------------
@@ -104,9 +104,9 @@ class Unknown(SendFailure):
 
 @dataclass(frozen=True)
 class Accepted:
-    """The vendor accepted a request: its id if there is one, the refused lines, the links that were made.
+    """The result of an accepted request: its distribution id if there is one, the refused lines, the created links.
 
-    Refused lines are `send_id` to a reason of a few letters; links are by `send_id`.
+    `refused` maps `send_id` to a reason (a short slug), `links` maps `send_id` to a link.
     """
 
     distribution_id: str | None
@@ -127,7 +127,7 @@ class SurveyList(Protocol):
     """Lists the surveys of the organisation."""
 
     def surveys(self) -> list[Survey]:
-        """All surveys. Raises a SendFailure."""
+        """Return all surveys. Raises a SendFailure."""
         ...
 
 
@@ -139,11 +139,11 @@ class SurveySender(Protocol):
         ...
 
     def check(self, unit: str, channel: Channel) -> None:
-        """Raise ConfigError when lines of a unit cannot be sent through a channel, before any is claimed."""
+        """Raise ConfigError when lines of a unit cannot be sent through a channel; called before lines are claimed."""
         ...
 
     def post(self, hospital: Hospital, channel: Channel, lines: pl.DataFrame) -> Accepted:
-        """Post lines (`PLAN` and `send_id`) of one unit and survey, and return what was accepted."""
+        """Post lines (`PLAN` and `send_id`) of one unit and survey, and return the vendor's result."""
         ...
 
 
@@ -154,10 +154,10 @@ StatusWord = Literal["sent", "delivered", "opened", "bounced", "refused", "faile
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer of a person. Only `done` is an answer; `partial` may become one, under the same `send_id`.
+    """The answer of a person. Only `done` is a finished answer; `partial` may become one, under the same `send_id`.
 
-    `answered_at` is UTC, None where it cannot be read: an answer counts whenever it was given. `score` is 0 to 10, of
-    the NPS question, None when it was left open or cannot be read.
+    `answered_at` is UTC; None if it cannot be read, since an answer counts regardless of its time. `score` is the NPS
+    score, 0 to 10; None if the question was not answered or the score cannot be read.
     """
 
     send_id: str
@@ -170,16 +170,17 @@ class Answer:
 
 @dataclass(frozen=True)
 class KnownDistribution:
-    """A distribution that the vendor has."""
+    """A distribution that exists at the vendor."""
 
     distribution_id: str
 
 
 @dataclass(frozen=True)
 class DeliveryStatus:
-    """The state of a message at an instant (UTC), None where it cannot be read: an opt-out counts without a time.
+    """The delivery status of a message.
 
-    `unsubscribed` is an opt-out of the send's channel. `word` is the vendor's own word, a slug, for counting.
+    `at` is UTC; None if it cannot be read, since an opt-out counts without a time. `unsubscribed` is an opt-out of the
+    send's channel. `word` is the vendor's word for the status, a slug, for counts.
     """
 
     send_id: str
@@ -190,9 +191,9 @@ class DeliveryStatus:
 
 @dataclass(frozen=True)
 class OptOut:
-    """An opt-out that the vendor recorded, of the person named by at least one of `send_id`, `email` and `phone`.
+    """An opt-out recorded by the vendor; at least one of `send_id`, `email` and `phone` identifies the person.
 
-    It holds whenever it was asked for, hence `at` (UTC) is None where it cannot be read.
+    `at` is UTC; None if it cannot be read, since an opt-out applies regardless of its time.
     """
 
     send_id: str | None
@@ -207,33 +208,33 @@ Row = TypeVar("Row", bound="Answer | KnownDistribution | DeliveryStatus | OptOut
 
 @dataclass(frozen=True)
 class Page(Generic[Row]):
-    """The rows of one page that could be read, and the count of those that could not, by reason."""
+    """The readable rows of one page, and the number of skipped rows by reason."""
 
     rows: tuple[Row, ...]
     skipped: Mapping[str, int]
 
 
 class FeedbackSource(Protocol):
-    """Reads back from the vendor, page by page. Raises a SendFailure; the pages before it are whole.
+    """Reads data from the vendor, page by page. Raises a SendFailure; the pages before it are complete.
 
-    `since` is an aware instant: what is new or has changed from then on; None reads all there is. What arrives while
-    pages are read may be missed, so the next `since` lies before the start of this read.
+    `since` is an aware instant: reads rows that are new or changed since then; None reads all rows. Rows that arrive
+    during a read may be missed, so the next `since` must be before the start of this read.
     """
 
     def answers(self, since: datetime | None) -> Iterator[Page[Answer]]:
-        """Answers of the organisation, finished and partial. Skipped: not_an_object, no_answer, no_send_id, no_time."""
+        """Yield the finished and partial answers. Skipped: not_an_object, no_answer, no_send_id, no_time."""
         ...
 
     def distributions(self, since: datetime | None) -> Iterator[Page[KnownDistribution]] | None:
-        """All distributions; None where the vendor cannot be asked. Skipped: not_an_object, no_identifier."""
+        """Yield all distributions; None if the vendor offers no list of them. Skipped: not_an_object, no_identifier."""
         ...
 
     def statuses(self, distribution_id: str) -> Iterator[Page[DeliveryStatus]]:
-        """States of the messages of a distribution. Skipped: not_an_object, no_status, no_send_id."""
+        """Yield the delivery statuses of a distribution's messages. Skipped: not_an_object, no_status, no_send_id."""
         ...
 
     def opt_outs(self, since: datetime | None) -> Iterator[Page[OptOut]]:
-        """Opt-outs that people told the vendor. Skipped: not_an_object, no_contact."""
+        """Yield the opt-outs recorded by the vendor. Skipped: not_an_object, no_contact."""
         ...
 
 
@@ -241,15 +242,15 @@ class FeedbackSource(Protocol):
 
 
 class Budget(Protocol):
-    """Limits the requests of all processes together."""
+    """A limit on the requests of all processes together."""
 
     def acquire(self, timeout: float) -> bool:
-        """Wait up to `timeout` seconds until one request may be made; False when it may not."""
+        """Wait up to `timeout` seconds until one request may be made; False if it may not be made in that time."""
         ...
 
 
 class AlertKind(StrEnum):
-    """The kinds of problems that stay open until they are over."""
+    """The kinds of problems whose alerts stay open until the problem is over."""
 
     RUN = "run"
     GATE = "gate"
@@ -260,10 +261,10 @@ class AlertKind(StrEnum):
 
 @dataclass(frozen=True)
 class Alert:
-    """What happened, in which hospital, what to do next, and where in Dagster's web interface to look (a path).
+    """An alert: what happened, in which hospital, the next step, and a path in Dagster's web interface (`link`).
 
-    With a `kind` it reports a problem, once while it is open; without, it is reported every time. Two alerts are of
-    the same problem when kind, hospital (empty: all) and part (partition, area; empty: all) are equal.
+    An alert with a `kind` is reported once while its problem is open; one without a kind is reported every time. Two
+    alerts concern the same problem if kind, hospital (empty: all) and part (partition, area; empty: all) are equal.
     """
 
     subject: str
@@ -275,15 +276,15 @@ class Alert:
 
     @property
     def key(self) -> str:
-        """The key of its problem."""
+        """The key of the alert's problem: kind, hospital and part."""
         return f"{self.kind or ''}|{self.hospital}|{self.part}"
 
 
 class Alerts(Protocol):
-    """Takes alerts."""
+    """Receives the alerts of services and sensors."""
 
     def send(self, alert: Alert) -> None:
-        """Deliver an alert; never raises, since the alert must not change what it reports."""
+        """Deliver an alert; never raises, since a failed alert must not fail the run that it reports."""
         ...
 
 
@@ -291,5 +292,5 @@ class AlertChannel(Protocol):
     """Delivers messages to people."""
 
     def tell(self, title: str, body: str, *, is_recovery: bool = False) -> bool:
-        """Deliver a message; False, and a line in the log, when that did not work. Never raises."""
+        """Deliver a message; on failure, log it and return False. Never raises."""
         ...

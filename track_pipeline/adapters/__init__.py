@@ -1,1 +1,1 @@
-"""Everything that touches the world: hospital databases, Track.co, the ledger, the lake, the clock."""
+"""Access to external systems: hospital databases, Track.co, the ledger, the lake, alerts, the clock."""

@@ -1,7 +1,7 @@
-"""Telling people that something needs them: counts and a place to look, never a name or a contact.
+"""Delivers alerts: counts and a link, never a patient's name or contact.
 
-The port, the log, and the channels that `TRACK_ALERT_URLS` names (e-mail, Teams, Slack, WhatsApp ...: all that apprise
-knows). What was told before, and what is over, is `services.alerting`'s.
+To the log, and to the channels of `TRACK_ALERT_URLS` (e-mail, Teams, Slack, WhatsApp and all others that apprise
+supports). `services.alerting` decides which problems are new, already reported, or over.
 """
 
 import logging
@@ -21,25 +21,25 @@ class LogAlerts:
     """Writes alerts to the log, as warnings."""
 
     def send(self, alert: Alert) -> None:
-        """As Alerts."""
+        """See `Alerts.send`."""
         logger.warning("%s: %s See %s", alert.subject, alert.text, alert.link)
 
 
 class AppriseChannel:
-    """The channels of a list of apprise URLs, which are secrets: they hold tokens and passwords."""
+    """The alert channels of a list of apprise URLs; the URLs are secrets, since they hold tokens and passwords."""
 
     def __init__(self, urls: Sequence[str], *, delivery_seconds: float = _DELIVERY_SECONDS) -> None:
         self._urls = tuple(urls)
         self._delivery_seconds = delivery_seconds
 
     def tell(self, title: str, body: str, *, is_recovery: bool = False) -> bool:
-        """As AlertChannel; True when any URL took it within the time for delivery. The others are in the log."""
+        """See `AlertChannel.tell`; True when any URL accepted the message in time. The log lists the failed ones."""
         taken: dict[int, bool] = {}
 
-        def deliver(place: int, url: str) -> None:
-            taken[place] = _notify(url, title, body, is_recovery=is_recovery)
+        def deliver(number: int, url: str) -> None:
+            taken[number] = _notify(url, title, body, is_recovery=is_recovery)
 
-        # Threads can be left behind when a mail server accepts and never answers; a call could not.
+        # Threads can be abandoned when a mail server accepts a connection and never answers; a direct call cannot.
         numbered = enumerate(self._urls, 1)
         threads = [threading.Thread(target=deliver, args=one, name="alert", daemon=True) for one in numbered]
         for thread in threads:
@@ -47,16 +47,19 @@ class AppriseChannel:
         deadline = monotonic() + self._delivery_seconds
         for thread in threads:
             thread.join(max(0.0, deadline - monotonic()))
-        failed = [str(place) for place in range(1, len(self._urls) + 1) if not taken.get(place)]
+        failed = [str(number) for number in range(1, len(self._urls) + 1) if not taken.get(number)]
         if failed:
-            logger.error("TRACK_ALERT_URLS: an alert was not taken by address no. %s.", ", ".join(failed))
+            logger.error(
+                "TRACK_ALERT_URLS: an alert could not be delivered to address no. %s. Check address and server.",
+                ", ".join(failed),
+            )
         return any(list(taken.values()))
 
     def unusable(self) -> list[int]:
-        """The places in the list, from 1, of what apprise does not take for an address."""
-        from apprise import Apprise  # noqa: PLC0415 - slow to import, and most processes have nothing to tell
+        """Return the numbers, from 1, of the URLs that apprise does not accept."""
+        from apprise import Apprise  # noqa: PLC0415 - slow to import, and most processes send no alert
 
-        return [place for place, url in enumerate(self._urls, 1) if not Apprise.instantiate(url)]
+        return [number for number, url in enumerate(self._urls, 1) if not Apprise.instantiate(url)]
 
 
 def _notify(url: str, title: str, body: str, *, is_recovery: bool) -> bool:
@@ -65,5 +68,5 @@ def _notify(url: str, title: str, body: str, *, is_recovery: bool) -> bool:
     target, kind = Apprise(), NotifyType.SUCCESS if is_recovery else NotifyType.WARNING
     try:
         return target.add(url) and bool(target.notify(body, title, kind, NotifyFormat.TEXT))
-    except Exception:  # noqa: BLE001 - a channel that breaks must not break what it tells of; its text may hold the URL
+    except Exception:  # noqa: BLE001 - a broken channel must not fail the run it reports; its text may hold the URL
         return False

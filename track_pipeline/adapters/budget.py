@@ -1,7 +1,7 @@
-"""The request budget towards Track.co: one rolling window that all processes of an installation share.
+"""The request budget for Track.co: one rolling window that all processes of an installation share.
 
-Whoever may not go at once is given a turn, in the order of asking. The turns are kept in a SQLite file in the home
-folder, or in the ledger's PostgreSQL when there is one, so that several machines count together.
+Requests over the limit wait, first come, first served. The turns are stored in a SQLite file in the home folder, or in
+the ledger's PostgreSQL database if there is one, so that several machines share the count.
 """
 
 import logging
@@ -14,12 +14,12 @@ from sqlalchemy import Column, Connection, Double, MetaData, Table, extract, fun
 from track_pipeline.adapters.ledger.database import Database, LedgerError, connect
 from track_pipeline.errors import TrackPipelineError
 
-# The classic API documents 1,000 requests per 5 minutes; how much of it is used is policy.
+# The classic API documents 1,000 requests per 5 minutes; the policy sets how much of it is used.
 WINDOW_SECONDS: Final = 300
 BUDGET_FILE: Final = "budget.sqlite"
 
-# Requests are counted when they are let through and arrive a little later, some more than others: the window is kept
-# so much longer that the server does not see one too many either.
+# Requests are counted when they are allowed and arrive with varying delay. The window is extended by this factor, so
+# that the server does not count more than the limit either.
 _SLACK: Final = 1.01
 _TELL_SECONDS: Final = 1
 _FURTHEST_SECONDS: Final = 3_600
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 class RequestBudget:
-    """A number of requests per rolling window, counted together with every other process on the same store."""
+    """A limit of requests per rolling window, counted with all other processes on the same store."""
 
     def __init__(self, database: Database, limit: int, window_seconds: float) -> None:
         self._database, self._limit, self._window = database, limit, window_seconds * _SLACK
@@ -38,17 +38,16 @@ class RequestBudget:
             _turns.metadata.create_all(connection)
 
     def acquire(self, timeout: float) -> bool:
-        """Takes one request out of the budget, waiting up to `timeout` seconds for its turn.
+        """Take one request from the budget, waiting up to `timeout` seconds for its turn.
 
-        False, at once, when there will be no room within that time: do not send now. It is also the answer when the
-        store cannot be reached, because a request that nobody counted could bring Track.co's throttle (and its
-        captcha) down on every hospital.
+        Returns False at once when there will be no room within that time: do not send now. Also returns False when
+        the store cannot be reached: an uncounted request could make Track.co throttle every hospital (with a captcha).
         """
         try:
             wait = self._take_turn(timeout)
         except LedgerError as error:
             # Without the traceback, which may hold the address and the user.
-            logger.error("the request budget cannot be kept, so nothing is sent: %s", error)  # noqa: TRY400
+            logger.error("the request budget cannot be read or written, so nothing is sent: %s", error)  # noqa: TRY400
             return False
         if wait is None:
             return False
@@ -58,18 +57,18 @@ class RequestBudget:
         return True
 
     def close(self) -> None:
-        """Lets go of the store; the count stays."""
+        """Close the store; the count stays."""
         self._database.close()
 
     def _take_turn(self, timeout: float) -> float | None:
-        """Seconds until a turn, which is taken; None when it is further away than `timeout`, and then it is not."""
+        """Take the next turn and return the seconds until it; None, without taking it, if it is after `timeout`."""
         with self._database.write() as connection:
             now = _now(connection)
-            # Nobody waits as long as that: such turns were given by a clock that was ahead.
+            # No process waits longer than `_FURTHEST_SECONDS`: later turns come from a clock that was ahead.
             gone = or_(_turns.c.at <= now - self._window, _turns.c.at > now + _FURTHEST_SECONDS)
             connection.execute(_turns.delete().where(gone))
             latest = select(_turns.c.at).order_by(_turns.c.at.desc())
-            # So many turns are inside one window: the next one has to wait for the first of them to leave it.
+            # The newest `limit` turns fill one window: the next turn waits until the first of them leaves it.
             first = connection.execute(latest.offset(self._limit - 1).limit(1)).scalar()
             wait = 0.0 if first is None else max(0.0, first + self._window - now)
             if wait > timeout:
@@ -81,21 +80,21 @@ class RequestBudget:
 def open_budget(
     home: Path, ledger_url: str | None, limit: int, window_seconds: float = WINDOW_SECONDS
 ) -> RequestBudget:
-    """The budget of `limit` requests per `window_seconds`.
+    """Open the budget of `limit` requests per `window_seconds`.
 
-    Kept in the ledger's database when `ledger_url` is PostgreSQL (in a table of its own, created when missing), else
+    It is stored in the ledger's database if `ledger_url` is PostgreSQL (in its own table, created when missing), else
     in `home`/budget.sqlite. Raises TrackPipelineError when the store cannot be opened.
     """
     shared = ledger_url if ledger_url and ledger_url.startswith("postgres") else None
     try:
         return RequestBudget(connect(shared or f"sqlite:///{home / BUDGET_FILE}"), limit, window_seconds)
     except LedgerError as error:
-        place = "the database of TRACK_LEDGER_URL" if shared else str(home / BUDGET_FILE)
-        raise TrackPipelineError(f"the request budget in {place} cannot be opened; nothing was sent: {error}") from None
+        store = "the database of TRACK_LEDGER_URL" if shared else str(home / BUDGET_FILE)
+        raise TrackPipelineError(f"the request budget in {store} cannot be opened; nothing was sent: {error}") from None
 
 
 def _now(connection: Connection) -> float:
-    """Seconds since 1970, by the one clock that all who share the store can see."""
+    """Return the seconds since 1970, by a clock that all processes of the store share."""
     if connection.dialect.name == "sqlite":
         return time.time()
     return float(connection.execute(select(extract("epoch", func.clock_timestamp()))).scalar_one())

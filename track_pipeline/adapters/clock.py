@@ -1,4 +1,4 @@
-"""Clocks: the system's in production, a fixed one in the demo. Nothing else may ask what time it is."""
+"""Clocks: the system clock in production, a fixed clock in the demo. Only this module reads the present time."""
 
 from datetime import UTC, datetime, time, timedelta
 
@@ -11,17 +11,17 @@ _DEMO_HOUR = time(9)
 
 
 def system_clock() -> datetime:
-    """The present instant, in UTC."""
+    """Return the present instant, in UTC."""
     return datetime.now(UTC)
 
 
 def fixed_clock(instant: datetime) -> Clock:
-    """A clock that stands still at `instant` (aware)."""
+    """Return a clock that always returns `instant` (aware)."""
     return lambda: instant
 
 
 def demo_instant(now: datetime) -> datetime:
-    """09:00 in São Paulo on the newest working day: the demo runs the same at night and on a holiday."""
+    """Return 09:00 in São Paulo on the latest working day, so that the demo also works at night and on a holiday."""
     day = now.astimezone(GROUP_TIME_ZONE).date()
     while not is_working_day(day):
         day -= timedelta(days=1)
@@ -29,7 +29,7 @@ def demo_instant(now: datetime) -> datetime:
 
 
 def clock_for(settings: Settings) -> Clock:
-    """The clock that these settings ask for."""
+    """Return the clock for these settings."""
     if settings.is_demo:
         return fixed_clock(settings.now or demo_instant(system_clock()))
     return system_clock

@@ -1,7 +1,7 @@
 """The lake: extracts, plans and links as Parquet, one file per step, area, day and hospital.
 
-Patient data lives here and nowhere else for longer than a request; files are for their owner only (0600).
-A file appears whole or not at all.
+Only the lake stores patient data for longer than a request; only the owner can read its files (0600).
+Files are written atomically: a reader never sees part of one.
 """
 
 import os
@@ -25,49 +25,50 @@ _HOUR: Final = 3600
 
 
 class LakeError(TrackPipelineError):
-    """A file of the lake cannot be read or written; what was in the lake still is."""
+    """A file of the lake cannot be read or written; the existing files are unchanged."""
 
 
 class NotInLake(TrackPipelineError):  # noqa: N818 - read as "the frame is not in the lake"
-    """A step was asked for that has not been materialised."""
+    """A step's frame was requested before the step was materialised."""
 
 
 class Lake:
-    """`<home>/lake/<step>/<area>/<date>/<hospital>.parquet`."""
+    """The files `<home>/lake/<step>/<area>/<date>/<hospital>.parquet`."""
 
     def __init__(self, home: Path) -> None:
         self.root = home / "lake"
 
     def path(self, step: str, area: str, day: date, hospital: str) -> Path:
-        """Where a partition's frame is."""
+        """Return the path of the frame of a step, area and hospital-day."""
         return self.root / step / area / day.isoformat() / f"{hospital}.parquet"
 
     def write(
         self, frame: pl.DataFrame, step: str, area: str, day: date, hospital: str, *, made_of: str | None = None
     ) -> None:
-        """Replaces a partition's frame. Raises LakeError when there is no room or no right to write.
+        """Replace the frame of a step, area and hospital-day.
 
-        `made_of` is kept with it: the digest of the frame that this one was made of.
+        `made_of`, stored with it, is the digest of the frame from which this one was made. Raises LakeError without
+        disk space or the right to write.
         """
         with self._writing(step, area, day, hospital) as path:
             _write_whole(frame, path, {} if made_of is None else {_MADE_OF: made_of})
 
     def add(self, frame: pl.DataFrame, step: str, area: str, day: date, hospital: str) -> None:
-        """Adds rows to a partition's frame, which may be none yet; writers take turns. Raises LakeError."""
-        place = (step, area, day, hospital)
-        with self._writing(*place) as path, FileLock(path.with_suffix(".lock"), mode=0o600):
-            earlier = self.find(*place)
-            self.write(frame if earlier is None else pl.concat([earlier, frame]), *place)
+        """Add rows to a frame, which may not exist yet; one writer runs at a time. Raises LakeError."""
+        key = (step, area, day, hospital)
+        with self._writing(*key) as path, FileLock(path.with_suffix(".lock"), mode=0o600):
+            earlier = self.find(*key)
+            self.write(frame if earlier is None else pl.concat([earlier, frame]), *key)
 
     def read(self, step: str, area: str, day: date, hospital: str) -> pl.DataFrame:
-        """A partition's frame. Raises NotInLake naming the asset to materialise first, LakeError as `find` does."""
+        """Return a frame. Raises NotInLake, which names the asset to materialise first, and LakeError as `find`."""
         frame = self.find(step, area, day, hospital)
         if frame is None:
-            raise NotInLake(f"{hospital} {day}: materialise {step}/{area} first, the lake has no file of it")
+            raise NotInLake(f"{hospital} {day}: materialise {step}/{area} first; the lake has no file of it")
         return frame
 
     def find(self, step: str, area: str, day: date, hospital: str) -> pl.DataFrame | None:
-        """A partition's frame, or None when it was never written or has been purged.
+        """Return a frame, or None when it was never written or has been purged.
 
         Raises LakeError when its file cannot be read.
         """
@@ -83,7 +84,7 @@ class Lake:
         except OSError as error:
             raise LakeError(
                 f"{hospital} {day}: {step}/{area} could not be written to {path}: {error.strerror}. "
-                "Make room or give this user the right to write there, then run the step again"
+                "Free disk space, or give this user the right to write there, then run the step again"
             ) from None
 
     @contextmanager
@@ -98,24 +99,24 @@ class Lake:
             ) from None
 
     def digest(self, step: str, area: str, day: date, hospital: str) -> str | None:
-        """What tells a partition's frame from every other one; None when it is not there. Raises LakeError."""
+        """Return the SHA-256 of a frame's file; None when there is no file. Raises LakeError."""
         with self._reading(step, area, day, hospital) as path:
             return sha256(path.read_bytes()).hexdigest() if path.exists() else None
 
     def made_of(self, step: str, area: str, day: date, hospital: str) -> str | None:
-        """The digest that a partition's frame was written with; None when there is none. Raises LakeError."""
+        """Return the `made_of` digest stored with a frame; None when there is none. Raises LakeError."""
         with self._reading(step, area, day, hospital) as path:
             return pl.read_parquet_metadata(path).get(_MADE_OF) if path.exists() else None
 
     def drop_unfinished(self) -> int:
-        """Deletes what killed processes left of files they wrote; returns how many. No write takes an hour."""
+        """Delete unfinished files of killed processes and return how many; they are older than any write (1 hour)."""
         left = [path for path in self.root.glob("*/*/*/*.tmp") if time.time() - path.stat().st_mtime > _HOUR]
         for path in left:
             path.unlink(missing_ok=True)
         return len(left)
 
     def places(self) -> list[tuple[str, str, date, str]]:
-        """Step, area, day and hospital of every frame there is, in this order."""
+        """Return step, area, day and hospital of every frame, sorted in this order."""
         return sorted(
             (path.parts[-4], path.parts[-3], day, path.stem)
             for path in self.root.glob("*/*/*/*.parquet")
@@ -124,7 +125,7 @@ class Lake:
 
 
 def day_of(folder: Path) -> date | None:
-    """The day that a folder of the lake is for; None for a folder that is not the lake's."""
+    """Return the day of a folder of the lake; None when the name is not a date."""
     try:
         return date.fromisoformat(folder.name)
     except ValueError:
@@ -132,7 +133,7 @@ def day_of(folder: Path) -> date | None:
 
 
 def _write_whole(frame: pl.DataFrame, path: Path, metadata: dict[str, str]) -> None:
-    # Not straight into the file: Polars calls a full disk an invalid Parquet file.
+    # Written to memory first: Polars reports a full disk as an invalid Parquet file.
     content = BytesIO()
     frame.write_parquet(content, metadata=metadata)
     with replacing(path) as file:
@@ -140,19 +141,19 @@ def _write_whole(frame: pl.DataFrame, path: Path, metadata: dict[str, str]) -> N
 
 
 def make_private_folder(path: Path) -> None:
-    """Creates a folder and the parents it lacks, for their owner only where the system has such modes."""
-    # Not `parents=True`: the parents it creates do not get the mode.
+    """Create a folder and its missing parents, for their owner only if the system supports file modes."""
+    # Not `parents=True`: it does not apply the mode to the parents.
     for folder in (*reversed(path.parents), path):
         folder.mkdir(mode=0o700, exist_ok=True)
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A new file to write bytes to, which takes the place of `path` when the block ends well.
+    """Open a new file for writing bytes; it replaces `path` when the block ends without an error.
 
-    It is readable by its owner only, where the system has such modes, whatever was there before.
+    Only its owner can read it, if the system supports file modes, regardless of the mode of an earlier file.
     """
-    # Containers that share a volume may have processes of one number.
+    # Not named by process id: containers that share a volume may have equal process ids.
     unfinished = path.with_suffix(f".{uuid4().hex}.tmp")
     try:
         with open_private(unfinished) as file:
@@ -163,5 +164,5 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def open_private(path: Path) -> BinaryIO:
-    """Opens a new file for writing bytes, readable by its owner only where the system has such modes."""
+    """Open a new file for writing bytes, readable by its owner only if the system supports file modes."""
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600), "wb")

@@ -1,4 +1,4 @@
-"""Reads what an installation is: settings of the environment, and the files of hospitals, rules, policy and surveys.
+"""Reads the configuration of an installation: environment settings, and files of hospitals, rules, policy and surveys.
 
-What a file may say is a model of `domain/`; here it is read, and errors name file and field.
+Models in `domain/` define the content of the files; this package reads them, and its errors name file and field.
 """

@@ -1,4 +1,4 @@
-"""Reads configuration files: where the packaged ones are, TOML into dicts, and errors that name file and field."""
+"""Reads configuration files: paths of packaged files, TOML as dicts, and errors that name file and field."""
 
 import hashlib
 import tomllib
@@ -11,18 +11,18 @@ from track_pipeline.errors import ConfigError
 
 
 def package_file(name: str) -> Path:
-    """The path of a data file shipped with the package (hospitals.toml, policy.toml, rules/, sql/)."""
+    """Return the path of a data file shipped with the package (hospitals.toml, policy.toml, rules/, sql/)."""
     return Path(str(files("track_pipeline").joinpath(name)))
 
 
 def digest(path: Path) -> str:
-    """The version of a file of rules: the first 12 hex digits of its SHA-256 (line endings do not count)."""
+    """Return the version of a rules or policy file: 12 hex digits of its SHA-256, equal for all line endings."""
     text = path.read_text(encoding="utf-8")
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def read_toml(path: Path) -> dict[str, object]:
-    """A TOML file as a dict. Raises ConfigError when it is missing, unreadable or not TOML."""
+    """Read a TOML file as a dict. Raises ConfigError when it is missing, unreadable or not TOML."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -30,19 +30,19 @@ def read_toml(path: Path) -> dict[str, object]:
     except OSError as error:
         raise ConfigError(f"{path.name}: {path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
-        # Not only what is no TOML: Python gives up on numbers of thousands of digits, and on deep nesting.
+        # Not only invalid TOML: Python also rejects numbers with thousands of digits, and deep nesting.
         raise ConfigError(f"{path.name}: not valid TOML: {error}") from None
 
 
 def describe(path: Path, data: object, error: ValidationError) -> str:
-    """One line per problem, `file: block 'code': field: problem`, values left out."""
+    """Describe each problem in one line, such as `rules.toml: rule inpatient: field: problem`, without values."""
     return "\n".join(
-        f"{path.name}: {_place(data, problem['loc'])}{problem['msg'].removeprefix('Value error, ')}"
+        f"{path.name}: {_location(data, problem['loc'])}{problem['msg'].removeprefix('Value error, ')}"
         for problem in error.errors(include_input=False, include_url=False)
     )
 
 
-def _place(data: object, location: tuple[int | str, ...]) -> str:
+def _location(data: object, location: tuple[int | str, ...]) -> str:
     words: list[str] = []
     for step in location:
         data = _child(data, step)

@@ -10,7 +10,7 @@ from track_pipeline.errors import ConfigError
 
 
 def load_registry(path: Path | None = None) -> Registry:
-    """Reads and validates the registry; `path` defaults to the one shipped with the package.
+    """Read and validate the registry; `path` defaults to the one shipped with the package.
 
     Raises ConfigError naming file, hospital and field.
     """

@@ -1,4 +1,4 @@
-"""Reads the policy that holds for every hospital (`policy.toml`)."""
+"""Reads the policy of all hospitals (`policy.toml`)."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from track_pipeline.errors import ConfigError
 
 
 def load_policy(path: Path | None = None) -> Policy:
-    """Reads and validates the policy; `path` defaults to the one shipped with the package.
+    """Read and validate the policy; `path` defaults to the one shipped with the package.
 
     Raises ConfigError naming file and field.
     """

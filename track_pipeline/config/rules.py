@@ -1,6 +1,6 @@
 """Reads the folder of rule files (`rules/`): one `<HOSPITAL>.toml` per hospital, shared lists in `_shared.toml`.
 
-What the files may say, and whether it makes sense, is the ruleset's business; only files and errors belong here.
+`domain.ruleset` defines and validates their content; only reading files and error texts belong here.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ _SHARED = "_shared.toml"
 
 
 def load_rulebook(registry: Registry, folder: Path | None = None) -> dict[str, RuleSet]:
-    """The rules of every hospital of the registry, by code; `folder` defaults to the one shipped with the package.
+    """Read the rules of every hospital of the registry, by code; `folder` defaults to the one shipped with the package.
 
     Raises ConfigError naming hospital, file, rule and field.
     """
@@ -26,14 +26,16 @@ def load_rulebook(registry: Registry, folder: Path | None = None) -> dict[str, R
 
 
 def load_rules(hospital: Hospital, folder: Path | None = None) -> RuleSet:
-    """The rules of one hospital; `folder` defaults to the one shipped with the package.
+    """Read the rules of one hospital; `folder` defaults to the one shipped with the package.
 
     Raises ConfigError naming hospital, file, rule and field.
     """
     folder = folder or package_file("rules")
     path = folder / f"{hospital.code}.toml"
     if not path.is_file():
-        raise ConfigError(f"hospital {hospital.code} has no rules: create {path}; {_SHARED} there says how")
+        raise ConfigError(
+            f"hospital {hospital.code} has no rules: create {path}; {_SHARED} in that folder explains how"
+        )
     shared = folder / _SHARED
     data = read_toml(path)
     lists, own = _shared_lists(shared), data.get("sets", {})
@@ -67,7 +69,7 @@ def _version(*paths: Path) -> str:
 
 
 def databases_read(registry: Registry, rules: Mapping[str, RuleSet]) -> dict[str, tuple[str, ...]]:
-    """Hospital code to the aliases its day is read from: its own, then those that its rules name besides."""
+    """Return the database aliases of each hospital, by code: its own, then the others that its rules name."""
     return {
         hospital.code: (hospital.database, *rules[hospital.code].other_databases) for hospital in registry.hospitals
     }

@@ -1,7 +1,7 @@
-"""Settings from the environment or a `.env` file, with the original system's names where it had them.
+"""Settings from the environment or a `.env` file, under the original system's names where it had them.
 
-Reading them touches no network and no database. What is the same for every installation is not here:
-hospitals are in the registry, rules in `rules/`, limits in `policy.toml`.
+Reading them uses no network and no database. Values that are the same for every installation are elsewhere: hospitals
+in the registry, rules in `rules/`, limits in `policy.toml`.
 """
 
 import ipaddress
@@ -45,18 +45,18 @@ def _codes(value: object) -> object:
 def _hub(value: str) -> str:
     if value and not _HUB.fullmatch(value):
         raise ValueError(
-            "give a small letter a-z, then at most 30 small letters, digits and underscores, as in es or ne"
+            "use a lower-case letter a-z, then at most 30 lower-case letters, digits and underscores, such as es or ne"
         )
     return value
 
 
 def _secrets(value: object) -> object:
-    """A URL may hold commas: one list entry begins where, after a comma, another scheme does."""
+    """Split a list of URLs at each comma before a new scheme, since a URL may hold commas."""
     return tuple(re.split(r",\s*(?=[a-zA-Z][a-zA-Z0-9+.-]*://)", value.strip())) if isinstance(value, str) else value
 
 
 class OracleConnection(BaseModel):
-    """Where one database is: `DB_<ALIAS>_HOST`, `_PORT`, `_NAME` (service name)."""
+    """The address of one database: `DB_<ALIAS>_HOST`, `_PORT`, `_NAME` (service name)."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -66,7 +66,7 @@ class OracleConnection(BaseModel):
 
 
 class DatabaseUser(BaseModel):
-    """Who reads the databases of one HIS: `DB_USERNAME` and `DB_PASSWORD`, each with the suffix of the system."""
+    """The user that reads the databases of one HIS: `DB_USERNAME` and `DB_PASSWORD`, each with the system's suffix."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -86,16 +86,16 @@ class Settings(BaseModel):
     ledger_url: SecretStr | None = Field(None, alias="TRACK_LEDGER_URL")
     dispatch_mode: Literal["dry-run", "live"] | None = Field(None, alias="TRACK_DISPATCH")
     hospitals: Annotated[tuple[str, ...], BeforeValidator(_codes)] = Field((), alias="TRACK_HOSPITALS")
-    # What the asset keys begin with where several installations share a Dagster; nothing where there is but one.
+    # Prefix of the asset keys if several installations share one Dagster; empty if there is only one.
     hub: Annotated[str, AfterValidator(_hub)] = Field("", alias="TRACK_HUB")
     surveys_file: Path | None = Field(None, alias="TRACK_SURVEYS_FILE")
     hash_key: SecretStr | None = Field(None, alias="TRACK_HASH_KEY")
     organization_uuid: str | None = Field(None, alias="ORGANIZATION_UUID")
     api_token: SecretStr | None = Field(None, alias="API_TOKEN")
     oracle_client_path: Path | None = Field(None, alias="ORACLE_CLIENT_PATH")
-    # Addresses as apprise writes them (mailtos://..., msteams://..., slack://..., whatsapp://...); they hold tokens.
+    # Addresses in apprise's format (mailtos://..., msteams://..., slack://..., whatsapp://...); they hold tokens.
     alert_urls: Annotated[tuple[SecretStr, ...], BeforeValidator(_secrets)] = Field((), alias="TRACK_ALERT_URLS")
-    # Where people find Dagster's web interface, for the links in alerts and on the status page.
+    # Address of Dagster's web interface, for the links in alerts and on the status page.
     ui_url: str = Field("", alias="TRACK_UI_URL")
     now: AwareDatetime | None = Field(None, alias="TRACK_NOW")
     demo_db: Path | None = Field(None, alias="TRACK_DEMO_DB")
@@ -103,7 +103,7 @@ class Settings(BaseModel):
     demo_volume: Annotated[int, Field(ge=0, le=100_000)] = Field(300, alias="TRACK_DEMO_VOLUME")
     # Alias or hospital code to its connection, from DB_<ALIAS>_HOST, _PORT and _NAME.
     connections: Mapping[str, OracleConnection] = Field(default_factory=dict, alias="connections")
-    # Key of a HIS to the user that reads its databases, from DB_USERNAME, DB_PASSWORD and the system's suffix.
+    # Key of a HIS to the user that reads its databases, from DB_USERNAME and DB_PASSWORD with the system's suffix.
     users: Mapping[str, DatabaseUser] = Field(default_factory=dict, alias="users")
 
     @model_validator(mode="after")
@@ -111,13 +111,15 @@ class Settings(BaseModel):
         if self.env == "demo" and self.api_url and not is_loopback(self.api_url):
             raise ValueError("TRACK_API_URL: in demo only a loopback address is accepted; set TRACK_ENV=production")
         if self.env == "demo" and self.ledger_url and not _is_here(self.ledger_url.get_secret_value()):
-            raise ValueError("TRACK_LEDGER_URL: in demo only a database on this machine; set TRACK_ENV=production")
+            raise ValueError(
+                "TRACK_LEDGER_URL: in demo only a database on this machine is accepted; set TRACK_ENV=production"
+            )
         if self.env == "demo" and not all(is_loopback(url.get_secret_value()) for url in self.alert_urls):
-            raise ValueError("TRACK_ALERT_URLS: in demo only loopback addresses are told; set TRACK_ENV=production")
+            raise ValueError("TRACK_ALERT_URLS: in demo only loopback addresses are accepted; set TRACK_ENV=production")
         if self.env == "production" and (self.now or self.demo_db):
             raise ValueError("TRACK_NOW and TRACK_DEMO_DB are for the demo only; unset them in production")
         if self.env == "production" and self.hash_key and len(self.hash_key) < _LEAST_HASH_KEY:
-            # A short key can be guessed, and then every CPF can be looked up.
+            # A short key can be guessed; then the key of every CPF can be calculated.
             raise ValueError(f"TRACK_HASH_KEY: give at least {_LEAST_HASH_KEY} random characters")
         return self
 
@@ -128,7 +130,7 @@ class Settings(BaseModel):
 
     @property
     def sends(self) -> bool:
-        """Whether dispatches really POST: always in demo, in production only with `TRACK_DISPATCH=live`."""
+        """Whether dispatches POST: `TRACK_DISPATCH=live`, the default in demo; production defaults to `dry-run`."""
         return (self.dispatch_mode or ("live" if self.is_demo else "dry-run")) == "live"
 
     @property
@@ -140,31 +142,31 @@ class Settings(BaseModel):
 
     @property
     def person_key_secret(self) -> str:
-        """The secret of the person keys; changing it makes every known person a stranger.
+        """The secret of the person keys; if it changes, no known person is recognised any more.
 
-        Raises ConfigError when production has none: keys made with the demo's would be worth nothing.
+        Raises ConfigError when it is missing in production: the demo's secret is public and protects nothing.
         """
         if self.hash_key is None and not self.is_demo:
-            raise ConfigError("TRACK_HASH_KEY is not set; it is the secret of the person keys")
+            raise ConfigError("TRACK_HASH_KEY is not set; set it to the secret of the person keys")
         return self.hash_key.get_secret_value() if self.hash_key else _DEMO_HASH_KEY
 
     def connection_alias(self, hospital: Hospital, database: str) -> str:
-        """The alias of the `DB_<ALIAS>_*` by which a hospital reads a database.
+        """Return the `<ALIAS>` of the `DB_<ALIAS>_*` variables with which a hospital reads a database.
 
-        For its own database that is the hospital's code where those are set; else it is the database's alias.
+        It is the hospital's code, if the database is its own and these variables are set; else the database's alias.
         """
         is_own = database == hospital.database and hospital.code in self.connections
         return hospital.code if is_own else database
 
     def connection(self, hospital: Hospital, database: str) -> OracleConnection:
-        """Where a hospital's database is. Raises ConfigError naming the variables to set."""
+        """Return the address of a hospital's database. Raises ConfigError naming the variables to set."""
         found = self.connections.get(self.connection_alias(hospital, database))
         if found is None:
             raise ConfigError(f"{hospital.code}: set DB_{database}_HOST, DB_{database}_PORT and DB_{database}_NAME")
         return found
 
     def credentials(self, hospital: Hospital) -> tuple[str, SecretStr]:
-        """User and password that read a hospital's databases. Raises ConfigError naming the variables to set."""
+        """Return user and password for a hospital's databases. Raises ConfigError naming the variables to set."""
         user = self._user(hospital.his)
         if user.username is None or user.password is None:
             raise ConfigError(f"{hospital.code}: set {' and '.join(_user_variables(hospital.his).values())}")
@@ -174,7 +176,10 @@ class Settings(BaseModel):
         return self.users.get(his, DatabaseUser())
 
     def oracle_client(self, hospital: Hospital) -> Path | None:
-        """The folder of the Oracle Client libraries, for hospitals that need them. Raises ConfigError when not set."""
+        """Return the folder of the Oracle Client libraries; None for the thin driver.
+
+        Raises ConfigError when a hospital with the thick driver has none.
+        """
         if hospital.driver == "thin":
             return None
         if self.oracle_client_path is None:
@@ -182,7 +187,7 @@ class Settings(BaseModel):
         return self.oracle_client_path
 
     def check_production(self, registry: Registry) -> None:
-        """Raises ConfigError naming every variable that production misses, with the hospital it belongs to."""
+        """Raise ConfigError naming every variable that production lacks, with its hospital."""
         missing = [f"{name}: {why}" for name, why in self._missing(registry)]
         if missing:
             raise ConfigError("TRACK_ENV=production, but these are not set:\n  " + "\n  ".join(missing))
@@ -211,8 +216,8 @@ class Settings(BaseModel):
 
 
 def is_loopback(url: str) -> bool:
-    """Whether a URL's host is this machine itself, by name or literal address (nothing is looked up)."""
-    # What connects takes a backslash for the end of the host; the parser below does not.
+    """Return whether a URL's host is this machine, by name or literal address (without a DNS lookup)."""
+    # The connecting library ends the host at a backslash; the parser below does not.
     if "\\" in url:
         return False
     try:
@@ -223,11 +228,11 @@ def is_loopback(url: str) -> bool:
 
 
 def _is_here(database_url: str) -> bool:
-    """Whether a database is a file, or a server on this machine: by loopback address, or by a socket's folder."""
+    """Return whether a database is a file, or a server on this machine: a loopback address or a socket's folder."""
     try:
         parts = urlsplit(database_url)
     except ValueError:
-        # Its own words may quote the password.
+        # The error is not passed on: its text may quote the password.
         return False
     if parts.scheme.startswith("sqlite"):
         return True
@@ -243,9 +248,9 @@ def _is_here(database_url: str) -> bool:
 def load_settings(
     environ: Mapping[str, str] | None = None, env_file: Path | None = Path(".env"), **overrides: object
 ) -> Settings:
-    """Reads settings from `.env`, then the environment (which wins), then `overrides` (by variable name).
+    """Read settings from `.env`, the environment and `overrides` (by variable name); the later source wins.
 
-    Raises ConfigError with one line per problem; values are never repeated in it.
+    Raises ConfigError with one line per problem, without values.
     """
     values: dict[str, Any] = _read(env_file) if env_file and env_file.exists() else {}
     values |= os.environ if environ is None else environ
@@ -261,9 +266,9 @@ def load_settings(
 
 
 def _read(file: Path) -> dict[str, str | None]:
-    """The variables of a `.env` file, each as it is written. Raises ConfigError where that is not what one thinks.
+    """Read the variables of a `.env` file as written. Raises ConfigError for a line that could be misread.
 
-    Nothing is put in the place of `${...}`, which a password may hold.
+    `${...}` is not replaced, since a password may hold it.
     """
     try:
         with file.open(encoding="utf-8") as stream:
@@ -273,7 +278,7 @@ def _read(file: Path) -> dict[str, str | None]:
     for binding in bindings:
         line, text = binding.original.line, binding.original.string.strip()
         if binding.error:
-            raise ConfigError(f"{file.name}, line {line}: this is not NAME=value; does a quotation mark end?")
+            raise ConfigError(f"{file.name}, line {line}: this is not NAME=value; check for a missing quotation mark")
         if binding.value and binding.value[0] not in "'\"" and _CUT_OFF.search(text) and not _QUOTED.search(text):
             raise ConfigError(
                 f"{file.name}, line {line}: {binding.key} would end before the #; put the value between '', "
@@ -283,7 +288,7 @@ def _read(file: Path) -> dict[str, str | None]:
 
 
 def _variable(location: tuple[int | str, ...]) -> str:
-    """The variable that a problem is about, as the beginning of a line; empty where the message names it."""
+    """Return the variable of a problem as a line's prefix; empty when the message names the variable."""
     match location:
         case ("connections", alias, part):
             return f"DB_{alias}_{str(part).upper()}: "

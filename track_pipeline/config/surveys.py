@@ -11,7 +11,7 @@ from track_pipeline.errors import ConfigError
 
 
 def load_surveys(path: Path, registry: Registry) -> SurveyCatalog:
-    """Reads and validates a surveys file. Raises ConfigError naming file, unit and field."""
+    """Read and validate a surveys file. Raises ConfigError naming file, unit and field."""
     data = read_toml(path)
     try:
         catalog = SurveyCatalog.model_validate(data)

@@ -1,1 +1,1 @@
-"""What is logged, and what may be shown of it."""
+"""The system log, and the redaction of texts before they are shown."""

@@ -1,4 +1,4 @@
-"""What may be shown of a text or an exception: nothing of patients, and nothing that steers a terminal."""
+"""Makes texts and exceptions safe to show: no patient data, no control characters of a terminal."""
 
 import traceback
 from pathlib import Path
@@ -10,12 +10,12 @@ _PACKAGE: Final = Path(__file__).parent.parent
 
 
 def shown(text: str) -> str:
-    """The text with a blank for every control character but line breaks: an escape sequence could forge lines."""
+    """Replace control characters by blanks, except line breaks: an escape sequence could forge lines of output."""
     return text if text.isprintable() else "".join(each if each.isprintable() or each == "\n" else " " for each in text)
 
 
 def kind_and_place(error: BaseException) -> str:
-    """What may be told of an exception that is not ours: its type, and the innermost place in our own code."""
+    """Return the safe description of an external exception: its type, and the innermost line in this package."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if Path(frame.filename).is_relative_to(_PACKAGE)] or frames
     place = f"{Path(own[-1].filename).name}:{own[-1].lineno} in {own[-1].name}" if own else "an unknown place"
@@ -23,10 +23,10 @@ def kind_and_place(error: BaseException) -> str:
 
 
 def is_panic(error: BaseException) -> bool:
-    """Whether polars broke down. Its panics are no Exceptions, and their text may quote values like any other's."""
+    """Return whether an error is a panic of polars, which is not an Exception and whose text may quote values."""
     return type(error).__name__ == "PanicException"
 
 
 def told_of(error: BaseException) -> str:
-    """What may be told of any exception: the text of our own, kind and place of others."""
+    """Return the safe description of any exception: the text of a TrackPipelineError, type and line of others."""
     return str(error) if isinstance(error, TrackPipelineError) else kind_and_place(error)

@@ -1,7 +1,7 @@
-"""`system.log` under `TRACK_HOME`: what this project's loggers say, a line each, in the original system's format.
+"""Writes `system.log` under `TRACK_HOME`: one line per message of this project's loggers, in the original format.
 
-Several processes write it. Messages are ours and carry counts; of exceptions that are not ours only kind and place
-are written, since their text may quote patients. Dagster captures the same loggers beside it (`python_logs`).
+Several processes write it. Messages hold counts; of external exceptions only type and line are written, since their
+text may quote patient data. Dagster also captures the same loggers (`python_logs`).
 """
 
 import logging
@@ -23,28 +23,28 @@ FILE: Final = "system.log"
 
 _MOST_BYTES: Final = 10_000_000
 _OLD_FILES: Final = 9
-# In the place of a hospital or area when a line is about all of them.
+# Written instead of a hospital or area when a line concerns all of them.
 _ALL: Final = "*"
 
-_place: ContextVar[tuple[str, str]] = ContextVar("place_of_log", default=(_ALL, _ALL))
+_subject: ContextVar[tuple[str, str]] = ContextVar("subject_of_log", default=(_ALL, _ALL))
 
 
 @contextmanager
 def about(hospital: str | None = None, area: str | None = None) -> Iterator[None]:
-    """Lines logged inside, by whatever module, are of this hospital and area; None keeps what is around it."""
-    outer = _place.get()
-    _place.set((hospital or outer[0], _label(area) if area else outer[1]))
+    """Set hospital and area of all lines logged in the block, by any module; None keeps the outer value."""
+    outer = _subject.get()
+    _subject.set((hospital or outer[0], _label(area) if area else outer[1]))
     try:
         yield
     finally:
-        # No token: a step that yields may be closed in another context than it began in.
-        _place.set(outer)
+        # Not `reset` with a token: a step that yields may be closed in another context than the one it began in.
+        _subject.set(outer)
 
 
 def write_system_log(home: Path) -> None:
-    """From now on, this process writes what is logged, from INFO up, to `home/system.log`.
+    """Make this process write its log messages, from INFO up, to `home/system.log`.
 
-    Opens nothing until there is a line to write. Called again with another home, it changes to that one.
+    The file is opened with the first line. A later call with another home changes the file.
     """
     logger = logging.getLogger(LOGGER)
     for handler in [each for each in logger.handlers if isinstance(each, _SystemLog)]:
@@ -54,18 +54,18 @@ def write_system_log(home: Path) -> None:
         handler.close()
     handler = _SystemLog(system_log(home))
     handler.setFormatter(_Line())
-    # The first, since Dagster's handler puts its own words before the message for those that come after it.
+    # First in the list: Dagster's handler adds a prefix to the message for all later handlers.
     logger.handlers.insert(0, handler)
     logger.setLevel(logging.INFO)
 
 
 def system_log(home: Path) -> Path:
-    """Where the log of an installation is."""
+    """Return the absolute path of an installation's log."""
     return (home / FILE).absolute()
 
 
 def last_lines(path: Path, count: int, most_bytes: int = 64_000) -> list[str]:
-    """The newest lines of a log, oldest first; none when there is no log yet."""
+    """Return up to `count` of the newest lines of a log, oldest first; none when there is no log yet."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, 2)
@@ -73,7 +73,7 @@ def last_lines(path: Path, count: int, most_bytes: int = 64_000) -> list[str]:
             lines = file.read().decode(errors="replace").splitlines()
     except FileNotFoundError:
         return []
-    # What the reading began with may be the end of a line.
+    # The first line may be incomplete.
     return (lines if size <= most_bytes else lines[1:])[-count:]
 
 
@@ -82,7 +82,7 @@ def _label(area: str) -> str:
 
 
 class _SystemLog(ConcurrentRotatingFileHandler):
-    """The file, which its owner alone may read; made when the first line is written."""
+    """The handler of the log file, which only its owner can read; the first line creates it."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, maxBytes=_MOST_BYTES, backupCount=_OLD_FILES, encoding="utf-8", chmod=0o600)
@@ -97,11 +97,11 @@ class _SystemLog(ConcurrentRotatingFileHandler):
 
 
 class _Line(logging.Formatter):
-    """`[2026-11-24 08:00:03] - HMS - AMBULATORIO - INFO - 212 encounters extracted`, in São Paulo's time."""
+    """The format `[2026-11-24 08:00:03] - HMS - AMBULATORIO - INFO - 212 encounters extracted`, in São Paulo time."""
 
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, GROUP_TIME_ZONE)
-        hospital, area = _place.get()
+        hospital, area = _subject.get()
         text = shown(" ".join(_message(record).split()))
         return f"[{at:%Y-%m-%d %H:%M:%S}] - {hospital} - {area} - {record.levelname} - {text}"
 

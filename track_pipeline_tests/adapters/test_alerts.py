@@ -79,7 +79,7 @@ def test_a_channel_that_refuses_is_told_of_by_its_number_without_its_token(
     with caplog.at_level(logging.INFO, "track_pipeline"):
         assert not AppriseChannel([webhook.url]).tell("title", "body")
     told = [record.getMessage() for record in caplog.records if record.name.startswith("track_pipeline")]
-    assert told == ["TRACK_ALERT_URLS: an alert was not taken by address no. 1."]
+    assert told == ["TRACK_ALERT_URLS: an alert could not be delivered to address no. 1. Check address and server."]
 
 
 def test_one_channel_that_is_down_does_not_keep_the_others_from_telling(

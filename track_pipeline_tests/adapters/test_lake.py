@@ -211,7 +211,7 @@ def test_a_disk_that_fills_up_in_the_middle_of_a_file_is_told_in_plain_words(lak
     whole = lake.path(*PLACE).stat().st_size
     elsewhere = ("extract", "exames", DAY, "HMS")
 
-    with room_for(room % whole), pytest.raises(LakeError, match=r"could not be written to .*File too large.*Make room"):
+    with room_for(room % whole), pytest.raises(LakeError, match=r"could not be written to .*File too large.*Free disk"):
         lake.write(encounters({}), *elsewhere)
 
     assert lake.find(*elsewhere) is None

@@ -162,7 +162,8 @@ def test_a_hub_has_a_short_name(name: str) -> None:
 @pytest.mark.parametrize("name", ["ES", "2es", "_es", "es-1", "es/ne", "e s", "espírito", " es", "es\n", "a" * 32])
 def test_a_hub_s_name_that_asset_keys_could_not_begin_with_is_one_clear_error(name: str) -> None:
     assert problem(TRACK_HUB=name) == (
-        "TRACK_HUB: give a small letter a-z, then at most 30 small letters, digits and underscores, as in es or ne"
+        "TRACK_HUB: use a lower-case letter a-z, then at most 30 lower-case letters, digits and underscores, "
+        "such as es or ne"
     )
 
 

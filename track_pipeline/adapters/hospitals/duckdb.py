@@ -1,7 +1,7 @@
-"""The reader port on DuckDB: the embedded default, and the way to try a hospital without its Oracle.
+"""The `HospitalReader` for DuckDB: the embedded default, also for trying a hospital without its Oracle database.
 
-It runs the same statements as Oracle. Where the databases come from is the connector's business:
-files of a folder here, synthetic ones in `demo/hospitals.py`.
+It runs the same statements as Oracle. A connector provides the databases: files of a folder here, synthetic databases
+in `demo/hospitals.py`.
 """
 
 import re
@@ -17,7 +17,7 @@ from track_pipeline.adapters.hospitals.extract import EMPTY_DAY, conform, naming
 from track_pipeline.domain.hospital import Hospital
 from track_pipeline.ports import SourceError
 
-# A connection to the database of that alias, holding at least what concerns that day; the reader closes it.
+# Returns a connection to the database of an alias with at least the data of a day; the reader closes it.
 Connector = Callable[[str, date], duckdb.DuckDBPyConnection]
 
 
@@ -44,9 +44,9 @@ class DuckDbReader:
 
 
 def folder_connector(folder: Path) -> Connector:
-    """A connector to `<ALIAS>.duckdb` files in `folder`, opened read-only.
+    """Return a connector to `<ALIAS>.duckdb` files in `folder`, opened read-only.
 
-    It raises SourceError when a file is missing or cannot be opened.
+    The connector raises SourceError when a file is missing or cannot be opened.
     """
 
     def connect(database: str, _day: date) -> duckdb.DuckDBPyConnection:
@@ -54,7 +54,7 @@ def folder_connector(folder: Path) -> Connector:
         if not path.is_file():
             raise SourceError(database, f"there is no file {path}", "put it there or name the folder that holds it")
         try:
-            # What is in the file may not lead out of it: a view could read any other file, or fetch one.
+            # No external access: a view in the file could otherwise read or download other files.
             return duckdb.connect(path, read_only=True, config={"enable_external_access": "false"})
         except duckdb.Error as error:
             raise SourceError(
@@ -68,15 +68,15 @@ def folder_connector(folder: Path) -> Connector:
 
 def _frame(connection: duckdb.DuckDBPyConnection, query: str, day: date, database: str) -> pl.DataFrame:
     try:
-        # Taken as a stream of Arrow's C interface: neither side needs pyarrow, whose import takes longer than a query.
+        # Through the Arrow C stream interface: no pyarrow needed, whose import takes longer than a query.
         return pl.DataFrame(connection.sql(query, params=window(day)))
     except (duckdb.BinderException, duckdb.CatalogException) as error:
-        # These two speak of tables and columns; only their first line is taken, the rest quotes the statement.
+        # These two errors name tables and columns; only the first line is used, since the rest quotes the statement.
         raise SourceError(
             database, str(error).partition("\n")[0], "compare the database's tables with the statement in sql/"
         ) from None
     except (duckdb.Error, pl.exceptions.PolarsError) as error:
-        # Other messages may quote a row. Polars passes on what DuckDB met on the way.
+        # Other messages may quote a row. Polars raises the errors that DuckDB meets while it streams rows.
         raise SourceError(
             database, f"the query failed ({type(error).__name__})", "run the statement in sql/ by hand to see why"
         ) from None

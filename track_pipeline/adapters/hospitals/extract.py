@@ -1,7 +1,7 @@
-"""The port to the hospitals' databases, and what its adapters share: statement, window, column check.
+"""The parts that all hospital readers share: statement, window, column check.
 
-How a database is reached belongs to the adapters; which of the rows are surveyed belongs to the rules.
-An unreadable database is a SourceError and never an empty result.
+The adapters open the databases; the rules decide which rows are surveyed. An unreadable database is a SourceError,
+never an empty result.
 """
 
 from collections.abc import Iterator
@@ -18,13 +18,13 @@ from track_pipeline.domain.schema import DATABASE_COLUMN
 from track_pipeline.errors import ConfigError
 from track_pipeline.ports import SourceError
 
-# Nobody was here on that day, and all databases can compare with it.
+# A day without encounters, which all databases can compare with.
 EMPTY_DAY: Final = date(1900, 1, 1)
 
 
 @contextmanager
 def naming(hospital: Hospital) -> Iterator[None]:
-    """Writes the hospital's code into a SourceError that passes."""
+    """Add the hospital's code to a SourceError raised in the block."""
     try:
         yield
     except SourceError as error:
@@ -33,7 +33,10 @@ def naming(hospital: Hospital) -> Iterator[None]:
 
 
 def statement(hospital: Hospital) -> str:
-    """The hospital's extract, binds `:window_start` and `:window_end`. Raises ConfigError when it cannot be built."""
+    """Return the hospital's extract statement, with binds `:window_start` and `:window_end`.
+
+    Raises ConfigError when it cannot be built.
+    """
     name = f"sql/{hospital.his}.sql"
     text = package_file(name).read_text(encoding="utf-8")
     replacement = system(hospital.his).email_replacement(hospital.email_source)
@@ -46,16 +49,16 @@ def statement(hospital: Hospital) -> str:
 
 
 def window(day: date) -> dict[str, datetime]:
-    """The bind values of a day: half-open, naive wall time, because the databases keep no zone."""
+    """Return the bind values of a day: half-open, naive wall time, because the databases store no time zone."""
     start = datetime.combine(day, time.min)
     return {"window_start": start, "window_end": start + timedelta(days=1)}
 
 
 def conform(frame: pl.DataFrame, his: str, database: str) -> pl.DataFrame:
-    """The batch with `database` in front and the types of `raw_schema(his)`.
+    """Return the batch with `database` as first column and the column types of the system's raw schema.
 
-    Texts lose their NUL characters, which PostgreSQL takes nowhere. Raises SourceError when columns are missing or
-    unexpected, when a value does not fit its type, or when a row does not say which encounter it is.
+    NUL characters are removed from texts, since PostgreSQL does not accept them. Raises SourceError when columns are
+    missing or unexpected, when a value does not fit its type, or when a row has no encounter number.
     """
     wanted = system(his).raw
     _check_columns(frame.columns, wanted.names(), database)
@@ -70,7 +73,7 @@ def conform(frame: pl.DataFrame, his: str, database: str) -> pl.DataFrame:
     nameless = frame.get_column(identifier).null_count()
     if nameless:
         raise SourceError(
-            database, f"{nameless} rows without {identifier}", "mend the view or table that the statement reads"
+            database, f"{nameless} rows without {identifier}", "correct the view or table that the statement reads"
         )
     return _without_nul(
         frame.select(
@@ -93,12 +96,12 @@ def _check_columns(given: list[str], wanted: list[str], database: str) -> None:
 
 
 def _misfit(frame: pl.DataFrame, name: str, wanted: pl.DataType) -> str | None:
-    """The column and how much of it does not fit its type, without a value; None when all of it does."""
+    """Return the column and how many values do not fit its type, without any value; None when all fit."""
     given = frame.schema[name]
     try:
         lost = frame.select(_lost(name, given, wanted).sum()).item()
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
-        # Types between which there is no conversion, or bytes that are no text; the library's words quote values.
+        # Types without a conversion, or bytes that are not text; the library's message quotes values.
         return f"{name} (all of it: {given})"
     if given.is_nested():
         return f"{name} (all of it: {given})"
@@ -114,7 +117,10 @@ def _cast(name: str, given: pl.DataType, wanted: pl.DataType) -> pl.Expr:
 
 
 def _without_nul(frame: pl.DataFrame) -> pl.DataFrame:
-    """Only columns that hold a NUL are written anew: next to none do, and texts are most of a large day."""
+    """Remove NUL characters from texts.
+
+    Only columns with a NUL are rewritten: they are rare, and texts are most of the data of a large day.
+    """
     holds = frame.select(pl.col(pl.String).str.contains("\0", literal=True).any())
     columns = [column.name for column in holds if column.item()]
     return frame.with_columns(pl.col(columns).str.replace_all("\0", "", literal=True))

@@ -1,7 +1,7 @@
-"""The reader port on the hospitals' Oracle databases.
+"""The `HospitalReader` for the hospitals' Oracle databases.
 
-Each database is read by a process of its own (`oracle_session`), which is killed at the total limit: a driver that
-hangs or crashes is an error of that hospital-day and not the end of the run. What faults mean is in `oracle_faults`.
+Each database is read by a separate process (`oracle_session`), which is killed at the total limit: a driver that hangs
+or crashes fails that hospital-day, not the whole run. `oracle_faults` describes the faults.
 """
 
 import io
@@ -30,7 +30,7 @@ from track_pipeline.ports import SourceError
 class OracleReader:
     """Extracts hospital-days within `limits`; `databases` maps a hospital's code to the aliases it reads.
 
-    Addresses, users and the client libraries come from the settings and are checked before anything is connected.
+    Addresses, users and client libraries come from the settings and are checked before any connection is opened.
     """
 
     def __init__(self, settings: Settings, databases: Mapping[str, tuple[str, ...]], limits: SourcePolicy) -> None:
@@ -57,7 +57,7 @@ class OracleReader:
         return answered
 
     def _read(self, hospital: Hospital, database: str, day: date) -> bytes:
-        """The rows of a day as an Arrow stream."""
+        """Return the rows of a day as an Arrow stream."""
         query = self._query(hospital, database, day)
         answer = _ask(query, self._limits.total_seconds)
         if isinstance(answer, Fault):
@@ -93,7 +93,10 @@ class OracleReader:
 
 
 def _ask(query: Query, limit: float) -> bytes | Fault:
-    """The rows as an Arrow stream, or what went wrong. The process is gone when this returns."""
+    """Run a query in a new process; return the rows as an Arrow stream, or the fault.
+
+    The process has ended when this returns.
+    """
     try:
         done = subprocess.run(  # noqa: S603 - this interpreter and a module of this package
             [sys.executable, "-m", oracle_session.__name__],
@@ -118,7 +121,7 @@ def _ask(query: Query, limit: float) -> bytes | Fault:
 
 
 def _environment(client: Path | None) -> dict[str, str] | None:
-    """The environment of a reading process: on Linux the client's libraries find each other by this variable only."""
+    """Return the environment of a reading process; on Linux, the client libraries are found by LD_LIBRARY_PATH only."""
     if client is None:
         return None
     paths = [str(client), *filter(None, [os.environ.get("LD_LIBRARY_PATH")])]

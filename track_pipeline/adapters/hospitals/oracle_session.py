@@ -1,8 +1,8 @@
-"""One statement on one Oracle database, in a process of its own (`python -m` this module).
+"""Runs one statement on one Oracle database, in a separate process (`python -m` this module).
 
 Standard input is a `Query` as JSON; standard output is the rows as an Arrow stream, or a `Fault` as JSON with the
-exit code `FAULT`. The driver can hang for ever on a listener that never answers, can crash the interpreter on an
-answer that it does not expect, and cannot be both thin and thick; here each of these ends with the process.
+exit code `FAULT`. The driver can hang on a listener that never answers, can crash the interpreter on an unexpected
+response, and cannot be both thin and thick; a separate process limits each of these to one query.
 """
 
 import os
@@ -21,12 +21,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from track_pipeline.adapters.hospitals.oracle_faults import TooManyRowsError, fault_of
 
 FAULT: Final = 3
-VERSION: Final = "database_version"  # under this name the stream's schema tells it
+VERSION: Final = "database_version"  # metadata key of the database's version in the stream's schema
 NO_SESSION: Final = 4  # the connection took longer than `connect_seconds`
 
 
 class Query(BaseModel):
-    """Where to ask, what, and within which limits (`SourcePolicy`)."""
+    """A query: the database, the statement, and the limits (`SourcePolicy`)."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -35,7 +35,7 @@ class Query(BaseModel):
     service: str
     user: str = Field(repr=False)
     password: str = Field(repr=False)
-    client: Path | None  # folder of the Oracle Client libraries; given means thick mode
+    client: Path | None  # folder of the Oracle Client libraries; if set, the driver runs in thick mode
     statement: str = Field(repr=False)
     parameters: dict[str, datetime]
     connect_seconds: float
@@ -45,24 +45,24 @@ class Query(BaseModel):
 
 
 class Session(Protocol):
-    """What is needed of an `oracledb.Connection`."""
+    """The part of `oracledb.Connection` that `fetch` uses."""
 
     call_timeout: int
 
     def cursor(self) -> AbstractContextManager[Any]:
-        """A cursor, closed at the end of its context."""
+        """Open a cursor, closed at the end of its context."""
         ...
 
     def fetch_df_batches(self, statement: str, parameters: dict[str, datetime], size: int) -> Iterator[Any]:
-        """Arrow frames of up to `size` rows; one that is empty when there are no rows."""
+        """Yield Arrow frames of up to `size` rows; one empty frame when there are no rows."""
         ...
 
 
 def fetch(session: Session, query: Query) -> pa.Table:
-    """All rows, in the types that the driver gives: what is expected of them is checked where they are read.
+    """Return all rows with the driver's types; the reader checks the types.
 
-    A requested schema would be refused by the driver wherever a number is delivered as text, as functions of
-    Tasy do. Raises TooManyRowsError, and whatever the driver raises.
+    No schema is requested: the driver rejects one where a number arrives as text, as from functions of Tasy.
+    Raises TooManyRowsError and the driver's errors.
     """
     session.call_timeout = round(query.statement_seconds * 1000)
     with session.cursor() as cursor:
@@ -89,7 +89,7 @@ def _connect(query: Query) -> oracledb.Connection:
 
 
 def _leave_no_core() -> None:
-    """A crash writes no core file: it would hold password and rows, and nothing would ever delete it."""
+    """Disable core files: one would hold the password and rows, and would never be deleted."""
     if sys.platform != "win32":
         import resource  # noqa: PLC0415 - not on Windows
 
@@ -99,7 +99,7 @@ def _leave_no_core() -> None:
 def _main() -> int:
     _leave_no_core()
     query = Query.model_validate_json(sys.stdin.buffer.read())
-    # The driver's own limits end with the TCP connection; a listener that then says nothing has none.
+    # The driver's own limit only covers the TCP connection, not a listener that does not answer after it.
     limit = threading.Timer(query.connect_seconds, os._exit, [NO_SESSION])
     limit.daemon = True
     limit.start()
@@ -107,7 +107,7 @@ def _main() -> int:
         with _connect(query) as connection:
             limit.cancel()
             rows = fetch(connection, query).replace_schema_metadata({VERSION: connection.version})
-    except Exception as error:  # noqa: BLE001 - its text may quote a row; the table of faults finds the words
+    except Exception as error:  # noqa: BLE001 - its text may quote a row; the table of faults has a safe text
         sys.stdout.write(fault_of(error).model_dump_json())
         return FAULT
     with pa.ipc.new_stream(sys.stdout.buffer, rows.schema) as stream:

@@ -1,6 +1,7 @@
-"""The permanent record of who was contacted, and of what became of every encounter.
+"""The ledger: the permanent record of every send and of the outcome of every encounter.
 
-SQLite by default, PostgreSQL in production, one code for both. It keeps keyed hashes, never a name or a contact.
+The same code runs on SQLite (default) and PostgreSQL (production). The ledger keeps keyed hashes, never a name or a
+contact.
 """
 
 from track_pipeline.adapters.ledger.answers import ANSWERS, DELIVERIES, Recorded, Source

@@ -1,6 +1,6 @@
-"""The problems that people were told of and that are not over, so that each is told once, and its end too.
+"""Open alerts, stored so that each problem and its end are reported once.
 
-What is a problem, and the words for it, are the services'.
+Services decide what is a problem and write the texts.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -16,16 +16,19 @@ from track_pipeline.adapters.ledger.tables import alerts
 
 
 class Alerts(Store):
-    """The part of the ledger that knows what is wrong now."""
+    """The part of the ledger that stores open alerts."""
 
     def open(self, rows: Iterable[Mapping[str, Any]]) -> int:
-        """Opens alerts (all columns but the times), but for those open already; returns how many."""
+        """Open the alerts that are not open yet, and return how many; rows have all columns but the times."""
         new = [{**row, "opened_at": self._clock()} for row in rows]
         with self._database.write() as connection:
             return insert_new(connection, alerts, pl.DataFrame(new))
 
     def close(self, keys: Collection[str]) -> pl.DataFrame:
-        """Closes alerts; returns those that were open, as `alerts` does. Of several who close one, one gets it."""
+        """Close alerts and return those that were open, as `all` does.
+
+        When several processes close the same alert, only one of them receives it.
+        """
         with self._database.write() as connection:
             which = one_of(connection, alerts.c.key, keys)
             closed = fetch(connection, select(alerts).where(which).order_by(alerts.c.opened_at, alerts.c.key))
@@ -33,12 +36,15 @@ class Alerts(Store):
             return closed
 
     def all(self) -> pl.DataFrame:
-        """What is open, all columns of the table, oldest first; `told_at` is null until people were told."""
+        """Return the open alerts, all columns of the table, oldest first; `told_at` is null until reported."""
         with self._database.read() as connection:
             return fetch(connection, select(alerts).order_by(alerts.c.opened_at, alerts.c.key))
 
     def take_unreported(self, again_after: timedelta) -> pl.DataFrame:
-        """The open alerts that nobody was told of, or so long ago; marked as told, so that one caller gets each."""
+        """Return the open alerts that were never reported, or last reported at least `again_after` ago.
+
+        They are marked as reported, so that only one caller gets each alert.
+        """
         now = self._clock()
         with self._database.write() as connection:
             is_due = or_(alerts.c.told_at.is_(None), alerts.c.told_at <= now - again_after)
@@ -48,7 +54,7 @@ class Alerts(Store):
             return due
 
     def return_unreported(self, keys: Iterable[str]) -> None:
-        """Takes back that people were told, for a channel that failed."""
+        """Mark alerts as not reported again, after their delivery failed."""
         with self._database.write() as connection:
             which = one_of(connection, alerts.c.key, keys)
             connection.execute(update(alerts).where(which).values(told_at=None))

@@ -1,7 +1,7 @@
-"""What Track.co told of the sends: answers and delivery statuses, and how fresh they are.
+"""Answers and delivery statuses of the sends, as read from Track.co, and when each source was last read.
 
-The same news may come any number of times and in any order; what is kept depends on neither. What the news mean for
-reminders is in `reminders`, what is counted from them in `responses`.
+The same rows may arrive any number of times and in any order: the stored result is the same. `reminders` uses them
+to choose who is reminded, `counts` counts them.
 """
 
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ from track_pipeline.adapters.ledger.queries import PERSON
 from track_pipeline.adapters.ledger.tables import answers, comments, deliveries, refreshes, sends
 from track_pipeline.domain.schema import UTC_TIME
 
-# `statuses` are those of the newest distributions, `all_statuses` those of all that may still be reminded of.
+# `statuses`: of the newest distributions. `all_statuses`: of all distributions that may still lead to a reminder.
 Source = Literal["answers", "statuses", "all_statuses", "opt_outs"]
 
 # Finished answers: `score` 0 to 10 or null, `comment` null for none.
@@ -33,14 +33,14 @@ ANSWERS: Final = pl.Schema(
 )
 DELIVERIES: Final = pl.Schema({"send_id": pl.String(), "status": pl.String(), "at": UTC_TIME})
 
-# What tells two answers to one send apart; the smallest is kept.
+# The columns that distinguish two answers to one send; the smallest is kept.
 _ANSWER: Final = ["answered_at", "score", "interaction_id"]
 _DELIVERY: Final = ["send_id", "status"]
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """What was news: rows that were new, rows that were known, and sends that are none of this ledger's."""
+    """Counts of recorded rows: new ones, known ones, and sends that are not in this ledger (`strangers`)."""
 
     new: int
     known: int
@@ -48,12 +48,12 @@ class Recorded:
 
 
 class Answers(Store):
-    """The part of the ledger that knows what came back."""
+    """The part of the ledger that stores answers and delivery statuses."""
 
     def record(self, rows: pl.DataFrame) -> Recorded:
-        """Records finished answers (`ANSWERS`), the earliest per send; counts sends.
+        """Record finished answers (`ANSWERS`), the earliest per send; the result counts sends.
 
-        A comment is kept only where the send has a key of the person, since nobody else's could ever be erased.
+        A comment is kept only if its send has a person key: without a key the comment could never be erased.
         """
         rows = rows.select(pl.col(name).cast(kind) for name, kind in ANSWERS.items())
         with self._database.write() as connection:
@@ -68,12 +68,12 @@ class Answers(Store):
             )
             changed = first.join(known, on=["send_id", *_ANSWER], how="anti", nulls_equal=True)
             put(connection, answers, changed.select(known.columns))
-            # Those of answers that were known stay as they are: gone, where they were purged.
+            # Comments of known answers are not written again, so that a purged comment stays deleted.
             _replace_comments(connection, changed)
         return _recorded(first.height, known.height, rows, ours)
 
     def hospitals_of(self, send_ids: Iterable[str], received_from: datetime) -> list[str]:
-        """The hospitals of those answers that were new since an instant, one entry per answer."""
+        """Return the hospital of each answer to the sends that was first received at `received_from` or later."""
         with self._database.read() as connection:
             statement = (
                 select(sends.c.hospital)
@@ -83,7 +83,7 @@ class Answers(Store):
             return list(connection.execute(statement).scalars())
 
     def record_deliveries(self, rows: pl.DataFrame) -> Recorded:
-        """Records delivery statuses (`DELIVERIES`), when each was first true; counts pairs of send and status."""
+        """Record delivery statuses (`DELIVERIES`) with their earliest time; the result counts (send, status) pairs."""
         rows = rows.select(pl.col(name).cast(kind) for name, kind in DELIVERIES.items())
         with self._database.write() as connection:
             ours = _sends_of(connection, rows)
@@ -96,13 +96,13 @@ class Answers(Store):
         return _recorded(first.height, known.height, rows, ours)
 
     def record_refresh(self, source: Source, cursor: datetime | None) -> None:
-        """Notes that all there is of a source has been read just now; `cursor` is where to read on, None if nowhere."""
+        """Record that a source has just been read to its end; the next read starts at `cursor`, None if it has none."""
         with self._database.write() as connection:
             row = {"source": source, "refreshed_at": self._clock(), "cursor": cursor}
             put(connection, refreshes, pl.DataFrame([row]))
 
     def last_refresh(self, source: Source) -> tuple[datetime, datetime | None] | None:
-        """When a source was last read, and where to read on (both UTC); None when it never was."""
+        """Return when a source was last read and the cursor of the next read (both UTC); None if never read."""
         statement = select(refreshes.c.refreshed_at, refreshes.c.cursor).where(refreshes.c.source == source)
         with self._database.read() as connection:
             found = connection.execute(statement).one_or_none()
@@ -110,7 +110,7 @@ class Answers(Store):
 
 
 def _sends_of(connection: Connection, rows: pl.DataFrame) -> pl.DataFrame:
-    """The sends among the rows that are in the ledger: send_id, has_key."""
+    """Return the sends of the rows that are in the ledger: send_id, has_key (whether it has a person key)."""
     has_key = or_(*(key.is_not(None) for key in PERSON))
     which = one_of(connection, sends.c.send_id, rows.get_column("send_id"))
     return fetch(connection, select(sends.c.send_id, has_key.label("has_key")).where(which))

@@ -1,6 +1,6 @@
 """The counts behind `track status` and the NPS: outcomes of encounters, and responses to invitations.
 
-Only questions belong here; nothing is written. The score and its interval are the domain's.
+Only queries belong here; nothing is written. The domain calculates the score and its interval.
 """
 
 from datetime import date
@@ -22,7 +22,7 @@ from track_pipeline.domain.waves import INVITE
 Days = tuple[date, date]
 
 
-# `channel` is that of the invitation, else the planned one; null on excluded rows.
+# `channel`: of the invitation if there is one, else the planned channel; null on excluded rows.
 OUTCOME_OF_EACH: Final = pl.Schema(
     {
         "area": pl.String(),
@@ -37,19 +37,19 @@ OUTCOME_OF_EACH: Final = pl.Schema(
 _GROUP: Final = ("hospital", "unit", "area", "channel")
 _KINDS: Final = (sends.c.cohort_date.label("date"), *(sends.c[name] for name in _GROUP))
 _BANDS: Final = {score: f"{band(score)}s" for score in range(11)}
-# Whoever opened a message has it, also where nobody said so.
+# An opened message was delivered, even when no `delivered` status arrived.
 _ARRIVED: Final = ("delivered", "opened")
 _ENCOUNTER: Final = ("area", "database", "encounter_id", "unit", "channel")
 
 
 class Counts(Store):
-    """The part of the ledger that counts. `dates` are a first and a last day, both included; None is ever."""
+    """The part of the ledger that counts. `dates`: first and last cohort date, both included; None for all."""
 
     def outcomes(self, dates: Days | None = None, hospital: str | None = None, area: str | None = None) -> pl.DataFrame:
-        """Every encounter of the partitions, counted once: date, hospital, area, outcome, reason, count.
+        """Count the encounters of hospital-days, each once: date, hospital, area, outcome, reason, count.
 
         outcome: excluded, sent, rejected, unknown, deferred or suppressed; reason is empty on `sent`.
-        Of several invitations to one encounter the best counts: sent, else unknown, else rejected.
+        If an encounter has several invitations, the best one counts: sent, else unknown, else rejected.
         """
         columns = [encounters.c[name] for name in ("hospital", "area", "result", "reason", "held")]
         rows = _with_invitation(
@@ -67,9 +67,10 @@ class Counts(Store):
         return _outcome_of_rows(counted).group_by(kinds).agg(pl.col("count").sum()).sort(kinds)
 
     def outcome_of_each(self, hospital: str, cohort_date: date) -> pl.DataFrame:
-        """What became of every encounter of a hospital-day: `OUTCOME_OF_EACH`, sorted by area, database, encounter.
+        """Return the outcome of each encounter of a hospital-day (`OUTCOME_OF_EACH`).
 
-        Outcome and reason are those of `outcomes`. An encounter that several areas decided on has a row in each.
+        Sorted by area, database and encounter.
+        Outcome and reason are the same as in `outcomes`. An encounter decided in several areas has a row per area.
         """
         columns = [encounters.c[name] for name in (*_ENCOUNTER, "result", "reason", "held")]
         which = (encounters.c.cohort_date == cohort_date) & (encounters.c.hospital == hospital)
@@ -80,7 +81,7 @@ class Counts(Store):
         return decided.select(OUTCOME_OF_EACH.names()).sort(_ENCOUNTER[:3])
 
     def extracted(self, dates: Days | None = None, hospital: str | None = None) -> pl.DataFrame:
-        """Every extracted partition, also the empty ones: date, hospital, area, rows, extracted_at."""
+        """Return every extracted hospital-day and area, also empty ones: date, hospital, area, rows, extracted_at."""
         statement = select(
             extracts.c.cohort_date.label("date"),
             *(extracts.c[name] for name in ("hospital", "area", "rows", "extracted_at")),
@@ -89,7 +90,7 @@ class Counts(Store):
             return fetch(connection, statement)
 
     def reminded(self, dates: Days | None = None, hospital: str | None = None) -> pl.DataFrame:
-        """Reminders sent, by the day of the encounter's partition: date, hospital, area, wave, count."""
+        """Count the reminders sent, by cohort date: date, hospital, area, wave, count."""
         kinds = (sends.c.cohort_date.label("date"), sends.c.hospital, sends.c.area, sends.c.wave)
         statement = select(*kinds, func.count().label("count")).where(
             sends.c.wave != INVITE.key,
@@ -101,7 +102,7 @@ class Counts(Store):
             return fetch(connection, statement.group_by(*kinds).order_by(*kinds))
 
     def answered(self, dates: Days | None = None, hospital: str | None = None) -> pl.DataFrame:
-        """Encounters that answered, by whatever link, by the day of their partition: date, hospital, area, count."""
+        """Count the encounters with an answer to any of their sends, by cohort date: date, hospital, area, count."""
         encounter = (
             select(sends.c.cohort_date, sends.c.hospital, sends.c.area, sends.c.database, sends.c.encounter_id)
             .join(answers, answers.c.send_id == sends.c.send_id)
@@ -115,11 +116,11 @@ class Counts(Store):
             return fetch(connection, statement)
 
     def responses(self, dates: tuple[date, date] | None = None, hospital: str | None = None) -> pl.DataFrame:
-        """What came of the invitations that were sent (`COUNTS`), an encounter counting once, by its invitation.
+        """Count deliveries and answers of the invitations that were sent (`COUNTS`); each encounter counts once.
 
-        `dates` are a first and a last day of partitions, both included; None is ever. An answer to any send counts
-        for the encounter; of several, the first with a score. `delivered` is null where nothing was heard of the
-        row's messages, or where its channel never says `delivered`.
+        `dates`: first and last cohort date, both included; None for all. An answer to any send counts for the
+        encounter; if there are several, the first one with a score. `delivered` is null where no status arrived for
+        the row's messages, or where its channel never reports `delivered`.
         """
         of_interest = and_(
             IS_INVITATION,
@@ -139,30 +140,30 @@ class Counts(Store):
 
 
 def _with_invitation(which: ColumnElement[bool], *columns: ColumnElement[Any]) -> Select[Any]:
-    """Columns of the encounters, once each, then `state` and `send_reason` of the most telling of their invitations.
+    """Select columns of each encounter, with `state` and `send_reason` of its best invitation (`OUTCOME_ORDER`).
 
-    Of the day's own invitations: one that was sent under another day is counted there.
+    Only invitations of the row's own cohort date are joined: one of another cohort date is counted there.
     """
     best_first = func.row_number().over(
         partition_by=list(encounters.primary_key), order_by=(OUTCOME_ORDER, sends.c.send_id)
     )
     ranked = (
-        select(*columns, sends.c.state, sends.c.reason.label("send_reason"), best_first.label("place"))
+        select(*columns, sends.c.state, sends.c.reason.label("send_reason"), best_first.label("rank"))
         .select_from(encounters.outerjoin(sends, IS_INVITATION_OF_ROW))
         .where(which)
         .subquery()
     )
-    return select(*(column for column in ranked.c if column.name != "place")).where(ranked.c.place == 1)
+    return select(*(column for column in ranked.c if column.name != "rank")).where(ranked.c.rank == 1)
 
 
 def _outcome_of_rows(rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows with their outcome; how a send came to be known as sent is no reason to count by."""
+    """Add outcome and reason to the rows; the reason of sent rows is empty, since counts do not split `sent`."""
     is_sent = pl.col("outcome") == OutcomeKind.SENT.value
     return with_outcome(rows).with_columns(reason=pl.when(is_sent).then(pl.lit("")).otherwise("reason"))
 
 
 def _sent(connection: Connection, of_interest: ColumnElement[bool]) -> pl.DataFrame:
-    """Invitations: how many, of how many anything was heard, that they were delivered, that they arrived."""
+    """Count invitations (`sent`), and those with any status (`heard`), `delivered` (`told`), or delivered or opened."""
     of_send = deliveries.c.send_id == sends.c.send_id
     having = {
         "heard": exists().where(of_send),
@@ -175,7 +176,7 @@ def _sent(connection: Connection, of_interest: ColumnElement[bool]) -> pl.DataFr
 
 
 def _answered(connection: Connection, of_interest: ColumnElement[bool]) -> pl.DataFrame:
-    """Encounters that answered, and in which band."""
+    """Count the encounters with an answer, in total and by NPS band."""
     replied = sends.alias("replied")
     same_encounter = and_(
         replied.c.hospital == sends.c.hospital,

@@ -1,6 +1,6 @@
-"""The current word on every extracted row, and the journal of how it came to be.
+"""The latest decision for each extracted row, and the journal of all decisions.
 
-What is counted from these rows is in `funnel`; who was written to is in `sends`.
+`counts` counts these rows; `sends` stores the sends.
 """
 
 from collections.abc import Iterable
@@ -19,8 +19,8 @@ from track_pipeline.domain.encounter import ENCOUNTER_KEY
 from track_pipeline.domain.outcome_columns import outcome_kind, outcome_reason
 from track_pipeline.domain.outcomes import PLANNED, Outcome, OutcomeKind
 
-# The rows of a partition and area as the extract found them, and as the invitation decided on them.
-# Nulls are kept as empty strings.
+# The rows of a hospital-day and area: after the extract (`EXTRACTED`), and as the invitation decided (`DECIDED`).
+# Nulls are stored as empty strings.
 EXTRACTED: Final = pl.Schema(
     {
         "database": pl.String(),
@@ -36,11 +36,11 @@ EXTRACTED: Final = pl.Schema(
 DECIDED: Final = pl.Schema(
     {**EXTRACTED, "survey_uuid": pl.String(), "channel": pl.String(), "policy_version": pl.String()}
 )
-# What the journal calls a row that an extract put into an area.
+# The journal's result for a row that an extract assigned to an area.
 CLASSIFIED: Final = "classified"
 _JOURNALED: Final = ("hospital", "database", "encounter_id", "cohort_date", "result", "reason", "rule")
 _SUPPRESSED: Final = f"{OutcomeKind.SUPPRESSED}:"
-# Planned, and neither sent nor suppressed.
+# Planned, not suppressed, and without an invitation in the ledger.
 _WAITS: Final = and_(
     encounters.c.result == PLANNED,
     ~encounters.c.held.startswith(_SUPPRESSED),
@@ -50,9 +50,9 @@ _WAITS: Final = and_(
 
 @dataclass(frozen=True)
 class EncounterHistory:
-    """All that the ledger has on an encounter, as rows of the tables of the same names, oldest first.
+    """All rows of the ledger about an encounter, from the tables of the same names, oldest first.
 
-    Two databases may use one number, so look at `database`.
+    Two databases of a hospital may use the same number: `database` distinguishes them.
     """
 
     encounters: list[dict[str, Any]]
@@ -62,18 +62,18 @@ class EncounterHistory:
 
 
 class Encounters(Store):
-    """The part of the ledger that knows what was decided about every extracted row."""
+    """The part of the ledger that stores the decision for each extracted row."""
 
     def record_extract(self, hospital: str, cohort_date: date, area: str, rows: pl.DataFrame) -> None:
-        """Puts the extracted rows (`EXTRACTED`) in the place of the partition's rows of that area, and journals them.
+        """Replace the rows of a hospital-day and area with the extracted rows (`EXTRACTED`), and journal them.
 
-        `area` is an `Area` value or `unclassified`. A row that the invitation has decided on keeps its word until
+        `area` is an `Area` value or `unclassified`. A row that the invitation has decided keeps that decision until
         the invitation decides again.
         """
         fresh = self._rows(hospital, cohort_date, area, rows, EXTRACTED).with_columns(
             held=pl.lit(""), **dict.fromkeys(("survey_uuid", "channel", "policy_version"), pl.lit(""))
         )
-        # An extract plans nobody: what it found out is the area, by a rule of the hospital.
+        # An extract plans no send: it only assigns the area, by a rule of the hospital.
         found = fresh.with_columns(pl.col("result").replace(PLANNED, CLASSIFIED))
         with self._database.write() as connection:
             decided = _current(connection, hospital, cohort_date, area).filter(pl.col("policy_version") != "")
@@ -84,9 +84,9 @@ class Encounters(Store):
             _journal(connection, found, step="extract", version="rules_version")
 
     def record_plan(self, hospital: str, cohort_date: date, area: str, rows: pl.DataFrame) -> None:
-        """Puts the planned rows (`DECIDED`) in the place of the partition's rows of that area, and journals them.
+        """Replace the rows of a hospital-day and area with the decided rows (`DECIDED`), and journal them.
 
-        A row that was held and still is planned stays held.
+        A row that is still planned keeps its `held`.
         """
         fresh = self._rows(hospital, cohort_date, area, rows, DECIDED)
         with self._database.write() as connection:
@@ -98,7 +98,7 @@ class Encounters(Store):
             _journal(connection, fresh, step="invitation", version="policy_version")
 
     def _rows(self, hospital: str, cohort_date: date, area: str, rows: pl.DataFrame, shape: pl.Schema) -> pl.DataFrame:
-        """Rows of a step as rows of the table, nulls as empty texts."""
+        """Convert rows of a step to rows of the table, with nulls as empty strings."""
         return rows.select(pl.col(name).cast(kind) for name, kind in shape.items()).with_columns(
             pl.col(pl.String).fill_null(""),
             hospital=pl.lit(hospital),
@@ -108,18 +108,18 @@ class Encounters(Store):
         )
 
     def _note_extract(self, connection: Connection, hospital: str, cohort_date: date, area: str, rows: int) -> None:
-        place = {"hospital": hospital, "cohort_date": cohort_date, "area": area}
-        connection.execute(delete(extracts).where(*(extracts.c[name] == value for name, value in place.items())))
-        connection.execute(insert(extracts), place | {"rows": rows, "extracted_at": self._clock()})
+        key = {"hospital": hospital, "cohort_date": cohort_date, "area": area}
+        connection.execute(delete(extracts).where(*(extracts.c[name] == value for name, value in key.items())))
+        connection.execute(insert(extracts), key | {"rows": rows, "extracted_at": self._clock()})
 
     def hold(self, hospital: str, cohort_date: date, area: str, rows: pl.DataFrame) -> None:
-        """Notes and journals why planned encounters were not claimed.
+        """Record and journal why planned encounters were not claimed.
 
         rows: database, encounter_id, held (`deferred:<reason>` or `suppressed:<reason>`).
         """
         if rows.is_empty():
             return
-        said = rows.select(*ENCOUNTER_KEY, result=outcome_kind("held"), reason=outcome_reason("held"))
+        decided = rows.select(*ENCOUNTER_KEY, result=outcome_kind("held"), reason=outcome_reason("held"))
         statement = update(encounters).where(
             _of_partition(hospital, cohort_date, area),
             encounters.c.database == bindparam("of_database"),
@@ -131,10 +131,10 @@ class Encounters(Store):
         )
         with self._database.write() as connection:
             connection.execute(statement, values.to_dicts())
-            self._note(connection, hospital, cohort_date, "dispatch", said)
+            self._note(connection, hospital, cohort_date, "dispatch", decided)
 
     def note(self, hospital: str, cohort_date: date, step: str, rows: pl.DataFrame) -> None:
-        """Journals what a step decided about encounters: database, encounter_id, result, reason (empty for none)."""
+        """Journal a step's decisions about encounters: database, encounter_id, result, reason (empty for none)."""
         with self._database.write() as connection:
             self._note(connection, hospital, cohort_date, step, rows)
 
@@ -152,7 +152,7 @@ class Encounters(Store):
         _journal(connection, journal, step=step, version="version")
 
     def volumes(self, hospital: str, area: str, dates: Iterable[date]) -> dict[date, int]:
-        """Rows per day of the hospital's area; a day that was never extracted is not among them."""
+        """Return the extracted rows per date of the hospital's area; dates that were never extracted are missing."""
         statement = select(extracts.c.cohort_date, extracts.c.rows).where(
             extracts.c.hospital == hospital, extracts.c.area == area, extracts.c.cohort_date.in_(list(dates))
         )
@@ -160,7 +160,7 @@ class Encounters(Store):
             return dict(fetch(connection, statement).rows())
 
     def suppressed(self, hospital: str, cohort_date: date) -> pl.DataFrame:
-        """Planned encounters of a partition that were dropped at the moment of sending, for good.
+        """Return the planned encounters of a hospital-day that were suppressed when they should have been sent.
 
         Columns: database, encounter_id, area, survey_uuid, channel.
         """
@@ -176,9 +176,9 @@ class Encounters(Store):
             )
 
     def unsent_partitions(self, date_from: date, date_to: date, held: Outcome | None = None) -> list[tuple[date, str]]:
-        """Days (both ends included) and hospitals with planned rows that were neither sent nor suppressed.
+        """Return the hospital-days (both dates included) with planned rows that were neither sent nor suppressed.
 
-        `held`: only those that wait for exactly that, such as `deferred:window`.
+        `held`: only rows held with exactly this outcome, such as `deferred:window`.
         """
         statement = (
             select(encounters.c.cohort_date, encounters.c.hospital)
@@ -194,7 +194,7 @@ class Encounters(Store):
             return fetch(connection, statement).rows()
 
     def suppress_waiting(self, hospital: str, before: date, held: Outcome) -> int:
-        """Notes and journals that planned rows of earlier days that still wait will not go; returns how many."""
+        """Hold planned rows of earlier cohort dates that still wait, with the outcome `held`; return how many."""
         columns = [encounters.c[name] for name in ("cohort_date", "area", *ENCOUNTER_KEY)]
         earlier = (encounters.c.hospital == hospital, encounters.c.cohort_date < before)
         with self._database.read() as connection:
@@ -204,7 +204,7 @@ class Encounters(Store):
         return waiting.height
 
     def history(self, hospital: str, encounter_id: int) -> EncounterHistory:
-        """All that is known of an encounter of the hospital; empty lists when nothing is."""
+        """Return all rows about an encounter of the hospital; empty lists when there are none."""
         with self._database.read() as connection:
             rows = {
                 table.name: fetch(
@@ -242,6 +242,6 @@ def _replace(connection: Connection, hospital: str, cohort_date: date, area: str
 
 
 def _journal(connection: Connection, rows: pl.DataFrame, *, step: str, version: str) -> None:
-    """Adds what a step decided to the journal; `version` is the column with the version of what it decided by."""
+    """Add a step's decisions to the journal; `version` is the column with the version of the rules or policy used."""
     decided = rows.select(*_JOURNALED, step=pl.lit(step), version=version, at="updated_at")
     insert_new(connection, decisions, decided)

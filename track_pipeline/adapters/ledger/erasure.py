@@ -1,6 +1,6 @@
-"""What is forgotten, after a while or because a person asks for it (LGPD, article 18).
+"""Deletion of personal data: by retention time, or on a person's request (LGPD, article 18).
 
-That somebody was written to is never forgotten, only who it was: nobody must be asked twice, and counts must stay.
+Sends are never deleted, only the person keys on them: an encounter must not be contacted twice, and counts must stay.
 """
 
 from collections.abc import Iterable
@@ -17,10 +17,10 @@ from track_pipeline.domain.channels import OptOutChannel
 
 
 class Erasure(Store):
-    """The part of the ledger that forgets."""
+    """The part of the ledger that deletes personal data."""
 
     def purge(self, before: date) -> dict[str, int]:
-        """Deletes sightings of earlier days and comments of earlier answers; returns how many of each, by table."""
+        """Delete sightings of cohort dates and comments of answers before a day; return the row counts by table."""
         earlier = select(answers.c.send_id).where(answers.c.answered_at < start_of(before))
         conditions = {sightings: sightings.c.cohort_date < before, comments: comments.c.send_id.in_(earlier)}
         with self._database.write() as connection:
@@ -30,17 +30,18 @@ class Erasure(Store):
             }
 
     def sends_of_person(self, keys: Iterable[str]) -> pl.DataFrame:
-        """The sends with any of the keys: database, encounter_id, cpf_key, phone_key, email_key."""
+        """Return the sends with any of the person keys: database, encounter_id, cpf_key, phone_key, email_key."""
         given = set(keys)
         columns = (sends.c.database, sends.c.encounter_id, *PERSON)
         with self._database.read() as connection:
             return fetch(connection, select(*columns).where(or_(*(one_of(connection, key, given) for key in PERSON))))
 
     def erase_person(self, keys: Iterable[str]) -> dict[str, int]:
-        """Forgets who the sends with any of the keys went to; returns the rows touched, by table.
+        """Erase a person from the ledger and return the number of changed rows by table.
 
-        Deletes the comments to these sends, and sightings and consents of the person: of the keys given and of those
-        beside them on a send. The sends stay, without keys. All these keys are opted out of everything, for good.
+        The person's keys are the given ones and all other keys on sends with a given one. Deletes the comments on
+        these sends, and the sightings and consents of these keys. The sends stay, without keys. All these keys are
+        opted out of every channel permanently.
         """
         given = set(keys)
         with self._database.write() as connection:

@@ -1,6 +1,6 @@
-"""Frames in and frames out of the ledger's database, whole: one statement for many rows, on both databases.
+"""Reads and writes whole polars frames in the ledger's database, many rows per statement, on both databases.
 
-What is looked for travels as one JSON document, or one array, since the number of binds is limited.
+Lookup values are sent as one JSON document or one array, because the number of bind parameters is limited.
 """
 
 import json
@@ -41,39 +41,39 @@ _POLARS: Final[dict[type, pl.DataType]] = {
     date: pl.Date(),
     datetime: UTC_TIME,
 }
-# As SQLAlchemy writes instants for SQLite, which compares them as texts; PostgreSQL is told the zone.
+# SQLite: SQLAlchemy's text format of instants, since SQLite compares them as texts. PostgreSQL: with the time zone.
 _INSTANT: Final = {"sqlite": "%Y-%m-%d %H:%M:%S%.6f", "postgresql": "%Y-%m-%d %H:%M:%S%.6f+00"}
-# So many rows are some megabytes.
+# This number of rows takes a few megabytes.
 _ROWS_AT_ONCE: Final = 20_000
 
 
 def fetch(connection: Connection, statement: Select[Any] | CompoundSelect[Any]) -> pl.DataFrame:
-    """The rows of a query as a frame, names and types as the query says; instants are UTC."""
+    """Return the rows of a query as a frame with the query's column names and types; instants are UTC."""
     schema = {each.name: _POLARS[each.type.python_type] for each in statement.selected_columns}
     rows = [tuple(row) for row in connection.execute(statement)]
-    # Most of what is looked for is not there, and a frame of no rows is made more quickly so.
+    # Most lookups find nothing, and an empty frame is faster to build this way.
     return pl.DataFrame(rows, schema=schema, orient="row") if rows else pl.DataFrame(schema=schema)
 
 
 def insert_rows(connection: Connection, table: Table, rows: pl.DataFrame) -> None:
-    """Inserts rows, whose columns are the table's or some of them. Raises ValueError for instants without a zone."""
+    """Insert rows whose columns are all or some of the table's. Raises ValueError for instants without a zone."""
     _insert(connection, _insert_into(connection, table), rows)
 
 
 def insert_new(connection: Connection, table: Table, rows: pl.DataFrame) -> int:
-    """Inserts the rows that break no unique constraint, and returns how many."""
+    """Insert the rows that break no unique constraint, and return how many."""
     return _insert(connection, _insert_into(connection, table).on_conflict_do_nothing(), rows)
 
 
 def put(connection: Connection, table: Table, rows: pl.DataFrame) -> None:
-    """Inserts whole rows, each in the place of the one with its primary key."""
+    """Insert whole rows; each replaces the row with the same primary key."""
     statement = _insert_into(connection, table)
     values = {each.name: statement.excluded[each.name] for each in table.c if not each.primary_key}
     _insert(connection, statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=values), rows)
 
 
 def one_of(connection: Connection, values_of: ColumnElement[T], values: Iterable[T]) -> ColumnElement[bool]:
-    """Among the values, however many."""
+    """Return the condition that a column is one of any number of values."""
     listed = values.to_list() if isinstance(values, pl.Series) else list(values)
     if connection.dialect.name == "postgresql":
         return values_of == any_(_array(values_of, listed))
@@ -83,10 +83,11 @@ def one_of(connection: Connection, values_of: ColumnElement[T], values: Iterable
 def one_of_pairs(
     connection: Connection, one: ColumnElement[T], other: ColumnElement[U], pairs: pl.DataFrame
 ) -> ColumnElement[bool]:
-    """Among the pairs, a frame of two columns; on SQLite also among those that can be made of their halves.
+    """Return the condition that two columns match a pair of the two-column frame.
 
-    Each finds the index of the two so: SQLite does not for pairs, and a PostgreSQL that has no statistics yet takes
-    an index of `one` alone, however little that tells apart, for two lists.
+    On SQLite it also matches every other combination of the first and second values. Both forms make the database
+    use the index of the two columns: SQLite does not use it for pairs, and PostgreSQL without statistics uses an
+    index of `one` alone for two lists, even if that index is not selective.
     """
     first, second = pairs.iter_columns()
     if connection.dialect.name == "postgresql":
@@ -100,7 +101,7 @@ def one_of_pairs(
 
 
 class _Array(UserDefinedType[str]):
-    """PostgreSQL's array of a type, written out: a constant to the planner, as a cast of a text would not be."""
+    """PostgreSQL's array of a type as a literal: the planner treats it as a constant, unlike a cast of a text."""
 
     cache_ok = True
     render_bind_cast = True
@@ -114,7 +115,7 @@ class _Array(UserDefinedType[str]):
 
 
 def _array(values_of: ColumnElement[T], values: list[T]) -> ColumnElement[Any]:
-    """An array as PostgreSQL reads it; the driver takes as long to write one as the database to look for its values."""
+    """Build an array literal of PostgreSQL as text; the driver's own conversion takes as long as the whole lookup."""
     texts = [*map(str, values)]
     all_of_them = "".join(texts)
     if '"' in all_of_them or "\\" in all_of_them:
@@ -128,7 +129,7 @@ def _insert_into(connection: Connection, table: Table) -> postgresql.Insert | sq
 
 
 def _insert(connection: Connection, statement: postgresql.Insert | sqlite.Insert, rows: pl.DataFrame) -> int:
-    """Inserts the rows as the statement says, and returns how many it inserted."""
+    """Run an insert statement for the rows and return how many it inserted."""
     insert = _insert_on_postgresql if connection.dialect.name == "postgresql" else _insert_on_sqlite
     parts = _written(rows, connection.dialect.name).iter_slices(_ROWS_AT_ONCE)
     return sum(insert(connection, statement, part) for part in parts)
@@ -137,7 +138,7 @@ def _insert(connection: Connection, statement: postgresql.Insert | sqlite.Insert
 def _insert_on_postgresql(
     connection: Connection, statement: postgresql.Insert | sqlite.Insert, rows: pl.DataFrame
 ) -> int:
-    """As a JSON document: a row at a time would be sent, and planned, a row at a time."""
+    """Insert the rows as one JSON document: executemany would send and plan each row separately."""
     of_row = [column(name, statement.table.c[name].type) for name in rows.columns]
     document = cast(literal(rows.write_json(), String()), postgresql.JSON)
     read = func.json_to_recordset(document).table_valued(*of_row).render_derived(with_types=True)
@@ -146,7 +147,7 @@ def _insert_on_postgresql(
 
 
 def _insert_on_sqlite(connection: Connection, statement: postgresql.Insert | sqlite.Insert, rows: pl.DataFrame) -> int:
-    """By the driver, which knows all the types that are left: SQLAlchemy would look at each value once more."""
+    """Insert the rows with the driver directly: it knows all remaining types, and SQLAlchemy would check each value."""
     compiled = statement.inline().compile(connection, column_keys=rows.columns, for_executemany=True)
     values = rows.select(compiled.positiontup or []).rows()
     options = {"preserve_rowcount": True}
@@ -154,9 +155,9 @@ def _insert_on_sqlite(connection: Connection, statement: postgresql.Insert | sql
 
 
 def _written(rows: pl.DataFrame, dialect: str) -> pl.DataFrame:
-    """The rows with days and instants as texts that the database reads."""
+    """Convert dates and instants of the rows to texts that the database reads."""
     instants = {name: kind for name, kind in rows.schema.items() if isinstance(kind, pl.Datetime)}
     if any(kind.time_zone is None for kind in instants.values()):
-        raise ValueError("the ledger takes no datetime without a time zone")
+        raise ValueError("a datetime without a time zone cannot be written to the ledger; make it aware first")
     written = (pl.col(name).dt.convert_time_zone("UTC").dt.strftime(_INSTANT[dialect]) for name in instants)
     return rows.with_columns(pl.col(pl.Date).dt.strftime("%Y-%m-%d"), *written)

@@ -1,4 +1,4 @@
-"""Whether a ledger is there, migrated and writable, found out without changing anything in it."""
+"""A check that a ledger exists, is migrated and is writable, without changing its data."""
 
 from contextlib import closing
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from track_pipeline.adapters.ledger.tables import metadata
 
 @dataclass(frozen=True)
 class LedgerHealth:
-    """Where a ledger is (no user, no password), the newest migration that it has, and the one that it should have."""
+    """The address of a ledger (no user, no password), its newest migration, and the migration it should have."""
 
     place: str
     version: str | None
@@ -19,10 +19,10 @@ class LedgerHealth:
 
 
 def ledger_health(url: str) -> LedgerHealth:
-    """Looks at the ledger at `url` and, where it is migrated, tries the right to write to each of its tables.
+    """Check the ledger at `url`; if it is migrated, also check the right to write to each of its tables.
 
-    A SQLite file is created, empty, when there is none. Raises ConfigError for a URL of another kind, LedgerError
-    when the database cannot be reached, read or written.
+    A missing SQLite file is created empty. Raises ConfigError for a URL of another kind, LedgerError when the
+    database cannot be reached, read or written.
     """
     with closing(connect(url)) as database:
         with database.read() as connection:

@@ -1,4 +1,4 @@
-"""The ledger: its parts, each with a subject of its own, and how to open it."""
+"""The ledger: the object that holds its parts, one per subject, and the function that opens it."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -19,8 +19,8 @@ from track_pipeline.adapters.ledger.sends import Sends
 class Ledger:
     """The permanent record of sends, decisions, answers and opt-outs; safe to share between threads.
 
-    Every method of a part is one transaction, committed when it returns; those that write take turns across processes.
-    All raise LedgerError when the database cannot be reached, read or written.
+    Every method of a part is one transaction, committed when it returns; writers of all processes run one at a time.
+    Every method raises LedgerError when the database cannot be reached, read or written.
     """
 
     def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
@@ -40,14 +40,14 @@ class Ledger:
         return f"<Ledger {self._database!r}>"
 
     def close(self) -> None:
-        """Closes all connections."""
+        """Close all connections."""
         self._database.close()
 
 
 def open_ledger(url: str, *, clock: Callable[[], datetime]) -> Ledger:
-    """Opens the ledger at `sqlite:///<file>` or `postgresql://...` and migrates it when it lacks a migration.
+    """Open the ledger at `sqlite:///<file>` or `postgresql://...` and run the migrations it lacks.
 
-    `clock` gives the present instant, in any time zone. The SQLite file and its folder are created when there are
-    none. Raises ConfigError for a URL of another kind, LedgerError when the database cannot be opened.
+    `clock` returns the present instant, in any time zone. A missing SQLite file and its folder are created.
+    Raises ConfigError for a URL of another kind, LedgerError when the database cannot be opened.
     """
     return Ledger(open_database(url), lambda: clock().astimezone(UTC))

@@ -1,8 +1,8 @@
-"""Runs the ledger's migrations from code: no alembic.ini, no command line.
+"""Runs the ledger's migrations from code, without alembic.ini or Alembic's command line.
 
-A new one is begun with
+Create a new migration with
 `python -c "from alembic import command; from track_pipeline.adapters.ledger.migrate import config;
-command.revision(config(), 'what changes', rev_id='0002')"` and filled in by hand.
+command.revision(config(), 'what changes', rev_id='0002')"`, then write its statements by hand.
 """
 
 from pathlib import Path
@@ -16,16 +16,16 @@ from track_pipeline.errors import ConfigError
 
 
 def config(connection: Connection | None = None) -> Config:
-    """Alembic's configuration; migrations run on `connection`, inside its transaction."""
+    """Return Alembic's configuration; migrations run on `connection`, inside its transaction."""
     result = Config(attributes={"connection": connection})
-    # Alembic interpolates, so a percent sign in the path has to be doubled.
+    # Alembic interpolates options, so a percent sign in the path must be doubled.
     result.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     result.set_main_option("file_template", "%%(rev)s_%%(slug)s")
     return result
 
 
 def upgrade(connection: Connection) -> None:
-    """Runs the migrations that are lacking.
+    """Run the missing migrations.
 
     Raises ConfigError when a newer version of this software has migrated the ledger.
     """

@@ -1,6 +1,6 @@
-"""What the ledger knows of people: opt-outs, consents, deaths, sightings and earlier invitations.
+"""The ledger's data about people: opt-outs, consents, deaths, sightings and earlier invitations.
 
-People are keyed hashes. Opt-outs are permanent until they are removed.
+People are identified by person keys (keyed hashes). An opt-out is in force until it is removed.
 """
 
 from collections.abc import Collection, Iterable
@@ -24,55 +24,58 @@ from track_pipeline.domain.channels import Channel, OptOutChannel
 from track_pipeline.domain.encounter import ENCOUNTER_KEY, GROUP_TIME_ZONE, LEDGER_ENCOUNTER_KEY
 from track_pipeline.domain.identity import KEY_COLUMNS
 
-# What may be brought in about many people at once.
+# Columns of imported opt-outs and consents.
 OPT_OUTS: Final = pl.Schema({"person_key": pl.String(), "channel": pl.String(), "source": pl.String()})
 CONSENTS: Final = pl.Schema({**OPT_OUTS, "given_at": pl.Date(), "text_version": pl.String()})
 
 _ONE: Final = ["person_key", "channel"]
-# A hospital-day's encounters, a row for each key of their people.
+# The encounters of a hospital-day, one row per person key.
 SEEN: Final = pl.Schema(
     {"person_key": pl.String(), "database": pl.String(), "encounter_id": pl.Int64(), "died": pl.Boolean()}
 )
 
 
 class People(Store):
-    """The part of the ledger that knows people, by their keyed hashes."""
+    """The part of the ledger that stores data about people, by person key."""
 
     def opt_out(self, person_key: str, channel: OptOutChannel, source: str) -> bool:
-        """Records that a person refuses a channel; False when they already did."""
+        """Record a person's opt-out of a channel; False when it is already recorded."""
         row = {"person_key": person_key, "channel": channel, "source": source}
         return self.opt_out_many(pl.DataFrame([row], schema=OPT_OUTS)) > 0
 
     def opt_out_many(self, rows: pl.DataFrame) -> int:
-        """Records that people (`OPT_OUTS`) refuse a channel; returns for how many of the rows that is new."""
+        """Record opt-outs (`OPT_OUTS`) and return how many of them are new."""
         rows = rows.select(OPT_OUTS.names()).with_columns(added_at=pl.lit(self._clock()))
         with self._database.write() as connection:
             return insert_new(connection, opt_outs, rows)
 
     def opt_in(self, person_key: str, channel: OptOutChannel) -> bool:
-        """Undoes the person's opt-out of exactly that channel; False when there is none."""
+        """Remove the person's opt-out of exactly that channel; False when there is none."""
         statement = update(opt_outs).where(opt_outs.c.person_key == person_key, opt_outs.c.channel == channel, ACTIVE)
         with self._database.write() as connection:
             return connection.execute(statement.values(removed_at=self._clock())).rowcount > 0
 
     def opt_outs(self) -> pl.DataFrame:
-        """All active opt-outs, oldest first: person_key, channel, source, added_at."""
+        """Return all active opt-outs, oldest first: person_key, channel, source, added_at."""
         columns = (opt_outs.c.person_key, opt_outs.c.channel, opt_outs.c.source, opt_outs.c.added_at)
         with self._database.read() as connection:
             return fetch(connection, select(*columns).where(ACTIVE).order_by(opt_outs.c.added_at, opt_outs.c.id))
 
     def opted_out(self, keys: Iterable[str], known_at: datetime) -> pl.DataFrame:
-        """The active opt-outs of those people that were recorded by an instant: person_key, channel."""
+        """Return the active opt-outs of the keys that were recorded at or before `known_at`: person_key, channel."""
         with self._database.read() as connection:
             return active_opt_outs(connection, keys, known_at)
 
     def record_consents(self, rows: pl.DataFrame) -> int:
-        """Records evidence of consent (`CONSENTS`), the newest per person and channel; returns how many had none."""
+        """Record evidence of consent (`CONSENTS`), keeping the newest per person and channel.
+
+        Returns how many pairs of person and channel had no consent before.
+        """
         rows = rows.select(CONSENTS.names()).with_columns(recorded_at=pl.lit(self._clock()))
         with self._database.write() as connection:
             which = one_of(connection, consents.c.person_key, rows.get_column("person_key"))
             known = fetch(connection, select(consents).where(which))
-            # Of two on one day, the one that was there stays.
+            # If two consents have the same date, the stored one stays.
             newest = pl.concat([known, rows.select(known.columns)]).sort(
                 "given_at", descending=True, maintain_order=True
             ).unique(_ONE, keep="first", maintain_order=True)  # fmt: skip
@@ -80,17 +83,17 @@ class People(Store):
             return newest.height - known.height
 
     def consented(self, keys: Iterable[str], channel: Channel) -> pl.DataFrame:
-        """Who of those people agreed to the channel: person_key."""
+        """Return the keys with a consent for the channel: person_key."""
         statement = select(consents.c.person_key).where(consents.c.channel == channel)
         with self._database.read() as connection:
             return fetch(connection, statement.where(one_of(connection, consents.c.person_key, keys)))
 
     def recent_contacts(self, keys: Collection[str], *, cohort_from: date, cohort_before: date) -> pl.DataFrame:
-        """Standing invitations, of any hospital, to people with one of the keys: one row per key and invitation.
+        """Return the invitations of all hospitals, except rejected ones, to people with one of the keys.
 
-        `cohort_from` is included, `cohort_before` is not. Columns: person_key, hospital, database, encounter_id,
-        survey_uuid, cohort_date, answered_on (the last day on which the encounter's survey was answered, null
-        without an answer).
+        One row per key and invitation. `cohort_from` is included, `cohort_before` is not. Columns: person_key,
+        hospital, database, encounter_id, survey_uuid, cohort_date, answered_on (the last day on which the encounter's
+        survey was answered, null without an answer).
         """
         encounter = [sends.c[name] for name in LEDGER_ENCOUNTER_KEY]
         answered_at = func.max(answers.c.answered_at).label("answered_at")
@@ -113,7 +116,7 @@ class People(Store):
         )
 
     def record_sightings(self, hospital: str, cohort_date: date, rows: pl.DataFrame) -> None:
-        """Puts the encounters that were extracted (`SEEN`) in the place of what was seen on that hospital-day."""
+        """Replace the sightings of a hospital-day with the extracted encounters (`SEEN`)."""
         seen = rows.drop_nulls("person_key").group_by(*ENCOUNTER_KEY, "person_key").agg(pl.col("died").any())
         values = seen.with_columns(hospital=pl.lit(hospital), cohort_date=pl.lit(cohort_date))
         of_day = and_(sightings.c.cohort_date == cohort_date, sightings.c.hospital == hospital)
@@ -122,6 +125,6 @@ class People(Store):
             insert_rows(connection, sightings, values)
 
     def died(self, keys: Iterable[str]) -> pl.DataFrame:
-        """Who of those people was seen to have died, on whatever day and in whatever hospital: person_key."""
+        """Return the keys recorded as died, on any day and in any hospital: person_key."""
         with self._database.read() as connection:
             return known_to_have_died(connection, keys)

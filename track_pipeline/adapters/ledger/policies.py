@@ -1,4 +1,4 @@
-"""The policies that sends were made under, kept whole for as long as the sends are."""
+"""The complete policies under which sends were made, kept as long as the sends."""
 
 import polars as pl
 from sqlalchemy import select
@@ -9,10 +9,10 @@ from track_pipeline.adapters.ledger.tables import policies
 
 
 class Policies(Store):
-    """The part of the ledger that keeps policies."""
+    """The part of the ledger that stores policies."""
 
     def remember(self, version: str, document: str) -> None:
-        """Keeps the policy (as JSON) that sends of that version are made under; one that is there stays as it is."""
+        """Store the policy (as JSON) of a version; a stored one is not changed."""
         if self.document(version) is not None:
             return
         row = {"version": version, "document": document, "first_used_at": self._clock()}
@@ -20,6 +20,6 @@ class Policies(Store):
             insert_new(connection, policies, pl.DataFrame([row]))
 
     def document(self, version: str) -> str | None:
-        """The policy of a version, as JSON; None when nothing was sent under it."""
+        """Return the policy of a version as JSON; None when it is not stored, since nothing was sent under it."""
         with self._database.read() as connection:
             return connection.execute(select(policies.c.document).where(policies.c.version == version)).scalar()

@@ -16,11 +16,11 @@ from track_pipeline.domain.waves import INVITE
 
 PERSON: Final = tuple(sends.c[name] for name in KEY_COLUMNS)
 
-# Of several sends to one encounter, the one that tells what became of it comes first.
+# Sorts the sends of one encounter: the one that decides its outcome comes first.
 OUTCOME_ORDER: Final = case({state.value: rank for state, rank in TELLING.items()}, value=sends.c.state)
 IS_INVITATION: Final = and_(sends.c.wave == INVITE.key, ~sends.c.extra)
-# The invitation of an encounter under the day of its row. No index of days is wanted here: by its number an encounter
-# has a handful of sends, by its day it has everybody's.
+# The invitation of an encounter with the cohort date of its row. `coalesce` keeps the planner from using an index of
+# dates: an encounter number has a handful of sends, a date has those of all encounters.
 IS_INVITATION_OF_ROW: Final = and_(
     sends.c.hospital == encounters.c.hospital,
     sends.c.encounter_id == encounters.c.encounter_id,
@@ -36,9 +36,10 @@ ACTIVE: Final = opt_outs.c.removed_at.is_(None)
 def standing_invitations(
     connection: Connection, keys: Mapping[str, Iterable[str]], names: Iterable[str]
 ) -> pl.DataFrame:
-    """Invitations that were not rejected: `person_key`, then the columns named; a select per kind of key.
+    """Return the invitations that were not rejected: `person_key`, then the columns `names`.
 
-    Found by the keys alone: with another condition a planner without statistics takes an index that is no use.
+    One select runs per kind of key.
+    The query filters by the keys alone: with other conditions, a planner without statistics chooses a useless index.
     """
     also = [name for name in ("wave", "extra", "state") if name not in names]
     columns = [sends.c[name] for name in (*names, *also)]
@@ -57,18 +58,21 @@ def standing_invitations(
 
 
 def of_encounters(connection: Connection, frame: pl.DataFrame) -> ColumnElement[bool]:
-    """Sends to the encounters of a frame and a few more, where two databases use one number: as the index finds."""
+    """Return the condition for sends to the encounters of a frame, by hospital and number, which the index supports.
+
+    It also matches the encounter with the same number in another database of the hospital.
+    """
     return one_of_pairs(connection, sends.c.hospital, sends.c.encounter_id, frame.select("hospital", "encounter_id"))
 
 
 def known_to_have_died(connection: Connection, keys: Iterable[str]) -> pl.DataFrame:
-    """Who of those people was seen to have died, on whatever day and in whatever hospital: person_key."""
+    """Return the keys recorded as died, on any day and in any hospital: person_key."""
     died = select(sightings.c.person_key).where(one_of(connection, sightings.c.person_key, keys), sightings.c.died)
     return fetch(connection, died.distinct())
 
 
 def active_opt_outs(connection: Connection, keys: Iterable[str], known_at: datetime | None = None) -> pl.DataFrame:
-    """The active opt-outs of those people, or only those recorded by an instant: person_key, channel."""
+    """Return the active opt-outs of the keys: person_key, channel; with `known_at`, those recorded by then."""
     statement = select(opt_outs.c.person_key, opt_outs.c.channel).where(ACTIVE)
     if known_at is not None:
         statement = statement.where(opt_outs.c.added_at <= known_at)

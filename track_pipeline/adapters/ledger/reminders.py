@@ -1,6 +1,6 @@
-"""What has to be known before anybody is reminded: who has not answered, who died or came back, what is due.
+"""The data for reminders: who has not answered, who died or returned, and which cohorts are due.
 
-Whether a person is reminded is decided elsewhere, and for good only by a claim.
+The domain decides whether a person is reminded; the claim makes the final decision.
 """
 
 from datetime import UTC, date, timedelta
@@ -28,24 +28,26 @@ from track_pipeline.domain.reminders import CANDIDATES
 from track_pipeline.domain.sends import SendState
 from track_pipeline.domain.waves import INVITE, Wave
 
-# Statuses of a message that will not arrive at that address or number.
+# Delivery statuses that mean a message will not arrive at its address or number.
 FAILED: Final = ("bounced", "refused", "failed")
 
 
 class Reminders(Store):
-    """The part of the ledger that knows whom a reminder would reach, and whether it is due."""
+    """The part of the ledger that finds reminder candidates and due cohorts."""
 
     def candidates(
         self, hospital: str, cohort_date: date, area: str, planned: pl.DataFrame | None = None
     ) -> pl.DataFrame:
-        """The encounters of a partition and area whose invitation was sent (`CANDIDATES`), in order of inviting.
+        """Return the encounters of a hospital-day and area whose invitation was sent (`CANDIDATES`), oldest first.
 
-        `planned`: database, encounter_id, cpf_key, phone_key, email_key; what the hospital says now, as far as the lake
-        has it. The keys of a candidate are these, and the invitation's where there is none; what is known of the person
-        by any key of either counts. An answer to any send counts for the encounter, as does a message that did not
-        arrive (`FAILED`) for its channel. The person was seen, in any hospital, to have died, or to have another
-        encounter on a later day. Of several reminders of a wave, the one that tells. Without any key nothing is known
-        of a person, who therefore is no candidate.
+        `planned`: database, encounter_id, cpf_key, phone_key, email_key; the hospital's current data, if the lake has
+        it. A candidate gets these keys, and the invitation's key where one is null; lookups use the keys of both.
+        An invitation without any key gives no candidate, since nothing can be looked up for its person.
+
+        - answered: an answer to any send of the encounter.
+        - bounced, per channel: a message of that channel did not arrive (`FAILED`).
+        - died_since, returned_since: any hospital recorded the person's death, or another encounter on a later day.
+        - reminders: one send per reminder wave, the one first in `OUTCOME_ORDER`.
         """
         with self._database.read() as connection:
             invited = _invited(connection, hospital, cohort_date, area)
@@ -56,11 +58,11 @@ class Reminders(Store):
             keys = people.get_column("person_key").unique()
             sent = _sends_to(connection, hospital, invited)
             seen = _seen_after(connection, keys, cohort_date)
-            # By the encounter too: whoever dies in hospital may have other contacts there than the invitation's.
+            # Also by the encounter's key: the hospital may record a death under other contacts than the invitation's.
             itself = invited.select(*ENCOUNTER_KEY, person_key=ENCOUNTER_PERSON_KEY)
             died = known_to_have_died(connection, pl.concat([keys, itself.get_column("person_key")]))
             opted_out = active_opt_outs(connection, keys)
-        # Two hospitals may read one database: the same encounter seen by the other is no return.
+        # Two hospitals may read one database: the same encounter recorded by both is not a return.
         another = pl.any_horizontal(pl.col(name) != pl.col(f"{name}_seen") for name in ENCOUNTER_KEY)
         returned = people.join(seen, on="person_key", suffix="_seen").filter(another).select(ENCOUNTER_KEY).unique()
         dead = pl.concat([people, itself]).join(died, on="person_key", how="semi").select(ENCOUNTER_KEY).unique()
@@ -71,7 +73,7 @@ class Reminders(Store):
         )
         invited = invited.with_columns(pl.coalesce(now.get_column(key), invited.get_column(key)) for key in KEY_COLUMNS)
         for found in (
-            _told_by(sent),
+            _summary_of(sent),
             dead.with_columns(died_since=pl.lit(value=True)),
             returned.with_columns(returned_since=pl.lit(value=True)),
             refused,
@@ -82,9 +84,9 @@ class Reminders(Store):
         ).select(pl.col(name).cast(kind) for name, kind in CANDIDATES.items())  # fmt: skip
 
     def cohorts_due(self, wave: Wave, invited_from: date, invited_to: date) -> list[tuple[date, str]]:
-        """Cohort days and hospitals with invitations sent on those days (both included) that nothing came of.
+        """Return the hospital-days with an invitation sent on these days (both included) and still open for the wave.
 
-        Nothing: no answer to any send of the encounter, and no send of the wave. By day, then hospital.
+        Open: no answer to any send of the encounter, and no send of the wave. Sorted by cohort date, then hospital.
         """
         later = sends.alias("later")
         closed = (
@@ -102,7 +104,7 @@ class Reminders(Store):
             .where(
                 sends.c.claimed_at >= start_of(invited_from),
                 sends.c.claimed_at < start_of(invited_to + timedelta(days=1)),
-                # By a clock that is right, the invitation comes after the day of its visit.
+                # With a correct clock, an invitation is sent after its cohort date.
                 sends.c.cohort_date < invited_to,
                 IS_INVITATION,
                 sends.c.state == SendState.SENT,
@@ -116,7 +118,7 @@ class Reminders(Store):
 
 
 def _invited(connection: Connection, hospital: str, cohort_date: date, area: str) -> pl.DataFrame:
-    """The invitations that were sent. A claim sees to it that an encounter has one at most."""
+    """Return the invitations that were sent; a claim ensures that an encounter has at most one."""
     statement = select(
         *(sends.c[name] for name in (*ENCOUNTER_KEY, "unit", "setor", "survey_uuid")),
         sends.c.channel.label("invite_channel"),
@@ -131,13 +133,13 @@ def _invited(connection: Connection, hospital: str, cohort_date: date, area: str
         or_(*(key.is_not(None) for key in PERSON)),
     )
     found = fetch(connection, statement.order_by(sends.c.claimed_at, sends.c.encounter_id, sends.c.database))
-    # Nobody is invited before the day after the visit: a clock that was behind must not bring the reminder forward.
+    # Invitations are sent the day after the encounter at the earliest: a slow clock must not make a reminder too early.
     earliest = start_of(cohort_date + timedelta(days=1))
     return found.with_columns(pl.max_horizontal("invited_at", pl.lit(earliest.astimezone(UTC))))
 
 
 def _sends_to(connection: Connection, hospital: str, invited: pl.DataFrame) -> pl.DataFrame:
-    """All sends to encounters of the hospital, of several of one wave the most telling first."""
+    """Return all sends to encounters of the hospital, in `OUTCOME_ORDER`, then by the time of the claim."""
     failed = exists().where(deliveries.c.send_id == sends.c.send_id, deliveries.c.status.in_(FAILED))
     statement = select(
         *(sends.c[name] for name in (*ENCOUNTER_KEY, "wave", "channel", "state")),
@@ -148,17 +150,17 @@ def _sends_to(connection: Connection, hospital: str, invited: pl.DataFrame) -> p
     return fetch(connection, statement.order_by(OUTCOME_ORDER, sends.c.claimed_at, sends.c.send_id))
 
 
-def _told_by(sent: pl.DataFrame) -> pl.DataFrame:
-    """What all sends of an encounter say together."""
+def _summary_of(sent: pl.DataFrame) -> pl.DataFrame:
+    """Summarize all sends of each encounter: answered, <channel>_bounced, reminders (wave, state, channel, at)."""
 
     def bounced(channel: Channel) -> pl.Expr:
         return pl.col("failed").filter(pl.col("channel") == channel.value).any().alias(f"{channel}_bounced")
 
-    telling = sent.unique([*ENCOUNTER_KEY, "wave"], keep="first", maintain_order=True).filter(
+    best_of_wave = sent.unique([*ENCOUNTER_KEY, "wave"], keep="first", maintain_order=True).filter(
         pl.col("wave") != INVITE.key
     )
     reminders = (
-        telling.sort("at", maintain_order=True)
+        best_of_wave.sort("at", maintain_order=True)
         .group_by(ENCOUNTER_KEY, maintain_order=True)
         .agg(reminders=pl.struct("wave", "state", "channel", "at"))
     )
@@ -178,7 +180,7 @@ def _keys_of(planned: pl.DataFrame | None) -> pl.DataFrame:
 
 
 def _by_key(rows: pl.DataFrame) -> pl.DataFrame:
-    """One row per encounter and key of its person: database, encounter_id, person_key."""
+    """Return one row per encounter and person key: database, encounter_id, person_key."""
     return (
         rows.unpivot(KEY_COLUMNS, index=ENCOUNTER_KEY, value_name="person_key")
         .drop("variable")

@@ -1,6 +1,6 @@
-"""The sends: claimed before anything leaves, settled after, resolved by hand where nobody saw the outcome.
+"""The sends: claimed before the POST, settled after it, resolved by an operator when the outcome is unknown.
 
-Here is the SQL and the transaction; who may be claimed is decided in `claims`.
+This module holds the SQL and the transactions; `domain.claims` decides which lines may be claimed.
 """
 
 from collections.abc import Iterable
@@ -42,17 +42,17 @@ from track_pipeline.domain.waves import Wave
 
 
 class Sends(Store):
-    """The part of the ledger that knows who was written to."""
+    """The part of the ledger that stores sends."""
 
     def claim(self, lines: pl.DataFrame, claim: Claim) -> pl.DataFrame:
-        """Claims the lines (`claims.LINES`) that may be sent, in one transaction, committed when this returns.
+        """Claim the lines (`claims.LINES`) that may be sent, in one transaction, committed when this returns.
 
         Returns the lines in their order, with `verdict` (`ClaimVerdict`, see `claims.judge`) and, on claimed ones,
-        `send_id` and `batch_id`. Claims take turns across processes: no two can hold one encounter or person.
-        Raises LedgerError; nothing may be sent then.
+        `send_id` and `batch_id`. Claims of all processes run one at a time, so two claims never hold the same
+        encounter or person. Raises LedgerError; then nothing may be sent.
         """
         if claim.wave.is_reminder:
-            # A reminder belongs to an invitation that has respected it.
+            # The quarantine does not apply to a reminder: its invitation already respected it.
             claim = replace(claim, any_survey_since=None, this_survey_since=None, any_survey_days=0, this_survey_days=0)
         batch_id = token_hex(16)
         with self._database.write() as connection:
@@ -81,11 +81,11 @@ class Sends(Store):
         return judged
 
     def dispatching(self, run_id: str) -> AbstractContextManager[None]:
-        """Around what a run claims, posts and settles: shows that its claims are in good hands."""
+        """Hold the run's lock while it claims, posts and settles, so that other processes leave its claims alone."""
         return self._database.under_way(run_id)
 
     def is_dispatching(self, run_id: str) -> bool:
-        """Whether a run still sends, on whatever machine; a claim of one that does not was left behind."""
+        """Return whether a run still sends, on any machine; if not, its remaining claims are orphaned."""
         return self._database.is_under_way(run_id)
 
     def settle(
@@ -96,9 +96,9 @@ class Sends(Store):
         reason: str = "",
         distribution_id: str | None = None,
     ) -> int:
-        """Records what became of claims; returns how many changed.
+        """Record the outcome of claims and return how many sends changed.
 
-        A claim becomes anything, `unknown` becomes `sent` or `rejected`, and these two stay what they are.
+        `claimed` may change to any state and `unknown` to `sent` or `rejected`; `sent` and `rejected` never change.
         """
         values = {"state": state, "reason": reason, "settled_at": self._clock()}
         if distribution_id is not None:
@@ -111,13 +111,13 @@ class Sends(Store):
             return connection.execute(update(sends).where(which, settleable).values(values)).rowcount
 
     def record_distribution(self, send_ids: Iterable[str], distribution_id: str) -> int:
-        """Notes in which distribution sends were found whose own was never seen; returns how many."""
+        """Record the distribution of sends that have no distribution id yet; return how many changed."""
         with self._database.write() as connection:
             which = and_(one_of(connection, sends.c.send_id, send_ids), sends.c.distribution_id.is_(None))
             return connection.execute(update(sends).where(which).values(distribution_id=distribution_id)).rowcount
 
     def release(self, send_ids: Iterable[str]) -> int:
-        """Forgets claims that are known never to have left, so that they may be claimed again; returns how many."""
+        """Delete claims that were certainly not sent, so that they may be claimed again; return how many."""
         with self._database.write() as connection:
             which = one_of(connection, sends.c.send_id, send_ids)
             return connection.execute(delete(sends).where(which, sends.c.state == SendState.CLAIMED)).rowcount
@@ -132,9 +132,9 @@ class Sends(Store):
         encounter_id: int | None = None,
         claimed_before: datetime | None = None,
     ) -> pl.DataFrame:
-        """Sends whose outcome nobody saw, all columns of the table, oldest first; None is any.
+        """Return the claimed and unknown sends, all columns of the table, oldest first; None matches any value.
 
-        A claim that a running dispatch holds is among them: look at `claimed_at` before resolving.
+        They include claims of a running dispatch: check `claimed_at` before resolving.
         """
         wanted = {
             "hospital": hospital,
@@ -152,9 +152,9 @@ class Sends(Store):
             return fetch(connection, statement.order_by(sends.c.claimed_at, sends.c.encounter_id, sends.c.send_id))
 
     def resolve(self, send_ids: Iterable[str], verdict: Verdict, reason: str, by: str) -> int:
-        """Settles by hand sends that are claimed or unknown; returns how many.
+        """Record an operator's verdict on sends that are claimed or unknown; return how many.
 
-        `not_sent` deletes the send, so that it may go again. Who decided, and why, stays in the journal.
+        `not_sent` deletes the send, so that it may be sent again. The journal keeps the operator and the reason.
         """
         now = self._clock()
         decision = {"step": "resolve", "result": verdict, "reason": reason, "rule": f"by {by}", "at": now}
@@ -168,8 +168,8 @@ class Sends(Store):
         with self._database.write() as connection:
             which = and_(one_of(connection, sends.c.send_id, send_ids), sends.c.state.in_(OPEN_STATES))
             found = fetch(connection, select(*columns).where(which))
-            said = {name: pl.lit(value) for name, value in decision.items()}
-            insert_new(connection, decisions, found.with_columns(**said))
+            values = {name: pl.lit(value) for name, value in decision.items()}
+            insert_new(connection, decisions, found.with_columns(**values))
             statement = (
                 update(sends).where(which).values(state=SendState.SENT, reason=reason, settled_at=now)
                 if verdict == Verdict.SENT
@@ -178,7 +178,7 @@ class Sends(Store):
             return connection.execute(statement).rowcount
 
     def of_wave(self, hospital: str, cohort_date: date, wave: Wave, channel: Channel | None = None) -> pl.DataFrame:
-        """The sends of a partition and wave, whatever their state, all columns of the table, in order of claiming."""
+        """Return the sends of a hospital-day and wave in any state, all columns of the table, in order of claiming."""
         statement = select(sends).where(
             sends.c.cohort_date == cohort_date,
             sends.c.hospital == hospital,
@@ -189,9 +189,9 @@ class Sends(Store):
             return fetch(connection, statement.order_by(sends.c.claimed_at, sends.c.encounter_id, sends.c.send_id))
 
     def invitations(self, hospital: str, cohort_date: date) -> pl.DataFrame:
-        """The real invitations of a partition: database, encounter_id, area, survey_uuid, channel, state.
+        """Return the invitations of a hospital-day: database, encounter_id, area, survey_uuid, channel, state.
 
-        Of several to one encounter, the one that was sent comes first, a rejected one last.
+        Extra links are left out. Of several to one encounter, a sent one comes first, a rejected one last.
         """
         statement = select(
             sends.c.database, sends.c.encounter_id, sends.c.area, sends.c.survey_uuid, sends.c.channel, sends.c.state
@@ -202,7 +202,7 @@ class Sends(Store):
             )
 
     def distributions(self, since: datetime) -> list[str]:
-        """The ids that Track.co gave to what was sent since an instant, each once."""
+        """Return the distribution ids of sends claimed since an instant, each once."""
         statement = select(sends.c.distribution_id).where(
             sends.c.claimed_at >= since, sends.c.distribution_id.is_not(None)
         )
@@ -210,9 +210,9 @@ class Sends(Store):
             return list(connection.execute(statement.distinct().order_by(sends.c.distribution_id)).scalars())
 
     def messages(self, since: datetime, before: datetime) -> pl.DataFrame:
-        """The sends by e-mail and WhatsApp that were claimed in a period, the end not included, oldest first.
+        """Return the sends by e-mail and WhatsApp claimed in a period, the end not included, oldest first.
 
-        Columns: send_id, hospital, state, distribution_id (null where none was seen).
+        Columns: send_id, hospital, state, distribution_id (null if unknown).
         """
         columns = (sends.c.send_id, sends.c.hospital, sends.c.state, sends.c.distribution_id)
         statement = select(*columns).where(
@@ -222,20 +222,26 @@ class Sends(Store):
             return fetch(connection, statement.order_by(sends.c.claimed_at, sends.c.send_id))
 
     def known(self, send_ids: Iterable[str]) -> set[str]:
-        """Those of the ids that are the ledger's."""
+        """Return the ids that are sends of this ledger."""
         with self._database.read() as connection:
             which = one_of(connection, sends.c.send_id, send_ids)
             return set(connection.execute(select(sends.c.send_id).where(which)).scalars())
 
     def keys_of(self, send_ids: Iterable[str]) -> pl.DataFrame:
-        """Whose sends these are: send_id, channel, cpf_key, phone_key, email_key; unknown sends are left out."""
+        """Return the person keys of sends: send_id, channel, cpf_key, phone_key, email_key.
+
+        Ids that are not in the ledger are left out.
+        """
         with self._database.read() as connection:
             which = one_of(connection, sends.c.send_id, send_ids)
             return fetch(connection, select(sends.c.send_id, sends.c.channel, *PERSON).where(which))
 
 
 def _new_ids(now: datetime, count: int) -> list[str]:
-    """So many ids, 32 hex digits each, that nobody can guess: twelve of the time, so that indexes grow at their end."""
+    """Return `count` ids of 32 hex digits: 12 of the time, so that indexes grow at their end, and 20 random ones.
+
+    The random digits make the ids impossible to guess.
+    """
     moment, chance = f"{int(now.timestamp() * 1000):012x}", token_hex(10 * count)
     return [moment + chance[start : start + 20] for start in range(0, 20 * count, 20)]
 
@@ -269,15 +275,15 @@ def _invited(connection: Connection, lines: pl.DataFrame, claim: Claim) -> pl.Da
 
 
 def _withdrawn(connection: Connection, lines: pl.DataFrame, claim: Claim) -> pl.DataFrame:
-    """Of the lines' encounters, those that the ledger's last plan of the day does not plan in the line's area.
+    """Return the lines' encounters that the ledger's latest plan of the day no longer plans in the line's area.
 
-    Where the day was never extracted into the ledger, nothing is withdrawn.
+    If the ledger has no extract of the hospital-day and area, nothing is withdrawn.
     """
     if claim.wave.is_reminder:
         return lines.clear().select(*LEDGER_ENCOUNTER_KEY, "area", extra_too=pl.lit(value=True))
-    place, of_day = encounters.c, encounters.c.cohort_date == claim.cohort_date
-    columns = [place[name] for name in (*LEDGER_ENCOUNTER_KEY, "area", "result", "held")]
-    wanted = one_of_pairs(connection, place.hospital, place.encounter_id, lines.select("hospital", "encounter_id"))
+    row, of_day = encounters.c, encounters.c.cohort_date == claim.cohort_date
+    columns = [row[name] for name in (*LEDGER_ENCOUNTER_KEY, "area", "result", "held")]
+    wanted = one_of_pairs(connection, row.hospital, row.encounter_id, lines.select("hospital", "encounter_id"))
     current = fetch(connection, select(*columns).where(of_day, wanted))
     extracted = fetch(
         connection,

@@ -1,6 +1,6 @@
-"""The tables of the ledger as they are now; how they came to be is in `migrations`.
+"""The current tables of the ledger; `migrations` holds the steps that create them.
 
-Only shapes belong here. Every change needs a migration beside it: a test compares the two.
+Only table definitions belong here. Every change needs a migration: a test compares the tables with the migrations.
 """
 
 from datetime import UTC, datetime
@@ -25,26 +25,26 @@ from sqlalchemy.types import TypeDecorator
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An instant: aware datetimes in, UTC datetimes out, on databases with and without time zones."""
+    """A column of instants: takes aware datetimes and returns UTC, on databases with and without time zones."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     @property
     def python_type(self) -> type[datetime]:
-        """What comes out."""
+        """The Python type of the column's values."""
         return datetime
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Converts to UTC. Raises ValueError for a datetime without a zone."""
+        """Convert to UTC. Raises ValueError for a datetime without a zone."""
         if value is None:
             return None
         if value.tzinfo is None:
-            raise ValueError("the ledger takes no datetime without a time zone")
+            raise ValueError("a datetime without a time zone cannot be written to the ledger; make it aware first")
         return value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Gives SQLite's naive UTC its zone back, and PostgreSQL's session zone UTC."""
+        """Return the instant in UTC: SQLite returns naive UTC, PostgreSQL the session's zone."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
@@ -55,9 +55,9 @@ metadata: Final = MetaData()
 _STILL_OPEN = text("state IN ('claimed', 'unknown')")
 _STILL_ACTIVE = text("removed_at IS NULL")
 
-# One row per send, the reason why nobody is asked twice. `cohort_date` is the day of the encounter's partition,
-# also for reminders. `extra`: a link made for the front desk beside the real invitation.
-# `state`: claimed -> sent | rejected | unknown; a claim whose outcome nobody saw is never sent again by itself.
+# One row per send; these rows prevent a second send. `cohort_date` is the date of the encounter's partition, also for
+# reminders. `extra`: a link made for the front desk in addition to the real invitation.
+# `state`: claimed -> sent | rejected | unknown; a claim with an unknown outcome is never sent again automatically.
 sends: Final = Table(
     "sends",
     metadata,
@@ -95,8 +95,8 @@ sends: Final = Table(
     Index("ix_sends_open", "cohort_date", sqlite_where=_STILL_OPEN, postgresql_where=_STILL_OPEN),
 )
 
-# The current word on each extracted row of a partition. `area` is an `Area` value or `unclassified`; `held` says
-# why a planned invitation was not claimed: `deferred:<reason>`, `suppressed:<reason>`, or nothing.
+# The latest decision for each extracted row. `area` is an `Area` value or `unclassified`; `held` is the reason why a
+# planned invitation was not claimed: `deferred:<reason>`, `suppressed:<reason>`, or empty.
 encounters: Final = Table(
     "encounters",
     metadata,
@@ -120,7 +120,7 @@ encounters: Final = Table(
     Index("ix_encounters_date", "cohort_date"),
 )
 
-# One row per extracted partition and area, also where there was no encounter at all: silence has to be seen.
+# One row per extracted hospital-day and area, also without encounters, so that a day without data is detected.
 extracts: Final = Table(
     "extracts",
     metadata,
@@ -131,8 +131,8 @@ extracts: Final = Table(
     Column("extracted_at", UtcDateTime, nullable=False),
 )
 
-# Append-only. A replay that decides the same adds nothing, hence the constraint and empty strings, not nulls.
-# Of a send resolved by hand, `rule` names who did it and `version` is the send.
+# The append-only journal of decisions. A repeated run that decides the same adds no row: hence the unique constraint,
+# and empty strings instead of nulls. For a manually resolved send, `rule` names the operator, `version` is the send.
 decisions: Final = Table(
     "decisions",
     metadata,
@@ -153,7 +153,8 @@ decisions: Final = Table(
     ),
 )  # fmt: skip
 
-# `channel` is `all`, `email` or `whatsapp`. A person may come back and leave again; one opt-out is active at most.
+# `channel` is `all`, `email` or `whatsapp`. A person may opt out again after an opt-in; per person and channel at most
+# one opt-out is active.
 opt_outs: Final = Table(
     "opt_outs",
     metadata,
@@ -173,7 +174,7 @@ opt_outs: Final = Table(
     ),
 )
 
-# The first finished answer to a send. `score` is 0 to 10, null where it was left open.
+# The first finished answer to a send. `score` is 0 to 10, null if the question was not answered.
 answers: Final = Table(
     "answers",
     metadata,
@@ -184,7 +185,7 @@ answers: Final = Table(
     Column("received_at", UtcDateTime, nullable=False),
 )
 
-# Apart from the answers, because people write names into them; nothing that counts or lists reads this table.
+# Comments are separate from answers because they may contain names; no count or list reads this table.
 comments: Final = Table(
     "comments",
     metadata,
@@ -201,7 +202,7 @@ deliveries: Final = Table(
     Column("at", UtcDateTime, nullable=False),
 )
 
-# How fresh is what Track.co told: `source` is one of `feedback.Source`, `cursor` where to read on.
+# When each source of Track.co was last read: `source` is one of `answers.Source`, the next read starts at `cursor`.
 refreshes: Final = Table(
     "refreshes",
     metadata,
@@ -210,7 +211,7 @@ refreshes: Final = Table(
     Column("cursor", UtcDateTime),
 )
 
-# Every encounter of a person, also those that are not asked about; a row for each of the person's keys.
+# Every extracted encounter of a person, also those without an invitation; one row per person key.
 sightings: Final = Table(
     "sightings",
     metadata,
@@ -223,7 +224,7 @@ sightings: Final = Table(
     Index("ix_sightings_person", "person_key", "cohort_date"),
 )
 
-# The newest evidence that a person wants to be written to through a channel.
+# The newest evidence of a person's consent to be contacted through a channel.
 consents: Final = Table(
     "consents",
     metadata,
@@ -245,8 +246,8 @@ pauses: Final = Table(
     Column("since", UtcDateTime, nullable=False),
 )
 
-# What is wrong and was not when it was looked at before. `key` names the problem, `hospital` is empty for all of them;
-# `told_at` is null until people were told. A row goes when its problem is over.
+# Open alerts. `key` identifies the problem; `hospital` is empty if it concerns all hospitals; `told_at` is null until
+# the alert was reported. The row is deleted when the problem is over.
 alerts: Final = Table(
     "alerts",
     metadata,
@@ -261,7 +262,7 @@ alerts: Final = Table(
     Column("told_at", UtcDateTime),
 )
 
-# Every policy that anything was ever sent under, whole, as JSON: what `policy_version` of a send means.
+# Every policy under which something was sent, complete, as JSON; `policy_version` of a send refers to it.
 policies: Final = Table(
     "policies",
     metadata,

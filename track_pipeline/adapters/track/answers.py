@@ -1,7 +1,7 @@
-"""Reading back from Track.co: answers, distributions, delivery statuses and opt-outs, page by page, as plain values.
+"""Reads answers, distributions, delivery statuses and opt-outs from Track.co, page by page, as plain values.
 
-Where they are is data (`track_mapping`). A row that cannot be read is counted and never loses the others. What is
-delivered twice or out of order, and what it means for a patient, is the reader's caller's to sort out.
+`mapping` describes their paths and fields. An unreadable row is skipped and counted; the other rows are still read.
+The caller handles rows that arrive twice or out of order, and what they mean for a patient.
 """
 
 import hashlib
@@ -24,55 +24,55 @@ from track_pipeline.adapters.track.mapping import (
 )
 from track_pipeline.ports import Answer, DeliveryStatus, KnownDistribution, NotSent, OptOut, Page, Row
 
-# What people write back to be left alone.
+# The words in a reply that mean an opt-out.
 STOP_WORDS: Final = frozenset({"sair", "parar", "cancelar"})
 
-# Track.co's own limit of a comment.
+# Track.co's limit for a comment, in characters.
 LONGEST_COMMENT: Final = 5_000
 HIGHEST_SCORE: Final = 10
 
-# An end for a server that numbers its pages and never stops.
+# Stops reading if the server never returns a last page.
 MOST_PAGES: Final = 10_000
 
 
 class Connection(Protocol):
-    """What carries a request; `track_http.TrackHttp` does."""
+    """The connection that makes the requests; `http.TrackHttp` implements it."""
 
     organization: str
 
     def exchange(self, call: Call) -> bytes:
-        """The content of a 2xx answer. Raises a SendFailure."""
+        """Make a request and return the content of its 2xx response. Raises a SendFailure."""
         ...
 
 
 class TrackAnswers:
-    """A SurveyReader of Track.co itself. A resource that the mapping leaves out has no pages."""
+    """The `FeedbackSource` of Track.co. A resource that is not in the mapping has no pages."""
 
     def __init__(self, connection: Connection, mapping: ApiMapping) -> None:
         self._connection = connection
         self._mapping = mapping
 
     def answers(self, since: datetime | None) -> Iterator[Page[Answer]]:
-        """As FeedbackSource."""
+        """See `FeedbackSource.answers`."""
         mapping = self._mapping.answers
         return self._pages(mapping, "answers", lambda row: _answer(mapping, row), since)
 
     def distributions(self, since: datetime | None) -> Iterator[Page[KnownDistribution]] | None:
-        """As FeedbackSource."""
+        """See `FeedbackSource.distributions`."""
         mapping = self._mapping.distributions
         if mapping is None or self._mapping.statuses is None:
             return None
         return self._pages(mapping, "distributions", lambda row: _distribution(mapping, row), since)
 
     def statuses(self, distribution_id: str) -> Iterator[Page[DeliveryStatus]]:
-        """As FeedbackSource."""
+        """See `FeedbackSource.statuses`."""
         mapping = self._mapping.statuses
         if mapping is None:
             return iter(())
         return self._pages(mapping, "delivery statuses", lambda row: _statuses(mapping, row), None, distribution_id)
 
     def opt_outs(self, since: datetime | None) -> Iterator[Page[OptOut]]:
-        """As FeedbackSource."""
+        """See `FeedbackSource.opt_outs`."""
         mapping = self._mapping.opt_outs
         if mapping is None:
             return iter(())
@@ -86,9 +86,9 @@ class TrackAnswers:
         since: datetime | None,
         distribution: str = "",
     ) -> Iterator[Page[Row]]:
-        """Pages until one is empty, repeats an earlier one, or says that it is the last.
+        """Yield pages until one is empty, repeats an earlier page, or is marked as the last.
 
-        A short page does not end it: the largest `limit` that Track.co grants is not documented.
+        A short page does not end the reading: the largest `limit` that Track.co accepts is not documented.
         """
         seen: set[bytes] = set()
         count = 0
@@ -107,7 +107,9 @@ class TrackAnswers:
             rows = resource.rows_in(document)
             digest = _digest(rows)
             if rows is None or digest is None:
-                raise NotSent("unreadable", f"{what}: Track.co's answer has no list where track_api.toml looks for it")
+                raise NotSent(
+                    "unreadable", f"{what}: Track.co's response has no list at `rows`; correct track_api.toml"
+                )
             if not rows or digest in seen:
                 return
             yield _page(rows, read)
@@ -115,17 +117,17 @@ class TrackAnswers:
             count += len(rows)
             if resource.is_last(document, count):
                 return
-        raise NotSent("endless", f"{what}: Track.co has no last page after {MOST_PAGES}; mend paging in track_api.toml")
+        raise NotSent("endless", f"{what}: no last page after {MOST_PAGES} pages; correct paging in track_api.toml")
 
 
 def asks_to_stop(text: str) -> bool:
-    """Whether a text has SAIR, PARAR or CANCELAR as a word, in any case, with accents, or its letters spread out."""
+    """Return whether a text holds SAIR, PARAR or CANCELAR as a word: any case, with accents, or with spaced letters."""
     words = re.findall(r"[^\W\d_]+", fold(text))
     return not STOP_WORDS.isdisjoint([*words, "".join(words)])
 
 
 def _digest(rows: list[object] | None) -> bytes | None:
-    """A fingerprint of a page; None when it is too deeply nested to have been meant."""
+    """Return a fingerprint of a page; None when its nesting is too deep to be a valid page."""
     try:
         return hashlib.sha256(json.dumps(rows).encode()).digest()
     except RecursionError:
@@ -138,7 +140,7 @@ def _page(rows: list[object], read: Callable[[dict[str, object]], Iterator[Row |
     return Page(tuple(result for result in results if not isinstance(result, str)), dict(skipped))
 
 
-# --- rows: what could be read, or the reason why it is skipped --------------------------------------------------------
+# --- rows: the value that was read, or the reason why the row is skipped ----------------------------------------------
 
 
 def _answer(mapping: AnswersMapping, row: dict[str, object]) -> Iterator[Answer | str]:
@@ -150,7 +152,7 @@ def _answer(mapping: AnswersMapping, row: dict[str, object]) -> Iterator[Answer 
     elif send_id is None:
         yield "no_send_id"
     elif answered_at is None and mapping.state is None:
-        # Nothing else of the row would say that it is an answer.
+        # Without a mapped state, only the time shows that the row is an answer.
         yield "no_time"
     else:
         comment = mapping.comment.find(row) if mapping.comment else None
@@ -205,10 +207,10 @@ def _identifier(value: object) -> str | None:
 
 
 def _text(value: object) -> str:
-    """A text or whole number as text that every database takes; nothing for anything else."""
+    """Return a text or whole number as text that every database accepts; an empty text for any other value."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         return ""
-    # JSON may hold NUL and halves of characters.
+    # JSON may contain NUL characters and unpaired surrogates.
     return str(value).replace("\0", "").encode(errors="replace").decode().strip()
 
 

@@ -1,6 +1,6 @@
-"""Sending through Track.co: its requests made, and what is read of the answers.
+"""Makes Track.co's sending requests and reads its responses.
 
-How a request fails and when it is made again is in `http`; reading the answers of patients is in `answers`.
+`http` handles failures and retries; `answers` reads the answers of patients.
 """
 
 import itertools
@@ -17,30 +17,30 @@ SURVEYS_PER_PAGE: Final = 100
 
 
 class TrackApi(TrackHttp):
-    """The sending side of Track.co, for one organisation."""
+    """Track.co's sending requests, for one organisation."""
 
     @property
     def _root(self) -> str:
         return f"/v1/organizations/{quote(self.organization, safe='')}"
 
     def create_distribution(self, distribution: Distribution) -> Accepted:
-        """Creates and sends one distribution. Any 2xx means that Track.co took it, readable answer or not."""
+        """Create and send one distribution. Any 2xx means that Track.co accepted it, even with an unreadable body."""
         what = f"distribution of {len(distribution.lines)} lines by {distribution.channel}"
         content = self.exchange(Call("POST", f"{self._root}/distributions", what, distribution.body()))
         answer = _payload(content)
         return Accepted(_distribution_id(answer), _refused(answer, distribution.lines))
 
     def create_link_list(self, link_list: LinkList) -> Accepted:
-        """Makes personal links; a line without one in the answer has none in the receipt either."""
+        """Create personal links; a line without a link in the response has none in the result."""
         what = f"link list of {len(link_list.lines)} lines"
         content = self.exchange(Call("POST", f"{self._root}/distributions/createLinkList", what, link_list.body()))
         answer = _payload(content)
         return Accepted(None, _refused(answer, link_list.lines), _links(answer, link_list.lines))
 
     def surveys(self) -> list[Survey]:
-        """All surveys of the organisation, page after page until one brings nothing new.
+        """Return all surveys of the organisation; reads pages until one has no new survey.
 
-        A short page does not end it: the largest `limit` Track.co grants is not documented.
+        A short page does not end the reading: the largest `limit` that Track.co accepts is not documented.
         """
         found: dict[str, Survey] = {}
         for page in itertools.count(1):
@@ -48,7 +48,7 @@ class TrackApi(TrackHttp):
             answer = _payload(self.exchange(Call("GET", f"{self._root}/surveys", "list of surveys", query=query)))
             entries = _entries(answer, "surveys", "items", "results")
             if entries is None:
-                raise NotSent("unreadable", "list of surveys: Track.co's answer is not in a known shape")
+                raise NotSent("unreadable", "list of surveys: the shape of Track.co's response is unknown")
             new = {survey.uuid: survey for survey in map(_survey, entries) if survey and survey.uuid not in found}
             if not new:
                 break
@@ -56,11 +56,11 @@ class TrackApi(TrackHttp):
         return list(found.values())
 
 
-# --- reading answers ------------------------------------------------------------------------------------------------
+# --- reading responses ----------------------------------------------------------------------------------------------
 
 
 def _payload(content: bytes) -> object:
-    """The JSON of an answer, out of its `data` envelope if it has one; None when it is not JSON."""
+    """Return the JSON of a response, without its `data` envelope if it has one; None when it is not JSON."""
     document = json_of(content)
     if isinstance(document, dict) and isinstance(document.get("data"), dict | list):
         return document["data"]
@@ -68,7 +68,7 @@ def _payload(content: bytes) -> object:
 
 
 def _first(entry: Mapping[str, object], *keys: str) -> str | None:
-    """The first of the keys that holds a text or a whole number, as text."""
+    """Return the value of the first key that holds a text or a whole number, as text."""
     values = (entry.get(key) for key in keys)
     return next((str(value) for value in values if isinstance(value, str | int) and not isinstance(value, bool)), None)
 
@@ -79,7 +79,7 @@ def _distribution_id(answer: object) -> str | None:
 
 
 def _entries(answer: object, *keys: str) -> list[dict[str, object]] | None:
-    """The objects of a list that is the answer itself or under one of the keys; None when there is no list."""
+    """Return the objects of a list: the response itself, or under one of the keys; None when there is no list."""
     if isinstance(answer, dict):
         answer = next((answer[key] for key in keys if isinstance(answer.get(key), list)), None)
     return [entry for entry in answer if isinstance(entry, dict)] if isinstance(answer, list) else None
@@ -93,7 +93,7 @@ def _survey(entry: Mapping[str, object]) -> Survey | None:
 
 
 def _refused(answer: object, lines: tuple[Line, ...]) -> dict[str, str]:
-    """Reasons by `send_id`, from `invalid: [{index | send_id, reason}]` (invented: the real shape is unknown)."""
+    """Return reasons by `send_id`, from `invalid: [{index | send_id, reason}]` (assumed: the real shape is unknown)."""
     if not isinstance(answer, dict):
         return {}
     return {
@@ -103,9 +103,9 @@ def _refused(answer: object, lines: tuple[Line, ...]) -> dict[str, str]:
 
 
 def _links(answer: object, lines: tuple[Line, ...]) -> dict[str, str]:
-    """Links by `send_id`, from `links: [{index | send_id, link}]` or such a list alone (invented too).
+    """Return links by `send_id`, from `links: [{index | send_id, link}]` or such a list alone (also assumed).
 
-    A link is never given to a line by its place in the list: one entry left out would give away everybody's link.
+    The order of the list is never used: one missing entry would give every later line another person's link.
     """
     named = ((send_id, _first(entry, "link", "url")) for send_id, entry in _by_line(_entries(answer, "links"), lines))
     return {send_id: link for send_id, link in named if link and re.fullmatch(r"https?://[!-~]{1,2000}", link)}
@@ -114,7 +114,7 @@ def _links(answer: object, lines: tuple[Line, ...]) -> dict[str, str]:
 def _by_line(
     entries: list[dict[str, object]] | None, lines: tuple[Line, ...]
 ) -> Iterator[tuple[str, dict[str, object]]]:
-    """The entries that name one of the lines, by its `send_id` or its place, with the `send_id`."""
+    """Yield `send_id` and entry for each entry that names a line, by `send_id` or by `index`."""
     ids = [str(line["send_id"]) for line in lines]
     known = set(ids)
     for entry in entries or ():

@@ -1,8 +1,8 @@
-"""One request to Track.co: what became of it, whether it may be made again, and that nothing private is told of it.
+"""Makes one request to Track.co: classifies its outcome, retries when that is safe, and logs no private data.
 
-Whether somebody may be sent to again is decided by the ledger; here is only said what became of the request:
+The ledger decides whether a line may be sent again; this module only reports the outcome of the request:
 
-| seen                                                            | raised                     | tried again |
+| outcome                                                         | raised                     | retried     |
 |-----------------------------------------------------------------|----------------------------|-------------|
 | not a byte of the body left: refused, DNS, time-out, TLS, reset | NotSent `unreachable`      | yes         |
 | no room in the request budget                                   | NotSent `budget`           | no          |
@@ -13,8 +13,8 @@ Whether somebody may be sent to again is decided by the ledger; here is only sai
 | 413, 422                                                        | RefusedInPart, likewise    | no          |
 | any other status; lost or timed out after the body left         | Unknown                    | never       |
 
-A GET has no body and contacts nobody: a lost connection is `unreachable`, 429 and 5xx are tried again, and what would
-be Unknown is NotSent.
+A GET has no body and contacts no one: a lost connection is `unreachable`, 429 and 5xx are retried, and every outcome
+that would be Unknown is NotSent.
 """
 
 import ipaddress
@@ -36,24 +36,27 @@ from urllib3.util import parse_url
 from track_pipeline.errors import ConfigError
 from track_pipeline.ports import Budget, NotSent, Refused, RefusedInPart, SendFailure, Stopped, Unknown
 
-# ValueError and HTTPError: what urllib3 and requests let through of a malformed answer.
+# ValueError and HTTPError: urllib3 and requests pass them on when a response is malformed.
 _TRANSPORT_ERRORS: Final = (OSError, HTTPError, ValueError)
 
-# The budget's window is kept longer by more than this (`budget`): a turn used late is still counted in time.
+# The budget extends its window by more than this (`_SLACK` in `budget`), so a turn that is used late still counts.
 _TURN_LASTS: Final = 2.0
 
 logger = logging.getLogger(__name__)
 
 
-_TOKEN = (Stopped, "token_refused", "nothing was sent, Track.co refused the token. Renew API_TOKEN, then resume")
-_REJECTED = "nobody was contacted, Track.co rejected the whole request. Check survey and templates there and here"
-_REJECTED_GET = "Track.co rejected the request. Check its path and parameters (those of answers are in track_api.toml)"
+_TOKEN = (Stopped, "token_refused", "nothing was sent: Track.co refused the token. Set a valid API_TOKEN, then resume")
+_REJECTED = (
+    "no one was contacted: Track.co rejected the whole request. "
+    "Check survey and templates in Track.co and in TRACK_SURVEYS_FILE"
+)
+_REJECTED_GET = "Track.co rejected the request. Check its path and parameters (for answers: track_api.toml)"
 
-# Statuses that say for certain that nothing was processed: the failure, its reason, what to do.
+# Statuses that prove that nothing was processed: the failure, its reason, the text with the next step.
 _CERTAIN: Final[Mapping[int | None, tuple[type[SendFailure], str, str]]] = {
     401: _TOKEN,
     403: _TOKEN,
-    405: (Stopped, "throttled", "nothing was sent, Track.co throttles. Solve its captcha in a browser, then resume"),
+    405: (Stopped, "throttled", "nothing was sent: Track.co throttles. Solve its captcha in a browser, then resume"),
     **{status: (Refused, f"http_{status}", _REJECTED) for status in (400, 404, 409)},
     **{status: (RefusedInPart, f"http_{status}", _REJECTED) for status in (413, 422)},
 }
@@ -67,10 +70,10 @@ _PASSING: Final = (429, *range(500, 600))
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to wait for what, in seconds; `waiting` is the sum of all pauses between `attempts`.
+    """Time limits in seconds, and the number of `attempts`; `waiting` limits the sum of the pauses between them.
 
-    `turn` is a whole window of the request budget: after it there is room, unless more requests than fill one wait.
-    `budget` is for requests that were not waited for in time; what they carry must not grow old.
+    `turn` is a whole window of the request budget: after it there is room, unless more requests wait than fit in one.
+    `budget` is for POST requests without a turn: it is short, so that the data they carry stays current.
     """
 
     connect: float = 5.0
@@ -83,7 +86,7 @@ class Patience:
 
 @dataclass(frozen=True)
 class Call:
-    """One request. `what` names it in log and errors; it, `path` and `query` hold nothing of a patient."""
+    """One request. `what` names it in log and errors; `what`, `path` and `query` hold no patient data."""
 
     method: Literal["GET", "POST"]
     path: str
@@ -94,7 +97,7 @@ class Call:
 
 @dataclass(frozen=True)
 class _Outcome:
-    """What one attempt came to: a status with its content, or a fault; `left` once the body began to leave."""
+    """The outcome of one attempt: a status with its content, or a fault; `left` if sending the body had begun."""
 
     left: bool
     status: int | None = None
@@ -116,10 +119,10 @@ class _Outcome:
 
 
 class _Body:
-    """A request body that remembers whether any of it was handed to the connection.
+    """A request body that records whether the connection began to send it (`left`).
 
-    The exceptions of requests and urllib3 do not tell a connection that was never made (TLS and its time-outs above
-    all) from one lost after sending; this does, and without the body no server can process the lines.
+    The exceptions of requests and urllib3 do not distinguish a connection that was never made (above all in TLS and
+    its time-outs) from one lost after sending. `left` does: without the body, no server can process the lines.
     """
 
     def __init__(self, content: bytes) -> None:
@@ -137,8 +140,9 @@ class _Body:
 class TrackHttp:
     """Requests to Track.co over HTTPS, for one organisation; one instance keeps one pool of connections.
 
-    Proxies, `.netrc` and redirects are not followed. Raises ConfigError for an address that is neither https nor
-    loopback, for any that is not loopback when `require_loopback` (the demo), and for a malformed token.
+    Proxies, `.netrc` and redirects are not used. Raises ConfigError for an address that is neither https nor
+    loopback, for a non-loopback address when `require_loopback` (the demo), for an empty organisation, and for a
+    malformed token.
     """
 
     def __init__(
@@ -155,10 +159,10 @@ class TrackHttp:
     ) -> None:
         _check_address(base_url, require_loopback=require_loopback)
         if not organization:
-            raise ConfigError("ORGANIZATION_UUID is empty; it is shown in Track.co's settings")
-        # Also because requests would quote a malformed header, token and all, in its error.
+            raise ConfigError("ORGANIZATION_UUID is empty; copy it from Track.co's settings")
+        # Checked here also because requests would quote a malformed header, with the token, in its error.
         if not re.fullmatch(r"[!-~]+", token):
-            raise ConfigError("API_TOKEN is empty or holds characters that no token has (a space, a line break)")
+            raise ConfigError("API_TOKEN is empty or holds an invalid character (a space, a line break); set it again")
         self._base = base_url.rstrip("/")
         self.organization = organization
         self._budget = budget
@@ -176,13 +180,13 @@ class TrackHttp:
         return f"{type(self).__name__}({self._base!r})"
 
     def close(self) -> None:
-        """Closes the pooled connections."""
+        """Close the pooled connections."""
         self._session.close()
 
     def await_turn(self) -> None:
-        """Waits until the next request may be made, so that what it carries can be settled on just before it.
+        """Wait until the next request may be made, so that its lines can be claimed immediately before it.
 
-        Raises NotSent `budget`. The turn is taken, and lasts two seconds.
+        Raises NotSent `budget`. The turn is taken from the budget and lasts two seconds.
         """
         if time.monotonic() < self._turn_until:
             return
@@ -191,7 +195,7 @@ class TrackHttp:
         self._turn_until = time.monotonic() + _TURN_LASTS
 
     def exchange(self, call: Call) -> bytes:
-        """The content of a 2xx answer, after as many attempts as are safe. Raises a SendFailure."""
+        """Make a request, with retries where they are safe, and return the 2xx content. Raises a SendFailure."""
         attempt, waited = 1, 0.0
         while True:
             if not self._may_go(call):
@@ -207,7 +211,7 @@ class TrackHttp:
 
     def _may_go(self, call: Call) -> bool:
         has_turn, self._turn_until = time.monotonic() < self._turn_until, 0.0
-        # Who only reads carries nothing that could grow old.
+        # A GET carries no lines that could become outdated, so it may wait for a whole window.
         return has_turn or self._budget.acquire(self._patience.turn if call.method == "GET" else self._patience.budget)
 
     def _attempt(self, call: Call) -> _Outcome:
@@ -226,11 +230,11 @@ class TrackHttp:
             ) as response:
                 status = response.status_code
                 retry_after = self._retry_after(response.headers.get("Retry-After"))
-                # Of a GET the content is all that counts: one that breaks off is a lost connection.
+                # A GET needs its whole content: a truncated response counts as a lost connection.
                 content = response.content if body is None and status in _SUCCESS else _content(response)
                 outcome = _Outcome(left=True, status=status, retry_after=retry_after, content=content)
         except _TRANSPORT_ERRORS as error:
-            # Kept as a word: the library's own text holds the address and may hold the answer.
+            # Only the kind of fault is kept: the library's text holds the address and may hold the response.
             fault: Literal["timeout", "connection_lost"] = (
                 "timeout" if isinstance(error, requests.Timeout) else "connection_lost"
             )
@@ -240,7 +244,7 @@ class TrackHttp:
         return outcome
 
     def _retry_after(self, value: str | None) -> float | None:
-        """Seconds of a Retry-After header, which is a number of them or a date; None for anything else."""
+        """Return the seconds of a Retry-After header, given as a number or a date; None for any other value."""
         if value is None:
             return None
         if re.fullmatch(r"\d{1,9}", value.strip()):
@@ -254,18 +258,18 @@ class TrackHttp:
 
 
 def _check_address(base_url: str, *, require_loopback: bool) -> None:
-    # urllib3's own parser, because it is the one that decides where the connection goes.
+    # urllib3's parser, because urllib3 decides where the connection goes.
     try:
         url = parse_url(base_url)
     except LocationParseError:
-        raise ConfigError("TRACK_API_URL is not an address") from None
+        raise ConfigError("TRACK_API_URL is not an address; set it to https://host") from None
     if url.scheme not in ("http", "https") or not url.host or url.auth or url.query or url.fragment:
-        raise ConfigError("TRACK_API_URL has to be https://host, without user, query or fragment")
+        raise ConfigError("TRACK_API_URL must be https://host, without user, query or fragment")
     loopback = _is_loopback(url.host)
     if require_loopback and not loopback:
         raise ConfigError(f"TRACK_API_URL names {url.host}; in demo only a server on this machine is accepted")
     if url.scheme != "https" and not loopback:
-        raise ConfigError("TRACK_API_URL has to be https: the token and patients' contacts go through it")
+        raise ConfigError("TRACK_API_URL must be https: it carries the token and patients' contacts")
 
 
 def _is_loopback(host: str) -> bool:
@@ -276,7 +280,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _content(response: requests.Response) -> bytes:
-    """The content; nothing when it breaks off, for the status alone already says what became of the request."""
+    """Return the content; empty when it is truncated, because the status alone decides the outcome."""
     try:
         return response.content
     except _TRANSPORT_ERRORS:
@@ -284,12 +288,12 @@ def _content(response: requests.Response) -> bytes:
 
 
 def _no_room(what: str) -> NotSent:
-    return NotSent("budget", f"{what}: no room in the request budget; nothing was sent, it goes later")
+    return NotSent("budget", f"{what}: no room in the request budget; nothing was sent, a later run sends it")
 
 
 def _pause(call: Call, outcome: _Outcome, attempt: int) -> float | None:
-    """Seconds after which the request may be made again; None when it may not."""
-    jitter = random.uniform(0.5, 1.0)  # noqa: S311 - spreads attempts, protects nothing
+    """Return the seconds after which the request may be retried; None when it may not."""
+    jitter = random.uniform(0.5, 1.0)  # noqa: S311 - spreads attempts; not for security
     if outcome.busy:
         return (outcome.retry_after or 0.0) + jitter
     if not outcome.left or (call.method == "GET" and outcome.status in _PASSING):
@@ -298,28 +302,32 @@ def _pause(call: Call, outcome: _Outcome, attempt: int) -> float | None:
 
 
 def _failure(call: Call, outcome: _Outcome) -> SendFailure:
-    """The failure that an attempt came to, by the table of this module's docstring."""
+    """Return the failure of an attempt, by the table in the module docstring."""
     kind: type[SendFailure]
     if not outcome.left:
-        kind, reason, text = NotSent, "unreachable", "nothing was sent, Track.co cannot be reached. Check the network"
+        kind, reason, text = NotSent, "unreachable", "nothing was sent: Track.co cannot be reached. Check the network"
     elif outcome.busy:
-        kind, reason, text = NotSent, "busy", "nothing was sent, Track.co is busy and asked to wait. It goes later"
+        kind, reason, text = (
+            NotSent,
+            "busy",
+            "nothing was sent: Track.co is busy and asked to wait. A later run sends",
+        )
     elif outcome.status in _CERTAIN:
         kind, reason, text = _CERTAIN[outcome.status]
         text = _REJECTED_GET if issubclass(kind, Refused) and call.method == "GET" else text
     elif call.method == "GET":
-        kind, reason, text = NotSent, outcome.reason, "Track.co did not deliver it. Try again later"
+        kind, reason, text = NotSent, outcome.reason, "Track.co did not return it. Run it again later"
     else:
         kind, reason = Unknown, outcome.reason
-        text = "sent but not confirmed, and not sent again. Look in Track.co, then use `track resolve`"
+        text = "sent but not confirmed, and not sent again. Look it up in Track.co, then use `track resolve`"
     return kind(reason, f"{call.what}: {text} ({outcome.reason})")
 
 
-# --- what may be made of an answer ----------------------------------------------------------------------------------
+# --- reading responses ----------------------------------------------------------------------------------------------
 
 
 def json_of(content: bytes) -> object:
-    """The JSON of an answer; None when it is none."""
+    """Return the JSON of a response; None when it is not JSON."""
     try:
         document: object = json.loads(content)
     except (ValueError, RecursionError):
@@ -328,5 +336,5 @@ def json_of(content: bytes) -> object:
 
 
 def slug(word: object, *, default: str) -> str:
-    """A word of Track.co's that may be kept and shown, never a sentence that could quote a patient's data."""
+    """Return a word of Track.co if it is a plain slug, else `default`: a sentence could quote a patient's data."""
     return word if isinstance(word, str) and re.fullmatch(r"[a-z_]{1,40}", word) else default

@@ -1,4 +1,4 @@
-"""The recipients of a request as Track.co takes them: flat objects with the fields of the allow-list."""
+"""Builds the recipients of a request in Track.co's format: flat objects with the fields of the allow-list."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -12,10 +12,10 @@ _MAX_TEXT: Final = 200
 
 
 def import_lines(lines: pl.DataFrame, hospital: Hospital, fields: Sequence[str]) -> list[dict[str, str | None]]:
-    """The recipients as Track.co's `import_lines`: flat objects with exactly the allowed `fields`, in order.
+    """Return the lines as Track.co's `import_lines`: flat objects with exactly the allowed `fields`, in order.
 
-    `lines` are planned rows (`PLAN`) with their `send_id`. Times are text in the hospital's time zone, or null;
-    phones are digits with country code, without the plus sign; missing texts are empty, as the original sent them.
+    `lines` are planned rows (`PLAN`) with `send_id`. Times are texts in the hospital's time zone, or null. Phones are
+    digits with country code, without the plus sign. Missing texts are empty, as in the original system.
     """
     labels = {area.value: area.label for area in AREAS}
     values = {
@@ -36,7 +36,7 @@ def import_lines(lines: pl.DataFrame, hospital: Hospital, fields: Sequence[str])
 
 
 def _one_line(column: str) -> pl.Expr:
-    """A text without control characters or doubled blanks, cut to a sane length."""
+    """Return a text without control characters or repeated blanks, cut to `_MAX_TEXT` characters; empty for null."""
     text = pl.col(column).str.replace_all(r"[\p{C}\s]+", " ").str.strip_chars()
     return text.str.head(_MAX_TEXT).fill_null("")
 

@@ -1,7 +1,7 @@
-"""Where answers, delivery statuses and opt-outs are in Track.co's API: a mapping, read from one TOML file.
+"""The mapping of Track.co's answers, delivery statuses, distributions and opt-outs, read from one TOML file.
 
-Paths and field names of these resources are not public, so they are data. Here are the form of that file and how a
-place in a JSON document is named; what is made of the values found there is `track_answers`'.
+Paths and field names of these resources are not public, so they are data. This module defines the format of the file
+and the paths into a JSON document; `answers` interprets the values.
 """
 
 import re
@@ -26,12 +26,12 @@ from track_pipeline.ports import StatusWord
 _PLACEHOLDER: Final = re.compile(r"\{(\w*)\}")
 _STEP: Final = re.compile(r"([\w-]+)(?:\[([\w-]+)=([\w -]+(?:\|[\w -]+)*)\])?")
 
-# A time outside of this century is a number of another unit, or of something else.
+# A time outside these years is a number in another unit, or not a time.
 _YEARS: Final = range(2000, 2100)
 
 
 def _code(value: object) -> str | None:
-    """A word or number that stands for something, as text; None for anything else."""
+    """Return a code (text or whole number) as text; None for any other value."""
     return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
 
 
@@ -46,16 +46,16 @@ class _Step(NamedTuple):
 
 @dataclass(frozen=True)
 class FieldPath:
-    """A place in a JSON object: names with dots between them, into a list by the value of a field of its elements.
+    """A path into a JSON object: names joined by dots; a list element is chosen by the value of one of its fields.
 
-    `answers[type=nps|5].answer.response` is in the first element of `answers` whose `type` is nps or 5.
+    `answers[type=nps|5].answer.response` reads the first element of `answers` whose `type` is nps or 5.
     """
 
     steps: tuple[_Step, ...]
 
     @classmethod
     def parse(cls, text: object) -> Self:
-        """Reads a path as it stands in the mapping. Raises ValueError when it is none."""
+        """Parse a path as written in the mapping. Raises ValueError when it is not a path."""
         if isinstance(text, cls):
             return text
         found = [_STEP.fullmatch(part) for part in str(text).split(".")] if isinstance(text, str) else [None]
@@ -65,7 +65,7 @@ class FieldPath:
         return cls(tuple(steps))
 
     def find(self, document: object) -> object:
-        """The first value there that is not null; None when there is none."""
+        """Return the first value at the path that is not null; None when there is none."""
         return next(_walk(document, self.steps), None)
 
 
@@ -85,7 +85,7 @@ def _walk(value: object, steps: tuple[_Step, ...]) -> Iterator[object]:
 
 
 def fold(text: str) -> str:
-    """A text as words are compared: without accents, case and blanks around it."""
+    """Normalize a text for comparison: without accents, case and surrounding blanks."""
     decomposed = unicodedata.normalize("NFKD", text)
     return "".join(letter for letter in decomposed if not unicodedata.combining(letter)).casefold().strip()
 
@@ -106,38 +106,38 @@ Name = Annotated[str, Field(min_length=1)]
 
 
 class Paging(Strict):
-    """How the next page is asked for, and how the last is known; a page that is empty or a repetition always ends."""
+    """How pages are requested, and how the last one is recognised; an empty or repeated page is always the end."""
 
     page: Name
     first: Annotated[int, Field(ge=0, le=1)] = 1
     limit: Name | None = None
     size: Annotated[int, Field(ge=1, le=10_000)] = 100
-    # The number of all rows; a field that is null, false, empty or absent on the last page.
+    # `total`: the number of all rows. `more`: a field that is null, false, empty or absent on the last page.
     total: Place | None = None
     more: Place | None = None
 
     def query(self, page: int) -> dict[str, str | int]:
-        """The query parameters of a page; the first is number 0 here."""
+        """Return the query parameters of a page; the first page is 0."""
         sizes: dict[str, str | int] = {self.limit: self.size} if self.limit else {}
         return {self.page: self.first + page, **sizes}
 
 
 class Resource(Strict):
-    """One GET of Track.co's: its address, its pages, its rows, and how it writes times."""
+    """One GET resource of Track.co: its path, paging, rows and time format."""
 
     placeholders: ClassVar[frozenset[str]] = frozenset({"organization"})
 
     path: Annotated[str, Field(pattern=r"^(/([\w~-][\w.~-]*|\{\w*\}))+$")]
     query: Mapping[str, str] = {}
-    # The parameter that asks for what is new or has changed since an instant; without it all is read every time.
+    # The parameter that limits rows to those new or changed since an instant; without it, every read gets all rows.
     since: Name | None = None
     paging: Paging | None = None
-    # An object that an answer may be wrapped in; it is taken off where it is there.
+    # The key of an object that may wrap the response; it is removed if present.
     envelope: Name | None = None
-    # The list of rows; without it the answer is the list.
+    # The path of the list of rows; without it, the response itself is the list.
     rows: Place | None = None
     time: Literal["iso", "epoch_s"] = "iso"
-    # Of ISO times that name no zone.
+    # The zone of ISO times without an offset.
     time_zone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
 
     @model_validator(mode="after")
@@ -145,30 +145,30 @@ class Resource(Strict):
         texts = (self.path, *self.query.values())
         used = {name for text in texts for name in _PLACEHOLDER.findall(text)}
         if used - self.placeholders or any(set("{}") & set(_PLACEHOLDER.sub("", text)) for text in texts):
-            raise ValueError(f"path and query: only {sorted(self.placeholders)} can be filled in, in braces")
+            raise ValueError(f"path and query: only {sorted(self.placeholders)} are allowed as placeholders in braces")
         if "distribution" in self.placeholders - used:
-            raise ValueError("path: {distribution} is missing, so no distribution would be asked for")
+            raise ValueError("path: {distribution} is missing; add it, since statuses are read per distribution")
         return self
 
     def address(self, **values: str) -> str:
-        """The path, filled in."""
+        """Return the path with its placeholders filled in."""
         return self.path.format_map({name: quote(value, safe="") for name, value in values.items()})
 
     def parameters(self, page: int, since: datetime | None, **values: str) -> dict[str, str | int]:
-        """The query of a page (the first is 0)."""
-        asked: dict[str, str | int] = {name: text.format_map(values) for name, text in self.query.items()}
+        """Return the query parameters of a page (the first is 0)."""
+        query: dict[str, str | int] = {name: text.format_map(values) for name, text in self.query.items()}
         if self.since and since:
-            asked[self.since] = int(since.timestamp()) if self.time == "epoch_s" else since.isoformat()
-        return asked | (self.paging.query(page) if self.paging else {})
+            query[self.since] = int(since.timestamp()) if self.time == "epoch_s" else since.isoformat()
+        return query | (self.paging.query(page) if self.paging else {})
 
     def rows_in(self, document: object) -> list[object] | None:
-        """The rows of an answer; None when there is no list where they should be."""
+        """Return the rows of a response; None when there is no list at `rows`."""
         inner = self._unwrapped(document)
         found = self.rows.find(inner) if self.rows else inner
         return found if isinstance(found, list) else None
 
     def is_last(self, document: object, rows_so_far: int) -> bool:
-        """Whether an answer says of itself that no page follows."""
+        """Return whether a response is marked as the last page, by `total` or `more`."""
         if self.paging is None:
             return True
         total = self._about(document, self.paging.total)
@@ -177,7 +177,7 @@ class Resource(Strict):
         return self.paging.more is not None and not self._about(document, self.paging.more)
 
     def instant(self, value: object) -> datetime | None:
-        """A time of this resource as a UTC instant; None when it cannot be read."""
+        """Convert a time of this resource to a UTC instant; None when it cannot be read."""
         try:
             moment = self._moment(value)
         except (ValueError, OverflowError, OSError):
@@ -199,7 +199,7 @@ class Resource(Strict):
         return inner if isinstance(inner, dict | list) else document
 
     def _about(self, document: object, place: FieldPath | None) -> object:
-        """What an answer says of its pages, inside or beside the envelope."""
+        """Return a paging value of a response, from inside or outside the envelope."""
         if place is None:
             return None
         inside = place.find(self._unwrapped(document))
@@ -207,20 +207,20 @@ class Resource(Strict):
 
 
 class AnswersMapping(Resource):
-    """Answers: one row per passage of a person through a survey."""
+    """The resource of answers: one row each time a person opens or fills in a survey."""
 
     send_id: Place
     answered_at: Place
     score: Place
     comment: Place | None = None
     interaction_id: Place | None = None
-    # Without `state` every row is a finished answer.
+    # Without `state`, every row is a finished answer.
     state: Place | None = None
     done: tuple[str | int, ...] = ()
     partial: tuple[str | int, ...] = ()
 
     def state_of(self, row: object) -> Literal["done", "partial"] | None:
-        """Whether a row is a finished or a partial answer; None when it is no answer (yet)."""
+        """Return whether a row is a finished or a partial answer; None when it is not an answer (yet)."""
         if self.state is None:
             return "done"
         code = _code(self.state.find(row))
@@ -230,16 +230,16 @@ class AnswersMapping(Resource):
 
 
 class StatusesMapping(Resource):
-    """Delivery statuses of one distribution."""
+    """The resource of delivery statuses, read per distribution."""
 
     placeholders: ClassVar[frozenset[str]] = frozenset({"organization", "distribution"})
 
     send_id: Place
-    # A list of several statuses in a row; the fields below are then those of its elements.
+    # A list of several statuses in one row; the fields below then belong to its elements.
     history: Place | None = None
     status: Place
     at: Place
-    # What the recipient wrote back, where that is shown.
+    # The recipient's reply, if Track.co returns it.
     text: Place | None = None
     words: Mapping[StatusWord, Words]
 
@@ -248,47 +248,47 @@ class StatusesMapping(Resource):
         words = [word for several in self.words.values() for word in several]
         repeated = sorted({word for word in words if words.count(word) > 1})
         if repeated:
-            raise ValueError(f"words: {', '.join(repeated)} given twice")
+            raise ValueError(f"words: {', '.join(repeated)} given twice; list each word under one status")
         return self
 
     def word(self, theirs: str) -> StatusWord | None:
-        """Our word for one of theirs."""
+        """Return the status for a word of Track.co; None when the word is not listed."""
         folded = fold(theirs)
         return next((ours for ours, several in self.words.items() if folded in several), None)
 
 
 class OptOutsMapping(Resource):
-    """People who asked not to be written to any more; one of the three contacts has to be there."""
+    """The resource of opt-outs; at least one of `send_id`, `email` and `phone` must identify the person."""
 
     send_id: Place | None = None
     email: Place | None = None
     phone: Place | None = None
     at: Place | None = None
-    # Without `channel`, or for a word that is not listed, an opt-out is of all channels.
+    # Without `channel`, or with a word that is not listed, an opt-out applies to all channels.
     channel: Place | None = None
     channels: Mapping[ContactChannel, Words] = {}
 
     @model_validator(mode="after")
-    def _names_somebody(self) -> Self:
+    def _identifies_a_person(self) -> Self:
         if not (self.send_id or self.email or self.phone):
-            raise ValueError("send_id, email or phone: at least one is needed, else nobody is named")
+            raise ValueError("send_id, email or phone: at least one is needed to identify the person")
         return self
 
     def channel_of(self, row: object) -> OptOutChannel:
-        """The channel that a row refuses."""
+        """Return the channel of the opt-out in a row."""
         theirs = fold(_code(self.channel.find(row)) or "") if self.channel else ""
         named = (OptOutChannel(ours.value) for ours, several in self.channels.items() if theirs in several)
         return next(named, OptOutChannel.ALL)
 
 
 class DistributionsMapping(Resource):
-    """The distributions that were created, so that a send of which nobody saw the outcome can be looked for."""
+    """The resource of created distributions, used to find sends with an unknown outcome."""
 
     distribution_id: Place
 
 
 class ApiMapping(Strict):
-    """All that is read back. What an installation's Track.co does not offer is left out of the file."""
+    """All resources that are read. The file leaves out a resource that the installation's Track.co does not offer."""
 
     answers: AnswersMapping
     distributions: DistributionsMapping | None = None
@@ -297,7 +297,7 @@ class ApiMapping(Strict):
 
 
 def load_mapping(path: Path | None = None) -> ApiMapping:
-    """Reads and validates a mapping; `path` defaults to the one shipped with the package, which fits the simulator.
+    """Read and validate a mapping; `path` defaults to the one shipped with the package, which fits the simulator.
 
     Raises ConfigError naming file and field.
     """

@@ -1,7 +1,7 @@
-"""What is said to Track.co and what it answers, as plain values: requests with their bodies, receipts, surveys.
+"""The requests to Track.co as plain values, with their bodies.
 
-The bodies are those of the public copy of the API's documentation and of the original system. How they travel is in
-`track_http`, and how answers are read in `track_api`.
+The bodies follow the public copy of the API's documentation and the original system. `http` sends them; `api` reads
+the responses.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ from typing import Final
 from track_pipeline.domain.channels import Channel
 from track_pipeline.errors import ConfigError
 
-# One recipient: flat, JSON scalars only, and always with `send_id`.
+# One recipient: a flat object of JSON scalars, always with `send_id`.
 Line = Mapping[str, str | int | float | bool | None]
 
 
@@ -29,7 +29,7 @@ class WhatsAppTemplate:
     id_provider: str
 
     def body(self) -> dict[str, object]:
-        """The object as Track.co takes it."""
+        """Return the template as an object in Track.co's format."""
         return {
             "name": self.name,
             "language": self.language,
@@ -40,9 +40,9 @@ class WhatsAppTemplate:
 
 @dataclass(frozen=True)
 class Distribution:
-    """One sending: every line is a recipient, on one channel, about one survey.
+    """One POST with many lines, for one channel and one survey; every line is a recipient.
 
-    Instants are aware. Raises ConfigError when the parts do not fit together; nothing can be sent then.
+    Instants are aware. Raises ConfigError when the parts do not fit together; then nothing is sent.
     """
 
     survey_uuid: str
@@ -59,7 +59,7 @@ class Distribution:
     whatsapp_reminder_template: WhatsAppTemplate | None = None
 
     def __post_init__(self) -> None:
-        """Refuses what Track.co would answer with an error, or worse, take."""
+        """Reject parts that Track.co would reject, or wrongly accept."""
         problem = next((text for wrong, text in self._checks() if wrong), None)
         if problem is not None:
             raise ConfigError(f"survey {self.survey_uuid}, {self.channel}: {problem}; nothing was sent")
@@ -79,7 +79,7 @@ class Distribution:
         yield instants != sorted(instants), "the reminder comes after the end of the survey's validity"
 
     def body(self) -> dict[str, object]:
-        """The request body. What is not set is absent, never null; instants are epoch seconds."""
+        """Return the request body. Values that are not set are absent, never null; instants are epoch seconds."""
         optional = {
             "template_invite_hash": self.template_invite_hash,
             "template_expired_hash": self.template_expired_hash,
@@ -101,19 +101,19 @@ class Distribution:
 
 @dataclass(frozen=True)
 class LinkList:
-    """A request for one personal link per line; Track.co sends nothing."""
+    """A request for one personal link per line; Track.co sends no message."""
 
     survey_uuid: str
     lines: tuple[Line, ...] = field(repr=False)
     shortened_link: bool = False
 
     def __post_init__(self) -> None:
-        """Refuses lines that the answer could not be joined to."""
+        """Reject lines that could not be joined with the response."""
         if _unnamed(self.lines):
             raise ConfigError(f"survey {self.survey_uuid}, links: {_UNNAMED}; nothing was sent")
 
     def body(self) -> dict[str, object]:
-        """The request body; not `async`, so the answer waits for the links."""
+        """Return the request body; `async` is false, so that the response contains the links."""
         return {
             "survey_uuid": self.survey_uuid,
             "import_lines": [dict(line) for line in self.lines],
@@ -122,7 +122,7 @@ class LinkList:
         }
 
 
-_UNNAMED: Final = "every line needs a `send_id` of its own, and there has to be one"
+_UNNAMED: Final = "at least one line is needed, and every line needs a different `send_id`"
 
 
 def _unnamed(lines: tuple[Line, ...]) -> bool:

@@ -1,6 +1,6 @@
-"""Sends lines through Track.co: the port `SurveySender`, made of requests with survey, templates, validity and fields.
+"""Sends lines through Track.co: implements `SurveySender` with requests of survey, templates, validity and fields.
 
-How a request is made and which failures it has is in `api` and `http`.
+`api` and `http` make the requests and define their failures.
 """
 
 from collections.abc import Mapping
@@ -20,13 +20,13 @@ from track_pipeline.domain.surveys import SurveyCatalog
 from track_pipeline.errors import ConfigError
 from track_pipeline.ports import Accepted, Clock, Survey
 
-# When Track.co sends a reminder of its own (`reminders = "track"`): as the original system had it.
+# When Track.co sends its own reminder (`reminders = "track"`); values of the original system.
 _REMINDER_DAYS: Final = 7
 _REMINDER_TIME: Final = time(9)
 
 
 class TrackRequests(Protocol):
-    """The requests of Track.co's sending side; `api.TrackApi` makes them. Every method raises a SendFailure."""
+    """Track.co's sending requests; `api.TrackApi` implements them. Every method raises a SendFailure."""
 
     def await_turn(self) -> None:
         """Wait until the next request may be made."""
@@ -37,11 +37,11 @@ class TrackRequests(Protocol):
         ...
 
     def create_link_list(self, link_list: LinkList) -> Accepted:
-        """Make personal links; notifies no one."""
+        """Create personal links; notifies no one."""
         ...
 
     def surveys(self) -> list[Survey]:
-        """All surveys of the organisation."""
+        """Return all surveys of the organisation."""
         ...
 
 
@@ -54,7 +54,7 @@ class _Reminder:
 
 @dataclass(frozen=True)
 class TrackSender:
-    """Writes and posts requests; holds no state. It is a `SurveySender`."""
+    """The `SurveySender` of Track.co: builds and posts requests; holds no state."""
 
     requests: TrackRequests
     catalog: SurveyCatalog
@@ -62,16 +62,16 @@ class TrackSender:
     clock: Clock
 
     def await_turn(self) -> None:
-        """As SurveySender. Raises SendFailure when the turn would come too late."""
+        """See `SurveySender.await_turn`. Raises SendFailure when the turn would come too late."""
         self.requests.await_turn()
 
     def check(self, unit: str, channel: Channel) -> None:
-        """As SurveySender: WhatsApp needs a template."""
+        """See `SurveySender.check`; WhatsApp needs a template."""
         if channel == Channel.WHATSAPP:
             self._whatsapp_template(unit)
 
     def post(self, hospital: Hospital, channel: Channel, lines: pl.DataFrame) -> Accepted:
-        """As SurveySender."""
+        """See `SurveySender.post`."""
         unit, survey_uuid = lines.select("unit", "survey_uuid").row(0)
         body = tuple(import_lines(lines, hospital, self.policy.line_fields[channel]))
         if channel == Channel.LINK:
@@ -107,9 +107,9 @@ class TrackSender:
         )
 
     def _tracks_own_reminder(self, hospital: Hospital, channel: Channel, unit: str) -> "_Reminder":
-        """The one reminder that Track.co sends itself: after a week, when the send window is open.
+        """Return the reminder that Track.co itself sends: after a week, when the send window is open.
 
-        It takes the invitation's channel: the person agreed to that one, and the line holds its contact.
+        It uses the invitation's channel: the person agreed to it, and the line holds its contact.
         """
         local = self.clock().astimezone(hospital.zone)
         in_a_week = local.date() + timedelta(days=_REMINDER_DAYS)
@@ -120,7 +120,7 @@ class TrackSender:
         template = self.catalog.unit(unit).whatsapp_template
         if template is None or self.catalog.whatsapp_integration_uuid is None:
             raise ConfigError(
-                f"surveys: unit {unit} has no whatsapp_template, or there is no whatsapp_integration_uuid; "
-                "add them to TRACK_SURVEYS_FILE, or take whatsapp out of the hospital's channels"
+                f"surveys: unit {unit} has no whatsapp_template, or whatsapp_integration_uuid is missing; "
+                "add them to TRACK_SURVEYS_FILE, or remove whatsapp from the hospital's channels"
             )
         return WhatsAppTemplate(template.name, template.language, template.variables, template.id_provider)

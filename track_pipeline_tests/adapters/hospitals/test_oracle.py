@@ -97,10 +97,10 @@ def closed_port() -> int:
     [
         (refusing(12514), "does not know the service (ORA-12514)", "correct DB_HMS_NAME", True),
         (refusing(12505), "does not know the SID (ORA-12505)", "set DB_HMS_NAME to a service name", False),
-        (refusing(12516), "takes no sessions now (ORA-12516)", "wait; if it lasts", True),
-        (refusing(12528), "takes no sessions now (ORA-12528)", "wait; if it lasts", True),
-        (refusing(12541), "takes no sessions now (ORA-12541)", "wait; if it lasts", True),
-        (answering(packet(REFUSE, bytes(4))), "takes no sessions now (DPY-5005)", "wait; if it lasts", True),
+        (refusing(12516), "accepts no sessions now (ORA-12516)", "wait; if it lasts", True),
+        (refusing(12528), "accepts no sessions now (ORA-12528)", "wait; if it lasts", True),
+        (refusing(12541), "accepts no sessions now (ORA-12541)", "wait; if it lasts", True),
+        (answering(packet(REFUSE, bytes(4))), "accepts no sessions now (DPY-5005)", "wait; if it lasts", True),
         (answering(b""), "closed from the other side (DPY-4011)", "behind DB_HMS_PORT", True),
         (answering(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "closed from the other side (DPY-4011)", "DB_HMS_PORT", True),
         (accepting(314), "older than 12.1", 'set driver = "thick"', False),
@@ -124,7 +124,7 @@ def test_a_port_without_a_listener(closed_port: int) -> None:
     error = failure(settings("HMS", port=closed_port))
 
     assert error.cause == f"at 127.0.0.1:{closed_port}, nothing listens there (connection refused)"
-    assert error.next_step == "have the listener started, or correct DB_HMS_HOST and DB_HMS_PORT"
+    assert error.next_step == "start the listener, or correct DB_HMS_HOST and DB_HMS_PORT"
     assert error.transient
 
 
@@ -445,8 +445,8 @@ def test_each_database_of_a_hospital_is_read_where_it_is(driver: Path) -> None:
 def test_a_driver_that_crashes_takes_nobody_with_it() -> None:
     error = failure(settings("HMS", host="crash"))
 
-    assert error.cause.startswith("at crash:1521, the reading process broke off (exit code ")
-    assert "check what is behind DB_HMS_HOST and DB_HMS_PORT" in error.next_step
+    assert error.cause.startswith("at crash:1521, the reading process crashed (exit code ")
+    assert "check which server is at DB_HMS_HOST and DB_HMS_PORT" in error.next_step
     assert not error.transient
 
 

@@ -757,7 +757,13 @@ def test_a_pause_holds_until_it_is_resumed(ledger: Ledger, clock: FakeClock) -> 
 
 # --- what an operator is told when its file is not in order -----------------------------------------------------------
 
-RIGHTS, ROOM, DISK, BACKUP, WAIT = "right to write", "Make room", "full or broken", "put a backup", "Another program"
+RIGHTS, ROOM, DISK, BACKUP, WAIT = (
+    "right to write",
+    "Free space",
+    "full or broken",
+    "restore a backup",
+    "Another program",
+)
 
 
 def told_on_opening(path: Path, clock: FakeClock) -> str:
@@ -834,7 +840,7 @@ def test_a_disk_that_is_full_when_the_ledger_is_made_is_a_matter_of_the_disk(
 def test_a_disk_that_fills_up_in_a_claim_leaves_none_of_it(path: Path, clock: FakeClock) -> None:
     ledger = open_ledger(f"sqlite:///{path}", clock=clock)
 
-    with room_for(10_000), pytest.raises(LedgerError, match="stays claimed") as caught:
+    with room_for(10_000), pytest.raises(LedgerError, match="stay claimed") as caught:
         ledger.sends.claim(batch(*(line(encounter) for encounter in range(1, 50))), INVITATION)
 
     assert only_remedy(str(caught.value)) == DISK

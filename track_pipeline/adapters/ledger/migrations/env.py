@@ -1,4 +1,4 @@
-"""Alembic's entry: runs migrations on the connection that `migrate` hands over, in the transaction it is in."""
+"""Alembic's entry point: runs migrations on the connection given by `migrate`, inside its transaction."""
 
 from alembic import context
 
