@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from track_pipeline.adapters.lake import Lake
     from track_pipeline.adapters.ledger import Ledger
     from track_pipeline.adapters.track.api import TrackApi
+    from track_pipeline.adapters.track.mapping import ApiMapping
     from track_pipeline.adapters.track.sender import TrackRequests
     from track_pipeline.config.settings import Settings
     from track_pipeline.domain.hospital import Hospital, Registry
@@ -232,9 +233,8 @@ class Runtime(LedgerRuntime):
     def feedback_source(self) -> FeedbackSource:
         """The source of answers: Track.co."""
         from track_pipeline.adapters.track.answers import TrackAnswers
-        from track_pipeline.adapters.track.mapping import load_mapping
 
-        return TrackAnswers(self.track, load_mapping(self.settings.api_mapping))
+        return TrackAnswers(self.track, read_mapping(self.settings))
 
 
 class DailyServices:
@@ -390,6 +390,13 @@ class InsightServices:
         from track_pipeline.services.insight.contact_quality import ContactQuality
 
         return ContactQuality(self._runtime.lake, self._runtime.policy)
+
+
+def read_mapping(settings: Settings) -> ApiMapping:
+    """Where answers, statuses and opt-outs are in Track.co's responses. Raises ConfigError when the file is wrong."""
+    from track_pipeline.adapters.track.mapping import load_mapping
+
+    return load_mapping(settings.api_mapping)
 
 
 def _demo_organization() -> str:

@@ -21,11 +21,11 @@ doctor_app = typer.Typer()
 def doctor(*, as_json: Json = False) -> None:
     """Check everything that a run needs: settings, files, databases, Track.co, ledger, lake, clock, daemons."""
     from track_pipeline.hosting.instance import daemons
-    from track_pipeline.runtime import Runtime
+    from track_pipeline.runtime import Runtime, read_mapping
     from track_pipeline.services.insight.serialise import to_json
     from track_pipeline.services.operator.doctor import Doctor
 
-    examination = Doctor(load_settings, Runtime, lambda settings: daemons(settings.home)).examine()
+    examination = Doctor(load_settings, Runtime, lambda settings: daemons(settings.home), read_mapping).examine()
     with progress("checks", None) as advance:
         findings = []
         for finding in examination:

@@ -44,11 +44,24 @@ def daily_definitions(
         minute_of_hour=0,
         default_status=status,
     )
-    keys = [key for asset in assets for key in asset.keys]
 
+    keys = [key for asset in assets for key in asset.keys]
+    return dg.Definitions(
+        jobs=[job],
+        schedules=[at_eight, _sweep(keys, partitions, registry, status), _late_discharges(registry, status)],
+        sensors=[_deferred_lines(registry, sensors)],
+    )
+
+
+def _sweep(
+    keys: list[dg.AssetKey],
+    partitions: dg.MultiPartitionsDefinition,
+    registry: Registry,
+    status: dg.DefaultScheduleStatus,
+) -> dg.ScheduleDefinition:
     @dg.schedule(
         name="sweep",
-        job=job,
+        job_name=DAILY,
         cron_schedule="15 9-19 * * *",
         execution_timezone=TIME_ZONE,
         default_status=status,
@@ -72,9 +85,13 @@ def daily_definitions(
         for key in sorted((unfinished | waiting) - busy):
             yield dg.RunRequest(partition_key=key, run_key=f"{tick.isoformat()}|{key}")
 
+    return sweep
+
+
+def _late_discharges(registry: Registry, status: dg.DefaultScheduleStatus) -> dg.ScheduleDefinition:
     @dg.schedule(
         name="late_discharges",
-        job=job,
+        job_name=DAILY,
         cron_schedule="0 11 * * *",
         execution_timezone=TIME_ZONE,
         default_status=status,
@@ -87,11 +104,15 @@ def daily_definitions(
                 key = partition_key(day, code)
                 yield dg.RunRequest(partition_key=key, run_key=f"{tick.isoformat()}|late|{key}")
 
+    return late_discharges
+
+
+def _deferred_lines(registry: Registry, status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
     @dg.sensor(
         name="deferred_lines",
-        job=job,
+        job_name=DAILY,
         minimum_interval_seconds=300,
-        default_status=sensors,
+        default_status=status,
         description="Runs hospital-days with lines that wait for the send window, as soon as it opens.",
     )
     def deferred_lines(runtime: dg.ResourceParam[Runtime]) -> Iterator[dg.RunRequest | dg.SkipReason]:
@@ -104,7 +125,7 @@ def daily_definitions(
         ]
         yield from requests or [dg.SkipReason("no line waits for a send window that is open now")]
 
-    return dg.Definitions(jobs=[job], schedules=[at_eight, sweep, late_discharges], sensors=[deferred_lines])
+    return deferred_lines
 
 
 def window_is_open_now(registry: Registry, code: str, now: datetime) -> bool:

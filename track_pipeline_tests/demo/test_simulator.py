@@ -79,9 +79,8 @@ def connect(url: str, token: str = "any") -> TrackApi:
         "org-1",
         token,
         budget=Unlimited(),
-        patience=Patience(read=0.5, attempts=2),
+        patience=Patience(read=0.5, attempts=2, sleep=lambda _: None),
         require_loopback=True,
-        sleep=lambda _: None,
     )
 
 

@@ -82,6 +82,7 @@ class Patience:
     budget: float = 30.0
     attempts: int = 4
     waiting: float = 120.0
+    sleep: Callable[[float], None] = time.sleep
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,6 @@ class TrackHttp:
         budget: Budget,
         patience: Patience | None = None,
         require_loopback: bool = False,
-        sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         _check_address(base_url, require_loopback=require_loopback)
@@ -167,7 +167,6 @@ class TrackHttp:
         self.organization = organization
         self._budget = budget
         self._patience = patience or Patience()
-        self._sleep = sleep
         self._clock = clock
         self._turn_until = 0.0
         self._session = requests.Session()
@@ -206,7 +205,7 @@ class TrackHttp:
             pause = _pause(call, outcome, attempt)
             if pause is None or attempt == self._patience.attempts or waited + pause > self._patience.waiting:
                 raise _failure(call, outcome)
-            self._sleep(pause)
+            self._patience.sleep(pause)
             attempt, waited = attempt + 1, waited + pause
 
     def _may_go(self, call: Call) -> bool:

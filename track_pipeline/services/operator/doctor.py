@@ -16,7 +16,6 @@ from typing import Final, Literal, Protocol
 from track_pipeline.adapters.alerts import AppriseChannel
 from track_pipeline.adapters.lake import Lake
 from track_pipeline.adapters.ledger.health import ledger_health
-from track_pipeline.adapters.track.mapping import load_mapping
 from track_pipeline.config.hospitals import load_registry
 from track_pipeline.config.policy import load_policy
 from track_pipeline.config.rules import load_rules
@@ -93,12 +92,13 @@ class Doctor:
     """The checks of an installation.
 
     load_settings and install: may raise ConfigError. daemons: the name of each of Dagster's daemons, and whether it
-    sent a heartbeat recently.
+    sent a heartbeat recently. read_mapping: reads the mapping of the vendor's answers, and may raise ConfigError.
     """
 
     load_settings: Callable[[], Settings]
     install: Callable[[Settings], Installation]
     daemons: Callable[[Settings], Mapping[str, bool]]
+    read_mapping: Callable[[Settings], object]
 
     def examine(self) -> Iterator[Finding]:
         """Yield all findings, in the order in which an operator corrects a new installation."""
@@ -172,7 +172,7 @@ class Doctor:
 
     def _mapping(self) -> Iterator[Finding]:
         settings = self._known_settings
-        load_mapping(settings.api_mapping)
+        self.read_mapping(settings)
         if settings.api_mapping or settings.is_demo:
             name = settings.api_mapping.name if settings.api_mapping else "track_api.toml"
             yield Finding("mapping", name, "ok", "answers, statuses and opt-outs can be read")

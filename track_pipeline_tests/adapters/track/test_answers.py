@@ -359,10 +359,8 @@ def track() -> Iterator[FakeTrack]:
 
 
 def reader_at(url: str) -> TrackAnswers:
-    patience = Patience(connect=1, read=0.3, budget=0)
-    return TrackAnswers(
-        TrackApi(url, "org-1", "tok", budget=Unlimited(), patience=patience, sleep=lambda _: None), MAPPING
-    )
+    patience = Patience(connect=1, read=0.3, budget=0, sleep=lambda _: None)
+    return TrackAnswers(TrackApi(url, "org-1", "tok", budget=Unlimited(), patience=patience), MAPPING)
 
 
 @pytest.mark.parametrize(

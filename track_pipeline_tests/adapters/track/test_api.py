@@ -9,6 +9,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -71,8 +72,7 @@ def client(url: str, *, budget: Budget | None = None, sleeper: Sleeper | None = 
         "org-1",
         token,
         budget=budget or CountingBudget(),
-        patience=QUICK,
-        sleep=sleeper or Sleeper(),
+        patience=replace(QUICK, sleep=sleeper or Sleeper()),
         clock=lambda: NOW,
     )
 
@@ -407,8 +407,7 @@ def test_a_connection_that_is_never_taken_is_not_sent() -> None:
             "org-1",
             TOKEN,
             budget=CountingBudget(),
-            patience=Patience(connect=0.1, attempts=2),
-            sleep=Sleeper(),
+            patience=Patience(connect=0.1, attempts=2, sleep=Sleeper()),
         )
         failure = failure_of(api)
     assert (type(failure), failure.reason) == (NotSent, "unreachable")
@@ -420,10 +419,14 @@ def test_a_connection_that_is_never_taken_is_not_sent() -> None:
     ids=["close", "reset", "hang", "plain"],
 )
 def test_a_tls_handshake_that_fails_is_tried_again_and_not_sent(on_connect: Behaviour) -> None:
-    patience = Patience(connect=0.2, read=0.2, attempts=2)
+    patience = Patience(connect=0.2, read=0.2, attempts=2, sleep=Sleeper())
     with FakeTrack(on_connect=on_connect) as server:
         api = TrackApi(
-            f"https://127.0.0.1:{server.port}", "o", TOKEN, budget=CountingBudget(), patience=patience, sleep=Sleeper()
+            f"https://127.0.0.1:{server.port}",
+            "o",
+            TOKEN,
+            budget=CountingBudget(),
+            patience=patience,
         )
         failure = failure_of(api)
         assert (type(failure), failure.reason, server.connections) == (NotSent, "unreachable", 2)
@@ -439,7 +442,11 @@ def test_a_server_that_comes_back_gets_the_request_once() -> None:
                 servers.append(stack.enter_context(FakeTrack(port=port)))
 
         api = TrackApi(
-            f"http://127.0.0.1:{port}", "org-1", TOKEN, budget=CountingBudget(), patience=QUICK, sleep=start_server
+            f"http://127.0.0.1:{port}",
+            "org-1",
+            TOKEN,
+            budget=CountingBudget(),
+            patience=replace(QUICK, sleep=start_server),
         )
         assert api.create_distribution(EMAIL).distribution_id == "d-1"
         assert len(servers[0].requests) == 1

@@ -23,7 +23,7 @@ from track_pipeline.config.hospitals import load_registry
 from track_pipeline.config.settings import Settings, load_settings
 from track_pipeline.demo.simulator import SURVEYS, SimulatorProcess
 from track_pipeline.errors import ConfigError
-from track_pipeline.runtime import Runtime
+from track_pipeline.runtime import Runtime, read_mapping
 from track_pipeline.services.operator.doctor import Doctor, Finding
 from track_pipeline_tests.support.tns_stub import TnsStub, refusing
 
@@ -56,7 +56,7 @@ def doctor(
         return daemons or {"SCHEDULER": True}
 
     values = {"TRACK_HOME": str(home), "TRACK_HOSPITALS": "HMS,HAC", "TRACK_DEMO_VOLUME": "5", **environ}
-    findings = list(Doctor(lambda: load_settings(values, None), install, heard_of).examine())
+    findings = list(Doctor(lambda: load_settings(values, None), install, heard_of, read_mapping).examine())
     assert "marked" not in repr(findings)
     return findings
 

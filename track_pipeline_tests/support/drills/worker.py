@@ -254,10 +254,14 @@ def _runtime(order: Order, steps: Steps) -> Runtime:
         order.token,
         budget=open_budget(settings.home, settings.ledger, order.requests),
         patience=Patience(
-            connect=2, read=order.read_seconds, turn=order.budget_seconds, budget=order.budget_seconds, attempts=2
+            connect=2,
+            read=order.read_seconds,
+            turn=order.budget_seconds,
+            budget=order.budget_seconds,
+            attempts=2,
+            sleep=lambda seconds: time.sleep(min(seconds, 0.005)),
         ),
         require_loopback=True,
-        sleep=lambda seconds: time.sleep(min(seconds, 0.005)),
     )
     return Runtime(
         settings,
