@@ -269,19 +269,17 @@ class DailyServices:
     @cached_property
     def outbox(self) -> Outbox:
         """The service that sends lines in batches."""
-        from track_pipeline.services.daily.sending import Outbox
+        from track_pipeline.services.daily.sending import Outbox, Terms
 
         versions = {code: rules.version for code, rules in self._runtime.rules.items()}
-        sends = self._runtime.settings.sends
+        terms = Terms(self._runtime.policy, versions, self._runtime.settings.sends)
         return Outbox(
             self._runtime.lake,
             self._runtime.ledger,
             self._runtime.sender,
-            self._runtime.policy,
-            versions,
+            terms,
             self._runtime.clock,
             self._runtime.alerts,
-            sends,
         )
 
     @cached_property

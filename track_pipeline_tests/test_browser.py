@@ -167,10 +167,13 @@ def screen(chromium: webdriver.Chrome, installation: Installation) -> Iterator[S
 class TestWebInterface:
     """One installation, looked at from all sides."""
 
-    def test_the_graph_shows_the_steps_of_an_area(self, screen: Screen) -> None:
-        group = "/locations/__repository__@track_pipeline/asset-groups/internacao/lineage"
-        screen.open(group, "extract", "invitation", "dispatch_whatsapp")
-        screen.photograph("graph")
+    def test_the_lineage_of_the_project_is_a_chain_of_stages(self, screen: Screen) -> None:
+        screen.open("/asset-groups", "extract", "invitation", "dispatch", "feedback", "reminders", "report")
+        screen.photograph("lineage")
+
+    def test_a_stage_shows_its_assets(self, screen: Screen) -> None:
+        stage = "/locations/__repository__@track_pipeline/asset-groups/dispatch/lineage"
+        screen.open(stage, "dispatch_email", "dispatch_whatsapp", "survey_link")
 
     def test_the_grid_tells_failed_and_missing_partitions_from_those_that_are_there(
         self, screen: Screen, installation: Installation

@@ -5,6 +5,7 @@ registered before 2016 may lack the ninth digit. `identity` decides which contac
 """
 
 import string
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
@@ -12,6 +13,7 @@ import phonenumbers
 import polars as pl
 from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
 
+from track_pipeline.domain.outcomes import Exclusion
 from track_pipeline.domain.policy import PlaceholderPolicy
 
 # The contact columns as the hospital typed them. They are not needed after cleaning.
@@ -53,6 +55,21 @@ class Verdict(StrEnum):
     LANDLINE = "landline"
     FOREIGN = "foreign"
     SHARED = "shared"
+
+
+# An e-mail address can be neither a landline nor foreign.
+EMAIL_VERDICTS: Final = tuple(verdict for verdict in Verdict if verdict not in (Verdict.LANDLINE, Verdict.FOREIGN))
+PHONE_VERDICTS: Final = tuple(Verdict)
+# The reason to exclude a person without a usable contact: the first verdict here that one of their contacts has.
+REASON_OF_VERDICT: Final[Mapping[Verdict, Exclusion]] = {
+    Verdict.SHARED: Exclusion.SHARED_CONTACT,
+    Verdict.PLACEHOLDER: Exclusion.PLACEHOLDER_CONTACT,
+    Verdict.FOREIGN: Exclusion.FOREIGN,
+    Verdict.INVALID: Exclusion.INVALID_CONTACT,
+    Verdict.LANDLINE: Exclusion.INVALID_CONTACT,
+}
+# All reasons that a better contact would remove.
+CONTACT_REASONS: Final = (*dict.fromkeys(REASON_OF_VERDICT.values()), Exclusion.NO_CONTACT)
 
 
 def with_contacts(encounters: pl.DataFrame, placeholders: PlaceholderPolicy) -> pl.DataFrame:

@@ -7,21 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from statistics import median
-from typing import Final
 
 import polars as pl
 
 from track_pipeline.domain.channels import CONTACT_COLUMNS
-from track_pipeline.domain.outcomes import EXCLUDED, PLANNED, Exclusion
+from track_pipeline.domain.contacts import CONTACT_REASONS
+from track_pipeline.domain.outcomes import EXCLUDED, PLANNED
 from track_pipeline.domain.policy import GatePolicy
-
-_CONTACT_REASONS: Final = (
-    Exclusion.SHARED_CONTACT,
-    Exclusion.PLACEHOLDER_CONTACT,
-    Exclusion.FOREIGN,
-    Exclusion.INVALID_CONTACT,
-    Exclusion.NO_CONTACT,
-)
 
 
 @dataclass(frozen=True)
@@ -92,7 +84,7 @@ def contact_share(plan: pl.DataFrame, policy: GatePolicy) -> Finding:
     Encounters that are excluded for other reasons do not count. A swapped column in the source lowers the share.
     """
     reachable = plan.filter(pl.col("result") == PLANNED).height
-    unreachable = plan.filter(pl.col("reason").is_in([reason.value for reason in _CONTACT_REASONS])).height
+    unreachable = plan.filter(pl.col("reason").is_in([reason.value for reason in CONTACT_REASONS])).height
     candidates = reachable + unreachable
     share = reachable / candidates if candidates else 1.0
     passed = candidates < policy.min_rows or share >= policy.min_contact_share

@@ -14,7 +14,7 @@ import polars as pl
 
 from track_pipeline.domain.areas import AREAS, PRIORITY, Area
 from track_pipeline.domain.channels import CONTACT_COLUMNS, Channel, OptOutChannel
-from track_pipeline.domain.contacts import TYPED_CONTACTS, Verdict, mark_shared, with_contacts
+from track_pipeline.domain.contacts import REASON_OF_VERDICT, TYPED_CONTACTS, Verdict, mark_shared, with_contacts
 from track_pipeline.domain.eligibility import with_reason, with_reasons_of_people
 from track_pipeline.domain.encounter import ENCOUNTER_KEY
 from track_pipeline.domain.hospital import Hospital
@@ -207,20 +207,11 @@ def _with_channel(frame: pl.DataFrame, hospital: Hospital, ledger: LedgerFacts) 
     def one_is(verdict: Verdict) -> pl.Expr:
         return pl.any_horizontal(column == verdict for column in verdicts)
 
-    reason = (
-        pl.when(without_opt_out)
-        .then(pl.lit(Exclusion.OPTED_OUT.value))
-        .when(lacks_consent)
-        .then(pl.lit(Exclusion.NO_CONSENT.value))
-        .when(one_is(Verdict.SHARED))
-        .then(pl.lit(Exclusion.SHARED_CONTACT.value))
-        .when(one_is(Verdict.PLACEHOLDER))
-        .then(pl.lit(Exclusion.PLACEHOLDER_CONTACT.value))
-        .when(one_is(Verdict.FOREIGN))
-        .then(pl.lit(Exclusion.FOREIGN.value))
-        .when(one_is(Verdict.INVALID) | one_is(Verdict.LANDLINE))
-        .then(pl.lit(Exclusion.INVALID_CONTACT.value))
-        .otherwise(pl.lit(Exclusion.NO_CONTACT.value))
+    reason = pl.coalesce(
+        pl.when(without_opt_out).then(pl.lit(Exclusion.OPTED_OUT.value)),
+        pl.when(lacks_consent).then(pl.lit(Exclusion.NO_CONSENT.value)),
+        *(pl.when(one_is(verdict)).then(pl.lit(reason.value)) for verdict, reason in REASON_OF_VERDICT.items()),
+        pl.lit(Exclusion.NO_CONTACT.value),
     )
     frame = frame.with_columns(channel=first)
     return frame.with_columns(

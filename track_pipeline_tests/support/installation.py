@@ -26,7 +26,7 @@ from track_pipeline.domain.waves import Wave
 from track_pipeline.ports import Alert
 from track_pipeline.services.daily.dispatch import Approval, Dispatcher, DispatchReport
 from track_pipeline.services.daily.reminders import Reminder, ReminderReport
-from track_pipeline.services.daily.sending import Outbox, Partition
+from track_pipeline.services.daily.sending import Outbox, Partition, Terms
 from track_pipeline.services.feedback.reading import FeedbackReader, FeedbackReport
 from track_pipeline.services.feedback.reconciliation import Reconciler, Reconciliation
 from track_pipeline.services.insight.status import funnel_of
@@ -77,17 +77,9 @@ class Office:
 
     @property
     def outbox(self) -> Outbox:
-        mailroom = TrackSender(self.track, self.catalog, self.policy, lambda: self.now)
-        return Outbox(
-            self.lake,
-            self.ledger,
-            mailroom,
-            self.policy,
-            {"HMS": "rules-1"},
-            lambda: self.now,
-            self.alerts,
-            self.sends,
-        )
+        sender = TrackSender(self.track, self.catalog, self.policy, lambda: self.now)
+        terms = Terms(self.policy, {"HMS": "rules-1"}, self.sends)
+        return Outbox(self.lake, self.ledger, sender, terms, lambda: self.now, self.alerts)
 
     def plan(self, *rows: dict[str, Any], extract: int | None = None) -> None:
         """Write a plan, and an extract of as many rows, to the lake and the ledger."""

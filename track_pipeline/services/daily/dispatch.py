@@ -82,7 +82,7 @@ class Dispatcher:
         No later run would handle these lines. In a dry run all lines keep waiting, for the comparison with the sends of
         another system.
         """
-        if not self.outbox.sends:
+        if not self.outbox.terms.sends:
             return 0
         today = self.outbox.clock().astimezone(hospital.zone).date()
         oldest = today - timedelta(days=hospital.max_age_days)
@@ -98,7 +98,7 @@ class Dispatcher:
         approval: Approval,
         report: DispatchReport,
     ) -> None:
-        outbox, hospital, gates = self.outbox, partition.hospital, self.outbox.policy.gates
+        outbox, hospital, gates = self.outbox, partition.hospital, self.outbox.terms.policy.gates
         key = (partition.area, partition.day, hospital.code)
         extract = outbox.lake.read(EXTRACT, *key)
         is_of_extract = outbox.lake.made_of(INVITATION, *key) == outbox.lake.digest(EXTRACT, *key)

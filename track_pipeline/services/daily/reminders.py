@@ -82,7 +82,7 @@ class Reminder:
         candidates = outbox.ledger.reminders.candidates(hospital.code, day, area, planned)
         # If the plan was purged, every candidate gets the reason `no_contact`.
         contacts = pl.DataFrame(schema=CONTACTS) if planned is None else self._contacts(hospital, planned)
-        decided = decide(candidates, contacts, wave, today, hospital, outbox.policy)
+        decided = decide(candidates, contacts, wave, today, hospital, outbox.terms.policy)
         return decided.with_columns(hospital=pl.lit(hospital.code), area=pl.lit(area.value), extra=pl.lit(value=False))
 
     def _contacts(self, hospital: Hospital, planned: pl.DataFrame) -> pl.DataFrame:
@@ -92,7 +92,7 @@ class Reminder:
         return planned.with_columns(phone_e164=pl.when(agreed).then("phone_e164"))
 
     def _demand_fresh_answers(self, hospital: Hospital, day: date) -> None:
-        now, age = self.outbox.clock(), timedelta(hours=self.outbox.policy.feedback.max_answer_age_hours)
+        now, age = self.outbox.clock(), timedelta(hours=self.outbox.terms.policy.feedback.max_answer_age_hours)
         for source in FRESH:
             last = self.outbox.ledger.answers.last_refresh(source)
             if last is None or not is_fresh(last[0], now, age):

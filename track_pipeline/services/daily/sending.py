@@ -97,17 +97,27 @@ class SendReport:
 
 
 @dataclass(frozen=True)
+class Terms:
+    """What all sending of an installation is subject to.
+
+    rules_versions: by hospital code. sends: False in a dry run, which does everything except claim and POST.
+    """
+
+    policy: Policy
+    rules_versions: Mapping[str, str]
+    sends: bool
+
+
+@dataclass(frozen=True)
 class Outbox:
-    """Sending of lines. `sends` is False in a dry run, which does everything except claim and POST."""
+    """Sending of lines."""
 
     lake: Lake
     ledger: Ledger
     sender: SurveySender
-    policy: Policy
-    rules_versions: dict[str, str]
+    terms: Terms
     clock: Callable[[], datetime]
     alerts: Alerts
-    sends: bool
 
     def send(self, partition: Partition, lines: pl.DataFrame, run_id: str, report: SendReport) -> None:
         """Send lines (columns of `PLAN`, and `extra`) in batches while sending is allowed; add the counts to `report`.
@@ -118,8 +128,8 @@ class Outbox:
         for unit in lines.get_column("unit").unique():
             self.sender.check(unit, partition.channel)
         # The ledger keeps the text of the policy as long as the sends, to show the basis of each send.
-        if self.sends:
-            self.ledger.policies.remember(self.policy.version, self.policy.model_dump_json())
+        if self.terms.sends:
+            self.ledger.policies.remember(self.terms.policy.version, self.terms.policy.model_dump_json())
         session = _Session(self, partition, run_id, report)
         with self.ledger.sends.dispatching(run_id):
             session.send(list(self._batches(lines)))
@@ -127,7 +137,7 @@ class Outbox:
     def why_wait(self, partition: Partition) -> Outcome | None:
         """Return the deferred outcome of lines that may not be sent now; None when they may be sent."""
         hospital, channel = partition.hospital, partition.channel
-        if not self.sends:
+        if not self.terms.sends:
             return Outcome.deferred(Deferral.DRY_RUN)
         scopes = scopes_over(hospital.code, channel)
         if scopes & set(self.ledger.pauses.all().get_column("scope")):
@@ -150,7 +160,7 @@ class Outbox:
 
     def _batches(self, lines: pl.DataFrame) -> Iterator[pl.DataFrame]:
         for of_survey in lines.partition_by("unit", "survey_uuid", maintain_order=True):
-            yield from of_survey.iter_slices(self.policy.sending.batch_size)
+            yield from of_survey.iter_slices(self.terms.policy.sending.batch_size)
 
 
 @dataclass
@@ -199,7 +209,7 @@ class _Session:
             raise
 
     def _claim(self) -> Claim:
-        hospital, policy = self.partition.hospital, self.outbox.policy
+        hospital, policy = self.partition.hospital, self.outbox.terms.policy
         today = self.outbox.clock().astimezone(hospital.zone).date()
 
         def days_ago(days: int) -> datetime:
@@ -210,7 +220,7 @@ class _Session:
             cohort_date=self.partition.day,
             run_id=self.run_id,
             policy_version=policy.version,
-            rules_version=self.outbox.rules_versions[hospital.code],
+            rules_version=self.outbox.terms.rules_versions[hospital.code],
             any_survey_since=days_ago(policy.quarantine.any_survey_after_invite),
             this_survey_since=days_ago(policy.quarantine.this_survey_after_invite),
             any_survey_days=policy.quarantine.any_survey_after_invite,

@@ -13,7 +13,7 @@ import polars as pl
 
 from track_pipeline.adapters.lake import Lake
 from track_pipeline.domain.areas import AREAS
-from track_pipeline.domain.contacts import Verdict, mark_shared, with_contacts
+from track_pipeline.domain.contacts import EMAIL_VERDICTS, PHONE_VERDICTS, mark_shared, with_contacts
 from track_pipeline.domain.hospital import Hospital
 from track_pipeline.domain.identity import cpf_digits
 from track_pipeline.domain.policy import Policy
@@ -62,14 +62,7 @@ class VerdictShare:
     change: float | None
 
 
-# An e-mail address can be neither a landline nor foreign.
-_VERDICTS: Final = {
-    "email": (Verdict.OK, Verdict.MISSING, Verdict.INVALID, Verdict.PLACEHOLDER, Verdict.SHARED),
-    "phone": (
-        *(Verdict.OK, Verdict.MISSING, Verdict.INVALID, Verdict.PLACEHOLDER),
-        *(Verdict.LANDLINE, Verdict.FOREIGN, Verdict.SHARED),
-    ),
-}
+_VERDICTS: Final = {"email": EMAIL_VERDICTS, "phone": PHONE_VERDICTS}
 _GROUP: Final = ("area", "contact")
 _JUDGED: Final = pl.Schema({"area": pl.String(), "contact": pl.String(), "verdict": pl.String()})
 _DIGITS: Final = 4

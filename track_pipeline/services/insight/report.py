@@ -12,8 +12,9 @@ import polars as pl
 
 from track_pipeline.adapters.ledger import Ledger
 from track_pipeline.domain.areas import AREAS, UNCLASSIFIED
+from track_pipeline.domain.contacts import CONTACT_REASONS
 from track_pipeline.domain.nps import scores
-from track_pipeline.domain.outcomes import EXCLUDED, PLANNED_KINDS, Exclusion, OutcomeKind
+from track_pipeline.domain.outcomes import EXCLUDED, PLANNED_KINDS, OutcomeKind
 from track_pipeline.domain.policy import Policy
 from track_pipeline.services.insight.status import PartitionStatus, status
 
@@ -21,13 +22,7 @@ from track_pipeline.services.insight.status import PartitionStatus, status
 SCORE_DAYS: Final = 30
 
 # Exclusions of encounters that could have been invited but have no usable contact.
-CONTACT_FAULTS: Final = (
-    Exclusion.NO_CONTACT.value,
-    Exclusion.INVALID_CONTACT.value,
-    Exclusion.PLACEHOLDER_CONTACT.value,
-    Exclusion.SHARED_CONTACT.value,
-    Exclusion.FOREIGN.value,
-)
+CONTACT_FAULTS: Final = tuple(reason.value for reason in CONTACT_REASONS)
 
 _OUTCOMES: Final = tuple(kind.value for kind in OutcomeKind)
 _FUNNEL_COLUMNS: Final = ("extracted", "excluded", "planned", *(kind.value for kind in PLANNED_KINDS))
