@@ -131,7 +131,7 @@ class Counts(Store):
         with self._database.read() as connection:
             sent = _sent(connection, of_interest)
             answered = _answered(connection, of_interest)
-        is_known = (pl.col("heard") > 0) & (pl.col("told").sum().over("channel") > 0)
+        is_known = (pl.col("heard") > 0) & (pl.col("confirmed").sum().over("channel") > 0)
         counts = sent.join(answered, on=["date", *_GROUP], how="left").with_columns(
             pl.when(is_known).then("delivered").alias("delivered"),
             pl.col("answered", *_BANDS.values()).fill_null(0),
@@ -163,11 +163,11 @@ def _outcome_of_rows(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _sent(connection: Connection, of_interest: ColumnElement[bool]) -> pl.DataFrame:
-    """Count invitations (`sent`), and those with any status (`heard`), `delivered` (`told`), or delivered or opened."""
+    """Count invitations (`sent`), those with any status (`heard`), `delivered` (`confirmed`), delivered or opened."""
     of_send = deliveries.c.send_id == sends.c.send_id
     having = {
         "heard": exists().where(of_send),
-        "told": exists().where(of_send, deliveries.c.status == "delivered"),
+        "confirmed": exists().where(of_send, deliveries.c.status == "delivered"),
         "delivered": exists().where(of_send, deliveries.c.status.in_(_ARRIVED)),
     }
     numbers = [func.count(case((condition, 1))).label(name) for name, condition in having.items()]
