@@ -9,8 +9,7 @@ from track_pipeline.defs.failures import told_to_the_operator
 from track_pipeline.defs.naming import AREA_TAG, OWNERS, Group, Names, check, results, selected_areas
 from track_pipeline.defs.partitions import place_of
 from track_pipeline.domain.areas import AREAS, Area
-from track_pipeline.domain.gates import contact_share
-from track_pipeline.domain.outcomes import PLANNED
+from track_pipeline.domain.gates import contact_share, planned_twice
 from track_pipeline.runtime import Runtime
 from track_pipeline.services.daily.extraction import EXTRACT
 from track_pipeline.services.daily.invitation import INVITATION
@@ -81,6 +80,5 @@ def _spec(names: Names, area: Area) -> dg.AssetSpec:
 
 
 def _no_duplicate(plan: pl.DataFrame) -> tuple[bool, str]:
-    planned = plan.filter(pl.col("result") == PLANNED)
-    repeated = int(planned.select("database", "encounter_id").is_duplicated().sum())
+    repeated = planned_twice(plan)
     return repeated == 0, f"{repeated} repeated"

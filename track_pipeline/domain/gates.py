@@ -12,6 +12,7 @@ import polars as pl
 
 from track_pipeline.domain.channels import CONTACT_COLUMNS
 from track_pipeline.domain.contacts import CONTACT_REASONS
+from track_pipeline.domain.encounter import ENCOUNTER_KEY
 from track_pipeline.domain.outcomes import EXCLUDED, PLANNED
 from track_pipeline.domain.policy import GatePolicy
 
@@ -26,6 +27,11 @@ class Finding:
     waivable: bool = True
 
 
+def planned_twice(plan: pl.DataFrame) -> int:
+    """Count the rows of a plan that plan an encounter which another row plans too."""
+    return int(plan.filter(pl.col("result") == PLANNED).select(ENCOUNTER_KEY).is_duplicated().sum())
+
+
 def invariants(
     plan: pl.DataFrame, extract: pl.DataFrame, pending: pl.DataFrame, *, is_of_extract: bool
 ) -> list[Finding]:
@@ -35,8 +41,7 @@ def invariants(
     its contact since.
     `is_of_extract`: whether the plan was made from this extract and not from an earlier one.
     """
-    planned = plan.filter(pl.col("result") == PLANNED)
-    repeated = int(planned.select("database", "encounter_id").is_duplicated().sum())
+    repeated = planned_twice(plan)
     without_reason = plan.filter((pl.col("result") == EXCLUDED) & pl.col("reason").is_null()).height
     lacks_contact = pl.any_horizontal(
         (pl.col("channel") == channel.value) & pl.col(contact).is_null() for channel, contact in CONTACT_COLUMNS.items()
@@ -54,7 +59,7 @@ def invariants(
             waivable=False,
         ),
         Finding(
-            "funnel_closes",
+            "plan_covers_extract",
             same_rows,
             f"{extract.height} extracted, {plan.height} decided, {without_reason} excluded without a reason; "
             "materialise the invitation again if the extract is newer",

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from track_pipeline.domain.areas import Area
 from track_pipeline.domain.channels import CONTACT_CHANNELS, Channel
 from track_pipeline.domain.his.table import EmailSource, His, UnitColumn, system
-from track_pipeline.domain.model import Strict
+from track_pipeline.domain.model import Strict, refuse_repeated
 from track_pipeline.errors import ConfigError
 
 # Windows treats files with these names, with any suffix, as devices.
@@ -138,13 +138,8 @@ class Registry(Strict):
 
     @model_validator(mode="after")
     def _codes_are_unique(self) -> Self:
-        for what, codes in (
-            ("hospital", [hospital.code for hospital in self.hospitals]),
-            ("unit", [unit.code for hospital in self.hospitals for unit in hospital.units]),
-        ):
-            repeated = sorted({code for code in codes if codes.count(code) > 1})
-            if repeated:
-                raise ValueError(f"{what}: code {', '.join(repeated)} is given twice; use each code once")
+        refuse_repeated("hospital", (hospital.code for hospital in self.hospitals))
+        refuse_repeated("unit", (unit.code for hospital in self.hospitals for unit in hospital.units))
         return self
 
     @model_validator(mode="after")

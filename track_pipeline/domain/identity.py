@@ -10,6 +10,9 @@ from typing import Final, Literal
 import polars as pl
 from polars_hash import CryptographicHashingNameSpace
 
+from track_pipeline.domain.contacts import TYPED_CONTACTS, with_contacts
+from track_pipeline.domain.policy import PlaceholderPolicy
+
 KEY_COLUMNS: Final = ("cpf_key", "phone_key", "email_key")
 KeyKind = Literal["cpf", "phone", "email"]
 Hasher = Callable[[KeyKind, pl.Expr], pl.Expr]
@@ -67,3 +70,13 @@ def with_keys(frame: pl.DataFrame, hasher: Hasher) -> pl.DataFrame:
         phone_key=hasher("phone", phone_identity("phone_e164")),
         email_key=hasher("email", pl.col("email_address")),
     )
+
+
+def with_cleaned_contacts(frame: pl.DataFrame, placeholders: PlaceholderPolicy) -> pl.DataFrame:
+    """Replace the typed contacts and CPF by usable ones: what `with_contacts` adds, and `cpf_digits`.
+
+    Reads the columns of `TYPED_CONTACTS` and `cpf`, and drops them.
+    """
+    cleaned = with_contacts(frame, placeholders).drop(TYPED_CONTACTS)
+    # Lazily, because only then polars computes each digit of a CPF once and not wherever it is named.
+    return cleaned.lazy().with_columns(cpf_digits=cpf_digits("cpf")).drop("cpf").collect()

@@ -14,11 +14,11 @@ import polars as pl
 
 from track_pipeline.domain.areas import AREAS, PRIORITY, Area
 from track_pipeline.domain.channels import CONTACT_COLUMNS, Channel, OptOutChannel
-from track_pipeline.domain.contacts import REASON_OF_VERDICT, TYPED_CONTACTS, Verdict, mark_shared, with_contacts
+from track_pipeline.domain.contacts import REASON_OF_VERDICT, Verdict, mark_shared
 from track_pipeline.domain.eligibility import with_reason, with_reasons_of_people
 from track_pipeline.domain.encounter import ENCOUNTER_KEY
 from track_pipeline.domain.hospital import Hospital
-from track_pipeline.domain.identity import KEY_COLUMNS, Hasher, cpf_digits, with_keys
+from track_pipeline.domain.identity import KEY_COLUMNS, Hasher, with_cleaned_contacts, with_keys
 from track_pipeline.domain.outcomes import EXCLUDED, PLANNED, Exclusion
 from track_pipeline.domain.policy import Policy, QuarantinePolicy
 from track_pipeline.domain.schema import UTC_TIME
@@ -96,9 +96,7 @@ class PlanRequest:
 
 def identify(encounters: pl.DataFrame, request: PlanRequest, hasher: Hasher) -> pl.DataFrame:
     """Replace the typed contacts and the CPF of a hospital-day's `ENCOUNTERS` by usable contacts, verdicts and keys."""
-    frame = with_contacts(encounters, request.policy.placeholders).drop(TYPED_CONTACTS)
-    # A lazy frame, because polars then computes each digit of a CPF once and not at each use.
-    frame = frame.lazy().with_columns(cpf_digits=cpf_digits("cpf")).drop("cpf").collect()
+    frame = with_cleaned_contacts(encounters, request.policy.placeholders)
     return with_keys(mark_shared(frame, request.policy.eligibility.shared_contact_limit), hasher)
 
 

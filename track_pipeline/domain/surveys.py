@@ -12,7 +12,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from track_pipeline.domain.areas import Area
 from track_pipeline.domain.hospital import Code
-from track_pipeline.domain.model import Strict
+from track_pipeline.domain.model import Strict, refuse_repeated
 from track_pipeline.errors import ConfigError
 
 # Track.co's template hashes are six case-sensitive letters or digits.
@@ -53,10 +53,7 @@ class SurveyCatalog(Strict):
 
     @model_validator(mode="after")
     def _units_are_given_once(self) -> Self:
-        codes = [unit.code for unit in self.units]
-        repeated = sorted({code for code in codes if codes.count(code) > 1})
-        if repeated:
-            raise ValueError(f"unit: code {', '.join(repeated)} is given twice; use each code once")
+        refuse_repeated("unit", (unit.code for unit in self.units))
         return self
 
     def unit(self, code: str) -> UnitSurveys:

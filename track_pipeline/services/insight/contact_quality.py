@@ -13,10 +13,11 @@ import polars as pl
 
 from track_pipeline.adapters.lake import Lake
 from track_pipeline.domain.areas import AREAS
-from track_pipeline.domain.contacts import EMAIL_VERDICTS, PHONE_VERDICTS, mark_shared, with_contacts
+from track_pipeline.domain.contacts import EMAIL_VERDICTS, PHONE_VERDICTS, mark_shared
 from track_pipeline.domain.hospital import Hospital
-from track_pipeline.domain.identity import cpf_digits
+from track_pipeline.domain.identity import with_cleaned_contacts
 from track_pipeline.domain.policy import Policy
+from track_pipeline.domain.small_numbers import is_cover
 from track_pipeline.services.daily.extraction import extract_of
 from track_pipeline.services.insight.serialise import INLINE
 
@@ -127,7 +128,7 @@ class ContactQuality:
         extract = extract_of(self.lake, hospital, day)
         if extract is None:
             return _JUDGED.to_frame()
-        frame = with_contacts(extract, self.policy.placeholders).with_columns(cpf_digits=cpf_digits("cpf"))
+        frame = with_cleaned_contacts(extract, self.policy.placeholders)
         # Encounters in no area also count for shared contacts, such as a front desk's phone.
         frame = mark_shared(frame, self.policy.eligibility.shared_contact_limit).filter(pl.col("area").is_not_null())
         keys = {area.label: area.value for area in AREAS}
@@ -145,10 +146,7 @@ def _without_small_numbers(rows: pl.DataFrame, least: int) -> pl.DataFrame:
     """Add `share`; hide counts below `least`, and the counts from which subtraction would reveal them."""
     count = pl.col("count")
     is_small = count.is_between(1, least - 1)
-    hidden = count.filter(is_small).sum().over(_GROUP)
-    smallest_shown = count.filter(count >= least).min().over(_GROUP)
-    is_cover = hidden.is_between(1, least - 1) & (count == smallest_shown)
-    is_shown = ~is_small & ~is_cover.fill_null(value=False) & (pl.col("encounters") >= least)
+    is_shown = ~is_small & ~is_cover(count, is_small, _GROUP, least) & (pl.col("encounters") >= least)
     return rows.with_columns(
         count=pl.when(is_shown).then("count"),
         share=pl.when(is_shown).then((count / pl.col("encounters")).round(_DIGITS)),

@@ -13,10 +13,10 @@ import polars as pl
 
 from track_pipeline.adapters.lake import Lake
 from track_pipeline.domain.channels import Channel
-from track_pipeline.domain.contacts import mark_shared, with_contacts
+from track_pipeline.domain.contacts import mark_shared
 from track_pipeline.domain.eligibility import ELIGIBILITY_RULES
 from track_pipeline.domain.hospital import Hospital
-from track_pipeline.domain.identity import cpf_digits
+from track_pipeline.domain.identity import with_cleaned_contacts
 from track_pipeline.domain.outcomes import EXCLUDED, PLANNED, Deferral, Exclusion, OutcomeKind
 from track_pipeline.domain.policy import Policy
 from track_pipeline.domain.ruleset import Condition, Rule, RuleSet
@@ -129,7 +129,7 @@ class Explainer:
         extract = extract_of(self.lake, hospital, day)
         if extract is None:
             return None
-        judged = with_contacts(extract, self.policy.placeholders).with_columns(cpf_digits=cpf_digits("cpf"))
+        judged = with_cleaned_contacts(extract, self.policy.placeholders)
         judged = mark_shared(judged, self.policy.eligibility.shared_contact_limit)
         found = judged.filter(pl.col("database") == database, pl.col("encounter_id") == encounter)
         verdicts = [

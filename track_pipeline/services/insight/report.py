@@ -16,6 +16,7 @@ from track_pipeline.domain.contacts import CONTACT_REASONS
 from track_pipeline.domain.nps import scores
 from track_pipeline.domain.outcomes import EXCLUDED, PLANNED_KINDS, OutcomeKind
 from track_pipeline.domain.policy import Policy
+from track_pipeline.domain.small_numbers import is_cover
 from track_pipeline.services.insight.status import PartitionStatus, status
 
 # Answers arrive until the survey's validity ends; a month of cohorts gives enough answers for a score.
@@ -142,10 +143,8 @@ def score_table(counts: pl.DataFrame, by: Sequence[str], policy: Policy) -> Tabl
 def _with_cover(table: pl.DataFrame, policy: Policy) -> pl.DataFrame:
     """Hide a hospital's smallest shown score too if its hidden scores together have too few answers."""
     is_hidden = pl.col("nps").is_null()
-    hidden_answers = pl.col("scored").filter(is_hidden).sum().over("hospital")
-    smallest_shown = pl.col("scored").filter(~is_hidden).min().over("hospital")
-    is_cover = hidden_answers.is_between(1, policy.nps.min_answers_shown - 1) & (pl.col("scored") == smallest_shown)
-    return table.with_columns(pl.when(~is_cover).then(name).alias(name) for name in ("nps", "low", "high"))
+    covers = is_cover(pl.col("scored"), is_hidden, ("hospital",), policy.nps.min_answers_shown)
+    return table.with_columns(pl.when(~covers).then(name).alias(name) for name in ("nps", "low", "high"))
 
 
 def _outcomes(rows: list[PartitionStatus]) -> pl.DataFrame:

@@ -13,9 +13,8 @@ import polars as pl
 
 from track_pipeline.adapters.lake import Lake
 from track_pipeline.adapters.ledger import Ledger
-from track_pipeline.domain.contacts import with_contacts
 from track_pipeline.domain.encounter import ENCOUNTER_KEY
-from track_pipeline.domain.identity import KEY_COLUMNS, Hasher, cpf_digits, with_keys
+from track_pipeline.domain.identity import KEY_COLUMNS, Hasher, with_cleaned_contacts, with_keys
 from track_pipeline.domain.outcomes import PLANNED, Suppression
 from track_pipeline.domain.policy import Policy
 from track_pipeline.services.daily.extraction import EXTRACT
@@ -66,8 +65,8 @@ class Eraser:
         yield self.ledger.erasure.sends_of_person(given)
         for step, area, day, hospital in self.lake.places():
             if step == EXTRACT:
-                frame = with_contacts(self.lake.read(step, area, day, hospital), self.policy.placeholders)
-                yield with_keys(frame.with_columns(cpf_digits=cpf_digits("cpf")), self.hasher)
+                extract = self.lake.read(step, area, day, hospital)
+                yield with_keys(with_cleaned_contacts(extract, self.policy.placeholders), self.hasher)
             elif step == INVITATION:
                 yield self.lake.read(step, area, day, hospital)
 

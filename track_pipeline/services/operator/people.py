@@ -2,8 +2,7 @@
 
 import polars as pl
 
-from track_pipeline.domain.contacts import with_contacts
-from track_pipeline.domain.identity import KEY_COLUMNS, Hasher, cpf_digits, with_keys
+from track_pipeline.domain.identity import KEY_COLUMNS, Hasher, with_cleaned_contacts, with_keys
 from track_pipeline.domain.policy import PlaceholderPolicy
 from track_pipeline.errors import TrackPipelineError
 
@@ -28,7 +27,7 @@ def person_keys(
         {"cpf": [cpf], "email": [email], "phone_country": [None], "phone_area": [None], "phone_number": [phone]},
         schema=dict.fromkeys(("cpf", "email", "phone_country", "phone_area", "phone_number"), pl.String),
     )
-    frame = with_keys(with_contacts(typed, placeholders).with_columns(cpf_digits=cpf_digits("cpf")), hasher)
+    frame = with_keys(with_cleaned_contacts(typed, placeholders), hasher)
     keys = frame.select(KEY_COLUMNS).row(0)
     given = {"--cpf": cpf, "--phone": phone, "--email": email}
     wrong = [name for (name, value), key in zip(given.items(), keys, strict=True) if value and key is None]

@@ -338,8 +338,8 @@ def test_the_policy_that_something_was_sent_under_is_kept_with_its_legal_basis_a
 def test_a_plan_that_lacks_rows_of_its_extract_is_never_sent(office: Office) -> None:
     office.plan({}, extract=2)
 
-    with pytest.raises(GateTripped, match="funnel_closes"):
-        office.dispatch(approval=Approval(frozenset({"funnel_closes"}), "please"))
+    with pytest.raises(GateTripped, match="plan_covers_extract"):
+        office.dispatch(approval=Approval(frozenset({"plan_covers_extract"}), "please"))
 
     assert office.track.requests == []
     assert office.funnel() == {"deferred": 1, "deferred:gate": 1}
