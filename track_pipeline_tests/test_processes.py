@@ -21,7 +21,7 @@ from track_pipeline.defs.partitions import TIME_ZONE
 from track_pipeline.demo.simulator import SimulatorProcess
 from track_pipeline.domain.calendar import window_opens_at
 from track_pipeline.domain.hospital import SendWindow
-from track_pipeline.services.insight.status import PartitionStatus
+from track_pipeline_tests.support.builders import closes
 from track_pipeline_tests.support.production import CODE, DAEMON, ENDED, HOSPITALS, WEBSERVER, Machine, Webserver, wait
 
 SCHEDULE = "daily_0800"
@@ -77,7 +77,7 @@ class Production:
         unknown = {send for send, state in sends.items() if state in ("claimed", "unknown")}
         assert sent <= received <= sent | unknown
         assert {row["hospital"] for row in rows} == set(HOSPITALS)
-        assert all(PartitionStatus(**row).closes for row in rows)
+        assert all(closes(row) for row in rows)
         assert sum(row["sent"] for row in rows) > 0
         assert sum(row["deferred"] for row in rows) == 0
         return rows
@@ -146,6 +146,7 @@ def test_each_of_the_three_processes_may_be_killed_in_the_middle_of_the_day(prod
     for run in lost:
         web.cancel(run)
     machine.wait_for_code()
+    wait("the webserver has found the code server again", lambda: "daily" in web.jobs())
 
     runs = production.sending(day, (first,), kind="slow", seconds=2.0, times=4)
     daemon.kill()

@@ -129,7 +129,7 @@ def test_a_policy_may_have_no_reminders(tmp_path: Path) -> None:
             "reminder: 14 and 10 days are fewer than min_days_between_reminders apart, or not in ascending",
         ),
         (SHIPPED.replace("catch_up_days = 3", "catch_up_days = 7", 1), "reminder: after 7 days, catch_up_days must be"),
-        (with_wave(29), "retention_days: the last reminder needs at least 33"),
+        (with_wave(29), "retention_days: write at least 33; the last reminder"),
         (with_wave(21, channels=["email"]), "reminder number 3: channels: name each channel once: email, whatsapp"),
         (with_wave(21, channels=["email", "link"]), "reminder number 3: channels: name each channel once"),
         (with_wave(0), "reminder number 3: days: Input should be greater than or equal to 1"),

@@ -7,6 +7,7 @@ by e-mail and by WhatsApp.
 import hashlib
 import hmac
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from datetime import UTC, date, datetime, time
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
@@ -15,6 +16,7 @@ import polars as pl
 
 from track_pipeline.config.policy import load_policy
 from track_pipeline.domain.areas import AREAS, Area
+from track_pipeline.domain.funnel import Funnel
 from track_pipeline.domain.hospital import Hospital
 from track_pipeline.domain.identity import Hasher, KeyKind, keyed_hasher
 from track_pipeline.domain.outcomes import PLANNED
@@ -221,3 +223,8 @@ def plan_of(frame: pl.DataFrame, request: PlanRequest | None = None, facts: Ledg
     request = request or plan_request()
     facts = facts or ledger_facts()
     return make_plan(eligible(identify(frame, request, HASHER), request, facts), request, facts)
+
+
+def closes(row: Mapping[str, Any]) -> bool:
+    """Whether a row of `track status --json` adds up, as its funnel does."""
+    return Funnel(**{each.name: row[each.name] for each in fields(Funnel)}).closes
