@@ -47,7 +47,7 @@ def test_a_plan_of_its_extract_keeps_the_invariants() -> None:
         ([{"channel": "whatsapp", "phone_e164": None}], "every_line_can_be_sent"),
         ([{"survey_uuid": None}], "every_line_can_be_sent"),
         ([{"channel": None}], "every_line_can_be_sent"),
-        ([excluded(None)], "funnel_closes"),
+        ([excluded(None)], "plan_covers_extract"),
     ],
 )
 def test_a_broken_invariant_trips_its_gate(rows: list[Row], gate: str) -> None:
@@ -82,7 +82,7 @@ def test_a_plan_with_more_or_fewer_rows_than_its_extract_trips(rows: int) -> Non
     plan = planned({})
     [finding] = [each for each in invariants(plan, extract(rows), pending(plan), is_of_extract=True) if not each.passed]
 
-    assert finding.gate == "funnel_closes"
+    assert finding.gate == "plan_covers_extract"
     assert f"{rows} extracted, 1 decided" in finding.detail
 
 
